@@ -1,0 +1,1 @@
+"""The Slipway operator: schema migrations, key rings and database logins as cluster resources."""

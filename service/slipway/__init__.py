@@ -1,0 +1,1 @@
+"""Slipway: users, sessions and items behind an API that may change under load without failing a request."""

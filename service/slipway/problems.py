@@ -1,0 +1,191 @@
+"""The exception hierarchy and its rendering as RFC 9457 `application/problem+json`.
+
+Every error a client sees is one of these. The body carries the standard members (`type`, `title`, `status`,
+`detail`) and the project's own: `error` (a stable code), `message` (a sentence), `details` (a list), `request_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import orjson
+from pydantic import BaseModel, Field
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class ProblemDetail(BaseModel):
+    """One thing that is wrong with a request."""
+
+    location: str = Field(description="Where: `body.title`, `query.page`, `header.If-Match` …", examples=["body.title"])
+    message: str = Field(description="What, as a sentence.", examples=["String should have at least 1 character"])
+
+
+class Problem(BaseModel):
+    """The body of every reply that is an error (RFC 9457, with four members of our own)."""
+
+    type: str = Field(description="Identifies the kind of problem.", examples=["about:blank"])
+    title: str = Field(description="The status in words.", examples=["Not Found"])
+    status: int = Field(description="The HTTP status.", examples=[404])
+    detail: str = Field(description="Same as `message`.", examples=["There is no such item."])
+    error: str = Field(description="A code that doesn't change between releases.", examples=["not_found"])
+    message: str = Field(description="A sentence that says what to do.", examples=["There is no such item."])
+    details: list[ProblemDetail] = Field(description="What is wrong in particular; may be empty.")
+    request_id: str = Field(description="Also in `X-Request-ID` and in the logs.", examples=["01980d5e2c5b7f20"])
+
+
+class AppException(Exception):  # noqa: N818 - the name the field uses for the root of such a hierarchy
+    """Something a client is told. `headers` are sent with the reply; nothing else of the exception is."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    code: ClassVar[str] = "internal_error"
+    default_message: ClassVar[str] = "Something went wrong here. The request id helps us find it."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        details: Sequence[ProblemDetail] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.message = message or self.default_message
+        self.details = list(details)
+        self.headers = dict(headers or {})
+        super().__init__(self.message)
+
+
+class NotFoundError(AppException):
+    status = HTTPStatus.NOT_FOUND
+    code = "not_found"
+    default_message = "There is nothing here."
+
+
+class MethodNotAllowedError(AppException):
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    code = "method_not_allowed"
+    default_message = "This address doesn't take that method; see the Allow header."
+
+
+class ValidationError(AppException):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "validation_failed"
+    default_message = "The request isn't valid; `details` says where."
+
+
+class BadRequestError(AppException):
+    status = HTTPStatus.BAD_REQUEST
+    code = "bad_request"
+    default_message = "The request can't be read."
+
+
+class AuthenticationError(AppException):
+    status = HTTPStatus.UNAUTHORIZED
+    code = "not_authenticated"
+    default_message = "Sign in first: this needs a valid access token."
+
+    def __init__(self, message: str | None = None, *, challenge: str = 'Bearer realm="slipway"') -> None:
+        super().__init__(message, headers={"WWW-Authenticate": challenge})
+
+
+class AuthorizationError(AppException):
+    status = HTTPStatus.FORBIDDEN
+    code = "not_authorized"
+    default_message = "You may not do this."
+
+
+class ConflictError(AppException):
+    status = HTTPStatus.CONFLICT
+    code = "conflict"
+    default_message = "This clashes with what is there already."
+
+
+class PreconditionFailedError(AppException):
+    status = HTTPStatus.PRECONDITION_FAILED
+    code = "precondition_failed"
+    default_message = "It has changed since you read it: read it again, then repeat with its new ETag."
+
+
+class PayloadTooLargeError(AppException):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "payload_too_large"
+    default_message = "The request body is too large."
+
+
+class HeadersTooLargeError(AppException):
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    code = "headers_too_large"
+    default_message = "The request headers are too large."
+
+
+class RateLimitedError(AppException):
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "rate_limited"
+    default_message = "Too many requests: wait as long as Retry-After says."
+
+    def __init__(
+        self, message: str | None = None, *, retry_after: float, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, headers={**(headers or {}), "Retry-After": str(max(1, round(retry_after + 0.5)))})
+
+
+class UnavailableError(AppException):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "unavailable"
+    default_message = "This can't be done just now; try again shortly."
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 1) -> None:
+        super().__init__(message, headers={"Retry-After": str(max(1, round(retry_after)))})
+
+
+class DeadlineExceededError(UnavailableError):
+    code = "deadline_exceeded"
+    default_message = "This took longer than a request may take; nothing was changed. Try again."
+
+
+def problem_body(problem: AppException, request_id: str) -> bytes:
+    """The JSON document a client reads."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": problem.status.phrase,
+        "status": int(problem.status),
+        "detail": problem.message,
+        "error": problem.code,
+        "message": problem.message,
+        "details": [detail.model_dump() for detail in problem.details],
+        "request_id": request_id,
+    }
+    return orjson.dumps(document)
+
+
+def problem_headers(problem: AppException, body: bytes) -> list[tuple[bytes, bytes]]:
+    """The ASGI headers that go with `problem_body`."""
+    headers = [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", str(len(body)).encode())]
+    headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
+    return headers
+
+
+def responses(*problems: type[AppException]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for the errors that a route may give, for FastAPI's `responses=`."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for problem in problems:
+        described[int(problem.status)] = {
+            "description": problem.default_message,
+            "content": {
+                PROBLEM_JSON: {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": {
+                        "type": "about:blank",
+                        "title": problem.status.phrase,
+                        "status": int(problem.status),
+                        "detail": problem.default_message,
+                        "error": problem.code,
+                        "message": problem.default_message,
+                        "details": [],
+                        "request_id": "01980d5e2c5b7f20",
+                    },
+                }
+            },
+        }
+    return described

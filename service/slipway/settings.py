@@ -1,0 +1,255 @@
+"""Every setting of the service, from `SLIPWAY_*` environment variables; nothing else reads the environment.
+
+`load_settings()` lists every fault at once, so that a bad deployment is mended in one go.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+DEMO_SECRETS = frozenset({"slipway", "slipway-demo", "demo", "postgres", "password", "changeme", "admin", "secret"})
+"""Passwords that documentation and demo values use; production refuses each of them."""
+
+CommaSeparated = Annotated[list[str], NoDecode]
+
+
+class SettingsError(Exception):
+    """The environment doesn't make a service; `faults` holds a sentence for each reason."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("The settings are not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        self.faults = faults
+
+
+class Settings(BaseSettings):
+    """What one process is told. Durations are seconds, sizes bytes, unless a description says otherwise."""
+
+    model_config = SettingsConfigDict(env_prefix="SLIPWAY_", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    # What this process is
+    environment: Literal["development", "production"] = Field(
+        "development", description="`production` refuses what is unsafe there, with every fault in one message."
+    )
+    debug: bool = Field(False, description="Serves `/docs` and `/redoc` from local files. Refused in production.")
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
+    ops_host: str = Field("127.0.0.1", description="Address the ops port listens on.")
+    ops_port: int = Field(9090, ge=0, le=65535, description="Port of `/metrics`, `/livez`, `/readyz` and `/keys`.")
+    data_dir: Path = Field(Path(".slipway"), description="`slipway run` only: database files and keys.")
+
+    # Database
+    database_url: SecretStr | None = Field(
+        None, description="`postgresql://user:password@host:port/name`. Without it `slipway run` starts its own."
+    )
+    database_credentials_dir: Path | None = Field(
+        None,
+        description="Folder of Service Binding files (`host`, `port`, `database`, `username`, `password` or `uri`); "
+        "read again when they change. Goes before `database_url`.",
+    )
+    database_tls: Literal["disable", "require", "verify-full"] = Field(
+        "disable", description="TLS to PostgreSQL; `verify-full` checks the chain and the host name."
+    )
+    database_ca_file: Path | None = Field(None, description="CA bundle for `verify-full`; the system's when unset.")
+    database_pool_size: int = Field(10, ge=1, le=200, description="Connections kept open by a process.")
+    database_max_overflow: int = Field(20, ge=0, le=200, description="Connections beyond that, closed after use.")
+    database_pool_timeout: float = Field(3.0, gt=0, description="Longest wait for a free connection.")
+    database_pool_recycle: int = Field(1800, ge=1, description="Age at which a connection is replaced.")
+    database_connect_timeout: float = Field(3.0, gt=0, description="Longest wait for a new connection.")
+    database_grant_to: str = Field(
+        "",
+        pattern=r"^([a-z_][a-z0-9_$]{0,62})?$",
+        description="Role that `slipway db upgrade` gives the service's rights (read and write rows, no DDL).",
+    )
+
+    # Redis
+    redis_url: SecretStr | None = Field(
+        None, description="`redis://` or `rediss://`. Without it each process caches and counts for itself."
+    )
+    redis_ca_file: Path | None = Field(None, description="CA bundle for `rediss://`; the system's when unset.")
+    redis_timeout: float = Field(0.1, gt=0, le=5, description="Longest wait for a reply of Redis.")
+    cache_ttl: float = Field(30.0, ge=0, le=3600, description="Longest time a cached row is served; 0 reads each time.")
+
+    # Tokens and sessions
+    issuer: str = Field("http://127.0.0.1:8000", description="`iss` of tokens and base of the discovery document.")
+    audience: str = Field("slipway", min_length=1, description="`aud` of tokens.")
+    signing_keys_dir: Path | None = Field(
+        None, description="Folder with `jwks.json` (private JWK Set) and `signing` (key id); read again on change."
+    )
+    access_token_ttl: int = Field(900, ge=1, le=3600, description="Lifetime of access tokens; production: 900-1800.")
+    refresh_token_ttl: int = Field(30 * 86400, ge=60, description="Lifetime of a session without use.")
+    refresh_grace: float = Field(10.0, ge=0, le=60, description="How long a used refresh token gives its reply again.")
+    token_leeway: int = Field(5, ge=0, le=60, description="Clock difference forgiven in `exp` and `nbf`.")
+    session_max_age: float = Field(
+        1.0, ge=0, le=1, description="Longest time a revoked session is still accepted; 0 reads its row each time."
+    )
+    files_poll_interval: float = Field(0.5, gt=0, le=60, description="How often mounted files are looked at.")
+
+    # Passwords and sign-in
+    password_min_length: int = Field(12, ge=8, le=128, description="Shortest password accepted.")
+    password_memory: int = Field(64 * MIB, ge=8 * MIB, description="Memory of one argon2id hash.")
+    password_iterations: int = Field(3, ge=1, le=20, description="Passes of argon2id.")
+    password_workers: int = Field(2, ge=1, le=16, description="Hashes computed at once; each takes that memory.")
+    password_queue: int = Field(64, ge=1, le=10_000, description="Hashes that may wait; more are turned away with 503.")
+    login_account_attempts: int = Field(5, ge=1, description="Failures of an account before back-off starts.")
+    login_address_attempts: int = Field(100, ge=1, description="Failures of an address before back-off starts.")
+    login_backoff_max: int = Field(900, ge=1, description="Longest back-off; it doubles from one second.")
+    password_reset_ttl: int = Field(1800, ge=60, description="Lifetime of a password reset link.")
+    password_reset_url: str = Field(
+        "http://127.0.0.1:8000/reset?token={token}", description="Link in the reset mail; `{token}` is replaced."
+    )
+
+    # Limits
+    request_deadline: float = Field(10.0, gt=0, le=300, description="Longest time a request may take.")
+    stream_deadline: float = Field(300.0, gt=0, description="Longest time a started reply may stream.")
+    max_concurrency: int = Field(128, ge=1, description="Requests worked on at once; more are turned away with 503.")
+    max_body_bytes: int = Field(MIB, ge=1024, description="Largest request body.")
+    max_header_bytes: int = Field(32 * 1024, ge=4096, description="Largest total of request headers.")
+    max_json_depth: int = Field(32, ge=1, le=200, description="Deepest nesting of a JSON body.")
+    rate_limit: int = Field(600, ge=1, description="Requests of one user or address in a window.")
+    rate_limit_window: int = Field(60, ge=1, le=3600, description="Length of that window.")
+    rate_limit_replicas: int = Field(
+        1, ge=1, description="Processes that share the limit; without Redis each enforces its share."
+    )
+    idempotency_ttl: int = Field(86400, ge=60, description="How long an `Idempotency-Key` is remembered.")
+    cors_origins: CommaSeparated = Field([], description="Origins allowed by CORS, comma-separated; `*` for any.")
+    cors_credentials: bool = Field(False, description="Allows credentials in CORS requests.")
+    trusted_proxies: CommaSeparated = Field(
+        [], description="Networks whose `X-Forwarded-*` headers are believed, comma-separated."
+    )
+
+    # Start and stop
+    drain: float = Field(15.0, ge=0, le=300, description="After SIGTERM: unready, but still serving for this long.")
+    shutdown_timeout: float = Field(15.0, gt=0, le=300, description="Then: longest wait for running requests.")
+
+    # Seeing it
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector, e.g. `http://collector:4318`.")
+    trace_sample_ratio: float = Field(0.1, ge=0, le=1, description="Share of requests traced when a caller didn't say.")
+
+    # Jobs and mail
+    worker_concurrency: int = Field(4, ge=1, le=100, description="Jobs that a worker runs at once.")
+    job_max_attempts: int = Field(8, ge=1, le=50, description="Tries before a job goes to the dead-letter list.")
+    job_backoff: float = Field(2.0, gt=0, le=600, description="First delay between tries; it doubles, with jitter.")
+    job_timeout: float = Field(300.0, gt=0, description="Longest run of one job.")
+    export_ttl: int = Field(7 * 86400, ge=60, description="How long an export can be fetched.")
+    smtp_url: SecretStr | None = Field(
+        None, description="`smtp://user:password@host:587` (STARTTLS) or `smtps://`. Without it mail goes to the log."
+    )
+    smtp_timeout: float = Field(10.0, gt=0, description="Longest wait for the mail server.")
+    mail_from: str = Field("slipway@localhost", description="Sender of mail.")
+
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split_on_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: list[str]) -> list[str]:
+        for part in value:
+            ipaddress.ip_network(part, strict=False)
+        return value
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_a_base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment:
+            raise ValueError("must be an http(s) URL without query, such as https://api.example.com")
+        return value.rstrip("/")
+
+    @property
+    def production(self) -> bool:
+        return self.environment == "production"
+
+    def with_changes(self, **changes: object) -> Self:
+        """A validated copy; for what a command line or `slipway run` decides itself."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+
+def _environment_name(location: tuple[int | str, ...]) -> str:
+    return "SLIPWAY_" + "_".join(str(part) for part in location).upper()
+
+
+def production_faults(settings: Settings) -> list[str]:
+    """Why these settings are unsafe in production, a sentence each; empty when they are fine."""
+    checks: list[tuple[bool, str]] = [
+        (settings.debug, "SLIPWAY_DEBUG must be off in production."),
+        (
+            settings.database_url is None and settings.database_credentials_dir is None,
+            "Production needs a database: set SLIPWAY_DATABASE_CREDENTIALS_DIR or SLIPWAY_DATABASE_URL "
+            "(the embedded one is for trying out).",
+        ),
+        (
+            _has_demo_secret(settings.database_url),
+            "SLIPWAY_DATABASE_URL carries a demo password; give the service a login of its own.",
+        ),
+        (_has_demo_secret(settings.redis_url), "SLIPWAY_REDIS_URL carries a demo password; choose another."),
+        (_has_demo_secret(settings.smtp_url), "SLIPWAY_SMTP_URL carries a demo password; choose another."),
+        (
+            settings.signing_keys_dir is None,
+            "Production needs signing keys: set SLIPWAY_SIGNING_KEYS_DIR to the mounted key folder.",
+        ),
+        (
+            settings.cors_credentials and "*" in settings.cors_origins,
+            "SLIPWAY_CORS_ORIGINS=* with SLIPWAY_CORS_CREDENTIALS lets any site act for your users: name the origins.",
+        ),
+        (
+            not settings.issuer.startswith("https://"),
+            "SLIPWAY_ISSUER must be the public https:// address of the API.",
+        ),
+        (
+            not 900 <= settings.access_token_ttl <= 1800,  # noqa: PLR2004 - the bounds are the rule itself
+            "SLIPWAY_ACCESS_TOKEN_TTL must lie between 900 and 1800 seconds in production.",
+        ),
+    ]
+    return [sentence for broken, sentence in checks if broken]
+
+
+def is_demo_secret(secret: str | None) -> bool:
+    """Whether a password is one that documentation and demo values use."""
+    return secret is not None and secret.lower() in DEMO_SECRETS
+
+
+def _has_demo_secret(url: SecretStr | None) -> bool:
+    return url is not None and is_demo_secret(urlsplit(url.get_secret_value()).password)
+
+
+def load_settings(**changes: object) -> Settings:
+    """Read the environment; raises SettingsError with every fault at once, never repeating a secret's value."""
+    faults: list[str] = []
+    try:
+        settings = Settings(**changes)  # type: ignore[arg-type]
+    except ValidationError as error:
+        malformed = error.errors(include_input=False, include_url=False)
+        faults.extend(f"{_environment_name(fault['loc'])}: {fault['msg']}" for fault in malformed)
+        settings = _readable_rest({str(fault["loc"][0]) for fault in malformed if fault["loc"]}, changes)
+    if settings.production:
+        faults.extend(production_faults(settings))
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def _readable_rest(broken: set[str], changes: dict[str, object]) -> Settings:
+    """The settings that are fine by themselves, so that production faults are listed beside malformed values."""
+    import os  # noqa: PLC0415 - only on the way to an error
+
+    masked = {f"SLIPWAY_{name.upper()}" for name in broken}
+    saved = {name: os.environ.pop(name) for name in list(os.environ) if name.upper() in masked}
+    try:
+        return Settings(**{k: v for k, v in changes.items() if k not in broken})  # type: ignore[arg-type]
+    except ValidationError:
+        return Settings.model_construct()
+    finally:
+        os.environ.update(saved)

@@ -1,0 +1,148 @@
+"""The connection pool: deadlines that reach SQL, logins that change while it works, lost connections noticed for free.
+
+Failure policy: nothing here swallows a database error. `Database.read` repeats a read once when its connection was
+lost; everything else raises, and the edge turns a lost or exhausted database into a 503 problem.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from slipway.edge.deadline import remaining
+from slipway.settings import Settings
+from slipway.storage.login import Login
+
+T = TypeVar("T")
+
+
+class DeadlineConnection(asyncpg.Connection):
+    """Sends what is left of the request's deadline along with BEGIN, so that no round trip is spent on it."""
+
+    async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109 - asyncpg's
+        left = remaining()
+        if left is not None and query.startswith("BEGIN"):
+            query = f"{query} SET LOCAL statement_timeout = {max(1, int(left * 1000))}"
+        return await super().execute(query, *args, timeout=timeout)  # type: ignore[no-any-return]
+
+
+@dataclass(slots=True)
+class _Generation:
+    """Which login new connections use; a connection of an earlier generation is closed when it comes back."""
+
+    login: Login
+    number: int = 0
+    retired: int = field(default=0)
+
+
+class Database:
+    """One process's PostgreSQL: `transaction()` for writes, `read()` for reads, `change_login()` when it rotates."""
+
+    def __init__(self, settings: Settings, login: Login) -> None:
+        self._settings = settings
+        self._generation = _Generation(login)
+        self.engine: AsyncEngine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._connect,
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_max_overflow,
+            pool_timeout=settings.database_pool_timeout,
+            pool_recycle=settings.database_pool_recycle,
+            pool_use_lifo=True,
+        )
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        event.listen(self.engine.sync_engine, "connect", self._stamp)
+        event.listen(self.engine.sync_engine, "checkout", self._refuse_closed)
+        event.listen(self.engine.sync_engine, "checkin", self._close_outdated)
+
+    @property
+    def role(self) -> str:
+        """The database role that new connections use."""
+        return self._generation.login.username
+
+    async def _connect(self) -> Any:
+        generation = self._generation
+        connection = await asyncpg.connect(
+            **connect_arguments(self._settings, generation.login),
+            connection_class=DeadlineConnection,
+            server_settings={
+                "application_name": "slipway",
+                "statement_timeout": str(int(self._settings.request_deadline * 1000)),
+                "idle_in_transaction_session_timeout": str(int(self._settings.request_deadline * 2000)),
+            },
+        )
+        connection.slipway_generation = generation.number
+        return connection
+
+    def _stamp(self, dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["generation"] = dbapi_connection.driver_connection.slipway_generation
+
+    def _refuse_closed(self, dbapi_connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """A connection whose socket the server closed, or of an old login, is replaced before it is handed out."""
+        if dbapi_connection.driver_connection.is_closed() or record.info["generation"] != self._generation.number:
+            raise DisconnectionError
+
+    def _close_outdated(self, dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
+        if dbapi_connection is not None and record.info.get("generation") != self._generation.number:
+            self._generation.retired += 1
+            record.invalidate()
+
+    async def change_login(self, login: Login) -> None:
+        """Use another login from now on: idle connections are closed at once, busy ones after their transaction."""
+        self._generation = _Generation(login, self._generation.number + 1, self._generation.retired)
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """A unit of work: committed when the block ends, rolled back when it raises."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    async def read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Run a read in autocommit; once more on a fresh connection when the first one was lost."""
+        try:
+            return await self._read_once(query)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            return await self._read_once(query)
+
+    async def _read_once(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        async with AsyncSession(self._autocommit, expire_on_commit=False, autoflush=False) as session:
+            return await query(session)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def connect_arguments(settings: Settings, login: Login) -> dict[str, Any]:
+    """What asyncpg.connect needs to reach the database: address, login, TLS, time limit."""
+    return {
+        "host": login.host,
+        "port": login.port,
+        "user": login.username,
+        "password": login.password.get_secret_value() or None,
+        "database": login.database,
+        "timeout": settings.database_connect_timeout,
+        "ssl": tls_context(settings),
+    }
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | bool:
+    """TLS as `database_tls` says; False for none. Raises OSError when the CA bundle can't be read."""
+    if settings.database_tls == "disable":
+        return False
+    context = ssl.create_default_context(cafile=settings.database_ca_file)
+    if settings.database_tls == "require":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,80 @@
+"""Fixtures that every kind of test shares: real servers, fresh databases, settings that point at them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from servers.databases import APP, TestDatabase, create_database, create_roles, drop_database, superuser_sql
+from servers.postgres import PostgresServer
+from servers.redis import RedisServer
+from slipway.settings import Settings
+from slipway.storage.engine import Database
+from slipway.storage.login import Login
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    try:
+        server.start()
+        asyncio.run(create_roles(server))
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+async def empty_database(postgres: PostgresServer) -> AsyncIterator[TestDatabase]:
+    database = await create_database(postgres)
+    yield database
+    await drop_database(database)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: PostgresServer) -> str:
+    """The name of a database at the newest schema, to clone from."""
+    from slipway.migrations.runner import upgrade  # noqa: PLC0415 - unit tests need no database
+
+    async def build() -> str:
+        database = await create_database(postgres)
+        settings = Settings(database_url=database.url_owner, database_grant_to=APP)  # type: ignore[arg-type]
+        await upgrade(settings)
+        await superuser_sql(postgres, f"ALTER DATABASE {database.name} WITH ALLOW_CONNECTIONS false")
+        return database.name
+
+    return asyncio.run(build())
+
+
+@pytest.fixture
+async def database(postgres: PostgresServer, migrated_template: str) -> AsyncIterator[TestDatabase]:
+    clone = await create_database(postgres, template=migrated_template)
+    yield clone
+    await drop_database(clone)
+
+
+@pytest.fixture
+def settings(database: TestDatabase) -> Settings:
+    return Settings(
+        database_url=database.url_app,  # type: ignore[arg-type]
+        password_memory=8 * 1024 * 1024,
+        password_iterations=1,
+        files_poll_interval=0.05,
+    )
+
+
+@pytest.fixture
+async def db(settings: Settings) -> AsyncIterator[Database]:
+    assert settings.database_url is not None
+    opened = Database(settings, Login.from_url(settings.database_url.get_secret_value()))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    server = RedisServer()
+    server.start()
+    yield server
+    server.stop()

