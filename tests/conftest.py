@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
 from servers.databases import APP, TestDatabase, create_database, create_roles, drop_database, superuser_sql
 from servers.postgres import PostgresServer
 from servers.redis import RedisServer

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sqlalchemy import text
+
 from servers.databases import TestDatabase
 from slipway.settings import Settings
 from slipway.storage.engine import Database
-from sqlalchemy import text
 
 
 async def test_a_transaction_reaches_the_database(empty_database: TestDatabase) -> None:

@@ -6,9 +6,9 @@ import secrets
 from dataclasses import dataclass
 
 import asyncpg
-from slipway.storage.login import Login
 
 from servers.postgres import PASSWORD, PostgresServer
+from slipway.storage.login import Login
 
 OWNER = "slipway_owner"
 APP = "slipway_app"
