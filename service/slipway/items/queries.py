@@ -1,0 +1,43 @@
+"""SQL about items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.items.models import Item
+from slipway.paging import PageRequest
+
+
+async def get(session: AsyncSession, item_id: UUID) -> Item | None:
+    return await session.get(Item, item_id)
+
+
+async def get_for_update(session: AsyncSession, item_id: UUID) -> Item | None:
+    return await session.get(Item, item_id, with_for_update=True)
+
+
+def _matching(owner_id: UUID | None, search: str | None) -> Select[tuple[Item]]:
+    statement = select(Item)
+    if owner_id is not None:
+        statement = statement.where(Item.owner_id == owner_id)
+    if search:
+        statement = statement.where(Item.search.bool_op("@@")(func.websearch_to_tsquery("simple", search)))
+    return statement
+
+
+async def page(
+    session: AsyncSession, wanted: PageRequest, owner_id: UUID | None, search: str | None
+) -> Sequence[Item]:
+    """One row more than wanted, so that the caller knows whether more follow; `owner_id` None is everybody's."""
+    statement = _matching(owner_id, search).order_by(Item.id).limit(wanted.per_page + 1).offset(wanted.offset)
+    if wanted.after:
+        statement = statement.where(Item.id > wanted.after)
+    return (await session.scalars(statement)).all()
+
+
+async def count(session: AsyncSession, owner_id: UUID | None, search: str | None) -> int:
+    return (await session.execute(select(func.count()).select_from(_matching(owner_id, search).subquery()))).scalar_one()

@@ -1,0 +1,60 @@
+"""What may be done with items, and by whom: owners with their own, administrators with anyone's."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.items import queries
+from slipway.items.models import Item
+from slipway.items.schemas import ItemContent, ItemPatch
+from slipway.preconditions import require_match
+from slipway.problems import NotFoundError
+from slipway.sessions.dependencies import Principal
+
+ADMIN = "admin:write"
+
+
+def visible(actor: Principal, item: Item | None) -> Item:
+    """Raises NotFoundError for strangers as for what isn't there."""
+    if item is None or (item.owner_id != actor.id and ADMIN not in actor.permissions):
+        raise NotFoundError("There is no such item.")
+    return item
+
+
+async def create(session: AsyncSession, owner_id: UUID, content: ItemContent) -> Item:
+    item = Item(owner_id=owner_id, title=content.title, body=content.body)
+    session.add(item)
+    await session.flush()
+    return item
+
+
+async def change(
+    session: AsyncSession,
+    actor: Principal,
+    item_id: UUID,
+    wanted: ItemContent | ItemPatch,
+    matching: frozenset[str] | None,
+) -> Item:
+    """Apply a change to a locked row. Raises NotFoundError and PreconditionFailedError."""
+    item = visible(actor, await queries.get_for_update(session, item_id))
+    require_match(matching, item.version)
+    if wanted.title is not None:
+        item.title = wanted.title
+    if wanted.body is not None:
+        item.body = wanted.body
+    item.version += 1
+    item.updated_at = func.now()
+    await session.flush()
+    return item
+
+
+async def remove(session: AsyncSession, actor: Principal, item_id: UUID, matching: frozenset[str] | None) -> UUID:
+    """Delete an item and return its owner's id. Raises NotFoundError and PreconditionFailedError."""
+    item = visible(actor, await queries.get_for_update(session, item_id))
+    require_match(matching, item.version)
+    await session.delete(item)
+    await session.flush()
+    return item.owner_id

@@ -1,0 +1,70 @@
+"""Lists: numbered pages for people, keyset cursors for programs that walk far."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, Field
+
+from slipway.problems import ProblemDetail, ValidationError
+
+T = TypeVar("T")
+
+LAST_PAGE = 10_000
+"""Deeper pages would make the database count past a million rows; cursors have no such limit."""
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list."""
+
+    items: list[T]
+    total: int | None = Field(description="All that match; null when a cursor was given.", examples=[1])
+    page: int | None = Field(description="The page asked for; null when a cursor was given.", examples=[1])
+    per_page: int = Field(examples=[20])
+    next_cursor: str | None = Field(description="Pass it as `cursor` for what follows; null at the end.")
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which part of a list is wanted: rows after `after` when it is set, else by number."""
+
+    page: int
+    per_page: int
+    after: UUID | None
+
+    @property
+    def offset(self) -> int:
+        return 0 if self.after else (self.page - 1) * self.per_page
+
+
+def encode_cursor(last_id: UUID) -> str:
+    """An opaque text for a position in a list that is ordered by id."""
+    return base64.urlsafe_b64encode(last_id.bytes).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str) -> UUID:
+    """Raises ValidationError for anything that `encode_cursor` didn't make."""
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return UUID(bytes=raw)
+    except (binascii.Error, ValueError):
+        fault = ProblemDetail(location="query.cursor", message="This is not a cursor that a list gave out.")
+        raise ValidationError(details=[fault]) from None
+
+
+def page_request(
+    page: Annotated[int, Query(ge=1, le=LAST_PAGE, description="Number of the page.", examples=[1])] = 1,
+    per_page: Annotated[int, Query(ge=1, le=100, description="Entries on a page.", examples=[20])] = 20,
+    cursor: Annotated[
+        str | None, Query(max_length=64, description="`next_cursor` of an earlier reply; `page` is ignored then.")
+    ] = None,
+) -> PageRequest:
+    return PageRequest(page, per_page, decode_cursor(cursor) if cursor else None)
+
+
+PageQuery = Annotated[PageRequest, Depends(page_request)]

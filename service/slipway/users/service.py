@@ -1,0 +1,126 @@
+"""What may be done with users, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from pydantic import SecretStr
+from sqlalchemy import func
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.preconditions import require_match
+from slipway.problems import AuthorizationError, ConflictError, NotFoundError, ProblemDetail, ValidationError
+from slipway.sessions.dependencies import Principal
+from slipway.users import queries
+from slipway.users.models import User
+from slipway.users.schemas import UserCreate
+
+ADMIN = "admin:write"
+
+
+@dataclass(frozen=True, slots=True)
+class UserChange:
+    """New values; None leaves a column as it is."""
+
+    email: str | None = None
+    display_name: str | None = None
+    is_active: bool | None = None
+    permissions: Sequence[str] | None = None
+
+
+def require_visible(actor: Principal, user_id: UUID) -> None:
+    """Raises NotFoundError for strangers, so that nobody learns who exists."""
+    if actor.id != user_id and ADMIN not in actor.permissions:
+        raise NotFoundError("There is no such user.")
+
+
+def check_password(password: SecretStr, minimum: int) -> str:
+    """The password's text; raises ValidationError when it is too short."""
+    text = password.get_secret_value()
+    if len(text) < minimum:
+        fault = ProblemDetail(location="body.password", message=f"Choose a password of at least {minimum} characters.")
+        raise ValidationError(details=[fault])
+    return text
+
+
+async def create(session: AsyncSession, new: UserCreate, password_hash: str) -> User:
+    """Raises ConflictError when the address is taken."""
+    user = User(
+        email=new.email,
+        display_name=new.display_name,
+        password_hash=password_hash,
+        permissions=sorted(set(new.permissions)),
+    )
+    session.add(user)
+    await _flush(session)
+    return user
+
+
+async def change(
+    session: AsyncSession, actor: Principal, user_id: UUID, wanted: UserChange, matching: frozenset[str] | None
+) -> User:
+    """Apply a change to a locked row. Raises NotFound, Authorization, PreconditionFailed and Conflict errors."""
+    require_visible(actor, user_id)
+    # Locks in one order everywhere: administrators first, then the row.
+    administrators = await queries.lock_administrators(session) if _may_end_administrator(wanted) else ()
+    user = await queries.get_for_update(session, user_id)
+    if user is None:
+        raise NotFoundError("There is no such user.")
+    require_match(matching, user.version)
+    if wanted.is_active not in {None, user.is_active} and ADMIN not in actor.permissions:
+        raise AuthorizationError("Only administrators switch users on and off.")
+    if _ends_administrator(user, wanted):
+        _refuse_if_last(administrators, user_id)
+    _apply(user, wanted)
+    await _flush(session)
+    return user
+
+
+async def remove(session: AsyncSession, user_id: UUID, matching: frozenset[str] | None) -> None:
+    """Delete a user and everything of theirs. Raises NotFound, PreconditionFailed and Conflict errors."""
+    administrators = await queries.lock_administrators(session)
+    user = await queries.get_for_update(session, user_id)
+    if user is None:
+        raise NotFoundError("There is no such user.")
+    require_match(matching, user.version)
+    _refuse_if_last(administrators, user_id)
+    await queries.remove(session, user_id)
+
+
+def _may_end_administrator(wanted: UserChange) -> bool:
+    return wanted.is_active is False or wanted.permissions is not None
+
+
+def _ends_administrator(user: User, wanted: UserChange) -> bool:
+    loses_right = wanted.permissions is not None and ADMIN not in wanted.permissions
+    return wanted.is_active is False or loses_right
+
+
+def _refuse_if_last(administrators: Sequence[UUID], user_id: UUID) -> None:
+    if list(administrators) == [user_id]:
+        raise ConflictError("This is the last administrator: make somebody else one first.")
+
+
+def _apply(user: User, wanted: UserChange) -> None:
+    if wanted.email is not None:
+        user.email = wanted.email
+    if wanted.display_name is not None:
+        user.display_name = wanted.display_name
+    if wanted.is_active is not None:
+        user.is_active = wanted.is_active
+    if wanted.permissions is not None:
+        user.permissions = sorted(set(wanted.permissions))
+    user.version += 1
+    user.updated_at = func.now()
+
+
+async def _flush(session: AsyncSession) -> None:
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        if "users_email_key" in str(error.orig):
+            raise ConflictError("This e-mail address is taken.") from None
+        raise
