@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     ops_port: int = Field(9090, ge=0, le=65535, description="Port of `/metrics`, `/livez`, `/readyz` and `/keys`.")
     data_dir: Path = Field(Path(".slipway"), description="`slipway run` only: database files and keys.")
 
+    admin_credentials_dir: Path | None = Field(
+        None, description="Folder with `email` and `password` of the administrator made in a database without users."
+    )
+
     # Database
     database_url: SecretStr | None = Field(
         None, description="`postgresql://user:password@host:port/name`. Without it `slipway run` starts its own."
@@ -67,6 +71,16 @@ class Settings(BaseSettings):
         "",
         pattern=r"^([a-z_][a-z0-9_$]{0,62})?$",
         description="Role that `slipway db upgrade` gives the service's rights (read and write rows, no DDL).",
+    )
+
+    migration_lock_timeout: float = Field(
+        3.0, gt=0, le=600, description="`slipway db upgrade`: longest wait for a table's lock; then it backs off."
+    )
+    migration_statement_timeout: float = Field(
+        900.0, gt=0, description="`slipway db upgrade`: longest run of one statement."
+    )
+    migration_budget: float = Field(
+        3600.0, gt=0, description="`slipway db upgrade`: longest run altogether, waiting for other runners included."
     )
 
     # Redis

@@ -1,0 +1,58 @@
+"""What an upgrade will do, decided before it does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from slipway.migrations.errors import MigrationError
+from slipway.migrations.ledger import LedgerRow
+from slipway.migrations.script import Chain, Revision
+
+Phase = Literal["all", "expand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The revisions to run now, in order, and the contracts that are left for later."""
+
+    run: tuple[Revision, ...]
+    held_back: tuple[Revision, ...]
+
+
+def decide_steps(
+    chain: Chain, heads: tuple[str, ...], rows: Iterable[LedgerRow], *, target: str = "head", phase: Phase = "all"
+) -> Steps:
+    """Decide from what Alembic's table (`heads`) and the ledger say. Raises MigrationError when it can't be done.
+
+    A database that is ahead of this image needs nothing. On one that is empty, `expand` runs everything: no code is
+    there that a contract could break.
+    """
+    wanted = chain.until(target)
+    unknown = [head for head in heads if head not in chain]
+    if unknown:
+        applied = {row.revision for row in rows if row.applied}
+        if all(revision.id in applied for revision in wanted):
+            return Steps((), ())
+        raise MigrationError(
+            f"The database is at {', '.join(unknown)}, which this image doesn't know, and the ledger doesn't say that "
+            f"it came after {wanted[-1].id}: run the image that brought it there, or `slipway db stamp`."
+        )
+    reached = chain.reached(heads)
+    pending = tuple(revision for revision in wanted if revision.id not in reached)
+    if phase == "all" or not heads:
+        return Steps(pending, ())
+    return _expand_only(pending)
+
+
+def _expand_only(pending: tuple[Revision, ...]) -> Steps:
+    """Everything before the first pending contract; refuses when an expand comes after one."""
+    first = next((index for index, revision in enumerate(pending) if revision.kind == "contract"), len(pending))
+    stranded = [revision.id for revision in pending[first:] if revision.kind == "expand"]
+    if stranded:
+        raise MigrationError(
+            f"Contract {pending[first].id} comes before {stranded[-1]}, which this image needs. Deploy the release "
+            "that ends with that contract first, or stop the pods of earlier releases and run `--phase all`."
+        )
+    return Steps(pending[:first], pending[first:])

@@ -1,0 +1,94 @@
+"""The runner's connection: one for lock, DDL and ledger, so that losing it loses all three together."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from slipway.migrations.errors import MigrationError
+from slipway.settings import Settings
+from slipway.storage.engine import connect_arguments
+from slipway.storage.login import Login
+
+Report = Callable[[str], None]
+"""Takes one line of progress."""
+
+LOCK_KEY = 0x736C6970776179
+"""The advisory lock that every runner on a database takes: "slipway" in ASCII."""
+
+LOCK_POLL = (0.1, 0.5)
+"""Bounds of the pause between two looks at the lock, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One PostgreSQL session, seen by asyncpg (autocommit) and by SQLAlchemy (Alembic's view of it)."""
+
+    raw: asyncpg.Connection
+    sqlalchemy: AsyncConnection
+
+
+def login_of(settings: Settings) -> Login:
+    """Who to log in as. Raises LoginError, or MigrationError when the settings name no database."""
+    if settings.database_credentials_dir is not None:
+        return Login.from_files(settings.database_credentials_dir)
+    if settings.database_url is not None:
+        return Login.from_url(settings.database_url.get_secret_value())
+    raise MigrationError("No database: set SLIPWAY_DATABASE_URL or SLIPWAY_DATABASE_CREDENTIALS_DIR.")
+
+
+async def connect(settings: Settings, **server_settings: str) -> asyncpg.Connection:
+    """Log in. Raises OSError, TimeoutError or asyncpg's errors when that fails within the connect timeout."""
+    return await asyncpg.connect(
+        **connect_arguments(settings, login_of(settings)),
+        server_settings={"application_name": "slipway db", **server_settings},
+    )
+
+
+@asynccontextmanager
+async def open_session(settings: Settings) -> AsyncIterator[Session]:
+    """The runner's session, with its limits set on the server."""
+    raw = await connect(
+        settings,
+        application_name="slipway db upgrade",
+        lock_timeout=_milliseconds(settings.migration_lock_timeout),
+        statement_timeout=_milliseconds(settings.migration_statement_timeout),
+        # A runner that was killed must not go on building, holding the lock, until its statement ends by itself.
+        client_connection_check_interval="1000",
+    )
+
+    async def handed_over() -> Any:
+        return raw
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=handed_over, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            yield Session(raw, connection)
+    finally:
+        await raw.close(timeout=settings.database_connect_timeout)
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(max(1, int(seconds * 1000)))
+
+
+async def take_lock(raw: asyncpg.Connection, report: Report) -> None:
+    """Wait until this session is the only runner on the database; without limit, the caller has the budget.
+
+    Polled in autocommit: a session that waits in `pg_advisory_lock` holds a snapshot, on which CREATE INDEX
+    CONCURRENTLY of the one that works would wait in turn. The lock ends with the session.
+    """
+    told = False
+    while not await raw.fetchval("SELECT pg_try_advisory_lock($1)", LOCK_KEY):
+        if not told:
+            report("Another runner is at work on this database; waiting for it.")
+            told = True
+        await asyncio.sleep(random.uniform(*LOCK_POLL))  # noqa: S311 - jitter
