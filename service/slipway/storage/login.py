@@ -8,8 +8,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from slipway.storage.files import Files, FilesError, read_folder
 
-class LoginError(ValueError):
+
+class LoginError(FilesError):
     """The URL or the files don't make a login; the message says what is missing, never the password."""
 
 
@@ -26,7 +28,11 @@ class Login:
     @classmethod
     def from_url(cls, url: str) -> Login:
         """Read `postgresql://user:password@host:port/name`; `?host=/folder` names a Unix socket."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            # Python's own message can quote the password.
+            raise LoginError("The database URL is no URL.") from None
         if parts.scheme not in {"postgresql", "postgres"}:
             raise LoginError("The database URL must start with postgresql://.")
         host = parse_qs(parts.query).get("host", [parts.hostname or ""])[0]
@@ -42,23 +48,26 @@ class Login:
 
     @classmethod
     def from_files(cls, folder: Path) -> Login:
-        """Read Service Binding files; `uri` fills in what has no file of its own. Raises LoginError."""
-        values = {name: _file(folder / name) for name in ("host", "port", "database", "username", "password", "uri")}
-        if values["uri"] and not all(values[name] for name in ("host", "database", "username", "password")):
-            return cls.from_url(values["uri"])
+        """Read a folder of Service Binding files. Raises LoginError, or FilesError when it can't be read."""
+        return cls.from_contents(read_folder(folder))
+
+    @classmethod
+    def from_contents(cls, files: Files) -> Login:
+        """Understand Service Binding files; `uri` is used when one of the others is missing. Raises LoginError."""
+        values = {name: _text(files, name) for name in ("host", "port", "database", "username", "password", "uri")}
         missing = [name for name in ("host", "database", "username", "password") if not values[name]]
+        if missing and values["uri"]:
+            return cls.from_url(values["uri"])
         if missing:
-            raise LoginError(f"The database credentials in {folder} lack: {', '.join(missing)}.")
+            raise LoginError(f"The database credentials lack: {', '.join(missing)}.")
         port = values["port"] or "5432"
-        if not port.isdigit():
-            raise LoginError(f"The port in {folder}/port is no number.")
+        if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):  # noqa: PLR2004 - what a port may be
+            raise LoginError("The port of the database credentials is no port number.")
         return cls(values["host"], int(port), values["database"], values["username"], SecretStr(values["password"]))
 
 
-def _file(path: Path) -> str:
+def _text(files: Files, name: str) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise LoginError(f"{path} can't be read: {type(error).__name__}.") from None
+        return files.get(name, b"").decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise LoginError(f"The file {name} of the database credentials is no UTF-8 text.") from None

@@ -1,0 +1,125 @@
+"""Who is asking, for routes: `CurrentUser`, `require_permission(...)`."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Request, Security
+from fastapi.security import OAuth2PasswordBearer
+from prometheus_client import Counter
+
+from slipway.problems import AuthenticationError, AuthorizationError
+from slipway.sessions.principals import SessionUser
+from slipway.sessions.tokens import TokenClaims
+from slipway.telemetry.registry import REGISTRY
+
+ADMIN = "admin:write"
+
+SCOPES = {
+    ADMIN: "Manage users, their permissions, sessions and items.",
+    "items:read": "Read one's own items and exports.",
+    "items:write": "Create and change one's own items.",
+}
+
+CHALLENGE_AFTER_REFUSAL = 'Bearer realm="slipway", error="invalid_token"'
+
+REFUSED = Counter(
+    "slipway_session_rejections_total",
+    "Requests with a valid token whose session has ended or whose user is gone.",
+    registry=REGISTRY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The signed-in user of a request. `permissions` are those in force: in the token and still in the user's row."""
+
+    id: UUID
+    email: str
+    display_name: str
+    permissions: frozenset[str]
+    is_active: bool
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    session_id: UUID
+    claims: TokenClaims
+
+
+class SignedInUser(OAuth2PasswordBearer):
+    """A dependency that is the OpenAPI security scheme too: one call a request does both."""
+
+    def __init__(self, permission: str | None = None) -> None:
+        super().__init__(tokenUrl="/api/v1/auth/token", scheme_name="Token", scopes=SCOPES, auto_error=False)
+        self._permission = permission
+
+    async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
+        """Raises AuthenticationError (401) and, where a permission is asked for, AuthorizationError (403)."""
+        scope = request.scope
+        resources = scope["app"].state.resources
+        claims = _claims(scope, resources)
+        user: SessionUser | None = resources.principals.peek(claims.session_id)
+        if user is None:
+            user = await resources.principals.get(claims.session_id)
+        if user is None or user.id != claims.user_id:
+            REFUSED.inc()
+            raise AuthenticationError("This session has ended: sign in again.", challenge=CHALLENGE_AFTER_REFUSAL)
+        permissions = claims.permissions & user.permissions
+        if self._permission is not None and self._permission not in permissions:
+            raise AuthorizationError(f"This needs the permission {self._permission}.")
+        return Principal(
+            user.id,
+            user.email,
+            user.display_name,
+            permissions,
+            user.is_active,
+            user.version,
+            user.created_at,
+            user.updated_at,
+            user.session_id,
+            claims,
+        )
+
+
+def _claims(scope: MutableMapping[str, Any], resources: Any) -> TokenClaims:
+    """What the edge found out already, or else what the Authorization header says."""
+    state = scope.get("state") or {}
+    claims: TokenClaims | None = state.get("claims")
+    if claims is not None:
+        return claims
+    token = bearer_token(scope["headers"])
+    if token is None:
+        raise AuthenticationError
+    if "claims" not in state:
+        claims = resources.tokens.identify(token)
+    if claims is None:
+        raise AuthenticationError(
+            "This access token is not valid: refresh it or sign in again.", challenge=CHALLENGE_AFTER_REFUSAL
+        )
+    return claims
+
+
+def bearer_token(headers: list[tuple[bytes, bytes]]) -> str | None:
+    """The token of the Authorization header, whose scheme's case doesn't matter; None without one."""
+    for name, value in headers:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return value[7:].strip().decode("latin-1")
+    return None
+
+
+_signed_in = SignedInUser()
+_permitted: dict[str, SignedInUser] = {}
+
+CurrentUser = Annotated[Principal, Security(_signed_in)]
+
+
+def require_permission(permission: str) -> SignedInUser:
+    """For `Annotated[Principal, Security(require_permission("admin:write"), scopes=["admin:write"])]`."""
+    return _permitted.setdefault(permission, SignedInUser(permission))
+
+
+Admin = Annotated[Principal, Security(require_permission(ADMIN), scopes=[ADMIN])]
