@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Protocol, TypeVar, cast
 from uuid import UUID
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
+from sqlalchemy.orm import Mapped
 
 from slipway.problems import ProblemDetail, ValidationError
 
@@ -17,6 +19,14 @@ T = TypeVar("T")
 
 LAST_PAGE = 10_000
 """Deeper pages would make the database count past a million rows; cursors have no such limit."""
+
+
+R = TypeVar("R", bound="HasId")
+
+
+class HasId(Protocol):
+    @property
+    def id(self) -> Mapped[UUID] | UUID: ...
 
 
 class Page(BaseModel, Generic[T]):
@@ -40,6 +50,27 @@ class PageRequest:
     @property
     def offset(self) -> int:
         return 0 if self.after else (self.page - 1) * self.per_page
+
+    async def total(self, rows: Sequence[object], count: Callable[[], Awaitable[int]]) -> int | None:
+        """How many there are in all; counted only where the rows fetched (one more than a page) don't tell."""
+        if self.after:
+            return None
+        if self.page == 1 and len(rows) <= self.per_page:
+            return len(rows)
+        return await count()
+
+
+def build_page(rows: Sequence[R], wanted: PageRequest, total: int | None, shape: Callable[[R], T]) -> Page[T]:
+    """A page from rows in order of id; one more than `per_page` of them says that others follow."""
+    shown = rows[: wanted.per_page]
+    more = len(rows) > wanted.per_page
+    return Page(
+        items=[shape(row) for row in shown],
+        total=total,
+        page=None if wanted.after else wanted.page,
+        per_page=wanted.per_page,
+        next_cursor=encode_cursor(cast("UUID", shown[-1].id)) if more else None,
+    )
 
 
 def encode_cursor(last_id: UUID) -> str:

@@ -1,13 +1,12 @@
-"""The `items` table."""
+"""The `items` table, but for its generated column `search`, which only queries name."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Computed, ForeignKey, func
-from sqlalchemy.dialects.postgresql import TSVECTOR
-from sqlalchemy.orm import Mapped, deferred, mapped_column
+from sqlalchemy import ForeignKey, func
+from sqlalchemy.orm import Mapped, mapped_column
 
 from slipway.storage.models import Base, new_id
 
@@ -22,6 +21,3 @@ class Item(Base):
     version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    search: Mapped[str] = deferred(
-        mapped_column(TSVECTOR, Computed("to_tsvector('simple', title || ' ' || body)", persisted=True))
-    )

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, literal_column, select
+from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.items.models import Item
 from slipway.paging import PageRequest
+
+_SEARCH = literal_column("items.search", TSVECTOR)
 
 
 async def get(session: AsyncSession, item_id: UUID) -> Item | None:
@@ -25,13 +28,11 @@ def _matching(owner_id: UUID | None, search: str | None) -> Select[tuple[Item]]:
     if owner_id is not None:
         statement = statement.where(Item.owner_id == owner_id)
     if search:
-        statement = statement.where(Item.search.bool_op("@@")(func.websearch_to_tsquery("simple", search)))
+        statement = statement.where(_SEARCH.bool_op("@@")(func.websearch_to_tsquery("simple", search)))
     return statement
 
 
-async def page(
-    session: AsyncSession, wanted: PageRequest, owner_id: UUID | None, search: str | None
-) -> Sequence[Item]:
+async def page(session: AsyncSession, wanted: PageRequest, owner_id: UUID | None, search: str | None) -> Sequence[Item]:
     """One row more than wanted, so that the caller knows whether more follow; `owner_id` None is everybody's."""
     statement = _matching(owner_id, search).order_by(Item.id).limit(wanted.per_page + 1).offset(wanted.offset)
     if wanted.after:
@@ -40,4 +41,6 @@ async def page(
 
 
 async def count(session: AsyncSession, owner_id: UUID | None, search: str | None) -> int:
-    return (await session.execute(select(func.count()).select_from(_matching(owner_id, search).subquery()))).scalar_one()
+    return (
+        await session.execute(select(func.count()).select_from(_matching(owner_id, search).subquery()))
+    ).scalar_one()

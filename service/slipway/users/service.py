@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from pydantic import SecretStr
 from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.preconditions import require_match
-from slipway.problems import AuthorizationError, ConflictError, NotFoundError, ProblemDetail, ValidationError
+from slipway.problems import AuthorizationError, ConflictError, NotFoundError
 from slipway.sessions.dependencies import Principal
 from slipway.users import queries
 from slipway.users.models import User
@@ -37,15 +36,6 @@ def require_visible(actor: Principal, user_id: UUID) -> None:
         raise NotFoundError("There is no such user.")
 
 
-def check_password(password: SecretStr, minimum: int) -> str:
-    """The password's text; raises ValidationError when it is too short."""
-    text = password.get_secret_value()
-    if len(text) < minimum:
-        fault = ProblemDetail(location="body.password", message=f"Choose a password of at least {minimum} characters.")
-        raise ValidationError(details=[fault])
-    return text
-
-
 async def create(session: AsyncSession, new: UserCreate, password_hash: str) -> User:
     """Raises ConflictError when the address is taken."""
     user = User(
@@ -65,15 +55,14 @@ async def change(
     """Apply a change to a locked row. Raises NotFound, Authorization, PreconditionFailed and Conflict errors."""
     require_visible(actor, user_id)
     # Locks in one order everywhere: administrators first, then the row.
-    administrators = await queries.lock_administrators(session) if _may_end_administrator(wanted) else ()
+    administrators = await queries.lock_administrators(session) if _ends_administrator(wanted) else ()
     user = await queries.get_for_update(session, user_id)
     if user is None:
         raise NotFoundError("There is no such user.")
     require_match(matching, user.version)
     if wanted.is_active not in {None, user.is_active} and ADMIN not in actor.permissions:
         raise AuthorizationError("Only administrators switch users on and off.")
-    if _ends_administrator(user, wanted):
-        _refuse_if_last(administrators, user_id)
+    _refuse_if_last(administrators, user_id)
     _apply(user, wanted)
     await _flush(session)
     return user
@@ -90,13 +79,8 @@ async def remove(session: AsyncSession, user_id: UUID, matching: frozenset[str] 
     await queries.remove(session, user_id)
 
 
-def _may_end_administrator(wanted: UserChange) -> bool:
-    return wanted.is_active is False or wanted.permissions is not None
-
-
-def _ends_administrator(user: User, wanted: UserChange) -> bool:
-    loses_right = wanted.permissions is not None and ADMIN not in wanted.permissions
-    return wanted.is_active is False or loses_right
+def _ends_administrator(wanted: UserChange) -> bool:
+    return wanted.is_active is False or (wanted.permissions is not None and ADMIN not in wanted.permissions)
 
 
 def _refuse_if_last(administrators: Sequence[UUID], user_id: UUID) -> None:

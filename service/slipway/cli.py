@@ -1,0 +1,150 @@
+"""`slipway`: one command for every process and every task around it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slipway.problems import AppException
+from slipway.settings import Settings, SettingsError, load_settings
+from slipway.version import VERSION
+
+_GROUPS = {"db": ("slipway.migrations.cli", "db"), "jobs": ("slipway.jobs.cli", "jobs")}
+
+
+class _LazyGroup(click.Group):
+    """Loads a group's module when it is used: `slipway db wait` needs no web framework."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_GROUPS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _GROUPS:
+            module, name = _GROUPS[cmd_name]
+            command: click.Command = getattr(importlib.import_module(module), name)
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="slipway")
+def root() -> None:
+    """Users, sessions and items behind an API that may change under load without failing a request."""
+
+
+def settings_or_exit(**changes: object) -> Settings:
+    """Read the settings, or end with every fault on standard error."""
+    try:
+        return load_settings(**changes)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def run_async(main: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where it exists; errors that people can mend end with their sentence, not a traceback."""
+    try:
+        import uvloop  # noqa: PLC0415 - absent on Windows
+
+        uvloop.run(main)
+    except ImportError:
+        asyncio.run(main)
+    except AppException as problem:
+        raise click.ClickException(
+            " ".join([problem.message, *(detail.message for detail in problem.details)])
+        ) from None
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@root.command()
+def serve() -> None:
+    """Serve the API (one process; replicas are pods)."""
+    from slipway.server import serve as serve_api  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    _configure(settings)
+    run_async(serve_api(settings))
+
+
+@root.command()
+def worker() -> None:
+    """Run background jobs."""
+    from slipway.server import work  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    _configure(settings)
+    run_async(work(settings))
+
+
+@root.command()
+def run() -> None:
+    """Everything in one process on a database of its own, under `.slipway/`: for trying out and for development."""
+    from slipway.standalone import migrate_and_serve, own_or_given_database, run_settings  # noqa: PLC0415
+
+    settings = settings_or_exit()
+    if settings.production:
+        raise click.ClickException("`slipway run` is for development; use `slipway serve` in production.")
+    _configure(settings)
+    with own_or_given_database(run_settings(settings)) as (for_migrations, for_service):
+        run_async(migrate_and_serve(for_migrations, for_service))
+
+
+@root.command()
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else standard output.")
+def openapi(output: Path | None) -> None:
+    """Print the OpenAPI document."""
+    from slipway.openapi_document import document  # noqa: PLC0415
+
+    text = json.dumps(document(), indent=2) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+@root.command("settings")
+def show_settings() -> None:
+    """Print every setting with its default and meaning, as a Markdown table."""
+    from slipway.settings_table import settings_table  # noqa: PLC0415
+
+    click.echo(settings_table(), nl=False)
+
+
+@root.group()
+def admin() -> None:
+    """Administrators."""
+
+
+@admin.command("create")
+@click.option("--email", required=True)
+@click.option(
+    "--password-file",
+    type=click.File("r"),
+    help="File with the password, `-` for standard input; asked for when it is left out.",
+)
+def create_admin(email: str, password_file: Any) -> None:
+    """Make an administrator. The password never goes on the command line."""
+    from slipway.users.administrators_cli import create  # noqa: PLC0415
+
+    password = (
+        password_file.read().strip()
+        if password_file is not None
+        else click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    )
+    run_async(create(settings_or_exit(), email, password))
+
+
+def _configure(settings: Settings) -> None:
+    from slipway.telemetry.logs import configure_logging  # noqa: PLC0415
+
+    configure_logging(settings)
+
+
+def main() -> None:
+    root()

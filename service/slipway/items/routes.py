@@ -1,0 +1,121 @@
+"""`/api/v1/items`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response, Security
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.fields import CleanText
+from slipway.items import queries, service
+from slipway.items.models import Item
+from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
+from slipway.paging import Page, PageQuery, build_page
+from slipway.preconditions import IfMatch, etag
+from slipway.problems import (
+    AuthenticationError,
+    AuthorizationError,
+    NotFoundError,
+    PreconditionFailedError,
+    responses,
+)
+from slipway.resources import Resources, resources_of
+from slipway.sessions.dependencies import Principal, require_permission
+from slipway.storage.engine import after_commit
+from slipway.storage.idempotency import Idempotency
+from slipway.storage.session import DbSession
+
+ItemsReader = Annotated[Principal, Security(require_permission("items:read"), scopes=["items:read"])]
+ItemsWriter = Annotated[Principal, Security(require_permission("items:write"), scopes=["items:write"])]
+
+router = APIRouter(prefix="/api/v1/items", tags=["items"], responses=responses(AuthenticationError, AuthorizationError))
+
+
+def _reply(item: Item, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    body = ItemOut.model_validate(item).model_dump_json()
+    return Response(body, status, {"ETag": etag(item.version), **(headers or {})}, "application/json")
+
+
+def _total_key(owner_id: UUID | None) -> str:
+    return f"items:total:{owner_id or 'all'}"
+
+
+def _forget_totals(session: AsyncSession, resources: Resources, owner_id: UUID) -> None:
+    after_commit(session, lambda: resources.cache.invalidate(_total_key(owner_id), _total_key(None)))
+
+
+@router.post("", status_code=201, summary="Create an item", response_model=ItemOut)
+async def create_item(
+    request: Request, content: ItemContent, user: ItemsWriter, session: DbSession, once: Idempotency
+) -> Response:
+    """An item of one's own. Repeating it with the same `Idempotency-Key` gives the same reply, and no second item."""
+    item = await service.create(session, user.id, content)
+    _forget_totals(session, resources_of(request), user.id)
+    return await once.remember(_reply(item, 201, {"Location": f"/api/v1/items/{item.id}"}))
+
+
+@router.get("", summary="List items")
+async def list_items(
+    request: Request,
+    user: ItemsReader,
+    wanted: PageQuery,
+    q: Annotated[
+        CleanText | None,
+        Query(max_length=200, description='Words to find; `"a phrase"`, `or` and `-not` work.', examples=["hull"]),
+    ] = None,
+    owner_id: Annotated[
+        UUID | None, Query(description="Whose items; others than one's own only for administrators.")
+    ] = None,
+) -> Page[ItemOut]:
+    """One's own items, oldest first; administrators name any owner."""
+    owner = owner_id or user.id
+    if owner != user.id and service.ADMIN not in user.permissions:
+        raise AuthorizationError("Only administrators list items of others.")
+    resources = resources_of(request)
+    rows = await resources.database.read(lambda session: queries.page(session, wanted, owner, q))
+    total = await wanted.total(rows, lambda: _count(resources, owner, q))
+    return build_page(rows, wanted, total, ItemOut.model_validate)
+
+
+async def _count(resources: Resources, owner: UUID, search: str | None) -> int:
+    async def count() -> int:
+        return await resources.database.read(lambda session: queries.count(session, owner, search))
+
+    return await count() if search else await resources.cache.get_or_count(_total_key(owner), count)
+
+
+@router.get("/{item_id}", summary="Read an item", response_model=ItemOut, responses=responses(NotFoundError))
+async def read_item(request: Request, item_id: UUID, user: ItemsReader) -> Response:
+    """One's own, or anyone's for administrators; otherwise 404."""
+    item = await resources_of(request).database.read(lambda session: queries.get(session, item_id))
+    return _reply(service.visible(user, item))
+
+
+_WRITE_ERRORS = responses(NotFoundError, PreconditionFailedError)
+
+
+@router.put("/{item_id}", summary="Replace an item", response_model=ItemOut, responses=_WRITE_ERRORS)
+async def replace_item(
+    item_id: UUID, content: ItemContent, user: ItemsWriter, session: DbSession, matching: IfMatch
+) -> Response:
+    """With `If-Match`, only if nobody changed it since it was read."""
+    return _reply(await service.change(session, user, item_id, content, matching))
+
+
+@router.patch("/{item_id}", summary="Change an item", response_model=ItemOut, responses=_WRITE_ERRORS)
+async def patch_item(
+    item_id: UUID, content: ItemPatch, user: ItemsWriter, session: DbSession, matching: IfMatch
+) -> Response:
+    """With `If-Match`, only if nobody changed it since it was read."""
+    return _reply(await service.change(session, user, item_id, content, matching))
+
+
+@router.delete("/{item_id}", status_code=204, summary="Delete an item", responses=_WRITE_ERRORS)
+async def delete_item(
+    request: Request, item_id: UUID, user: ItemsWriter, session: DbSession, matching: IfMatch
+) -> None:
+    """With `If-Match`, only if nobody changed it since it was read."""
+    owner_id = await service.remove(session, user, item_id, matching)
+    _forget_totals(session, resources_of(request), owner_id)

@@ -1,0 +1,94 @@
+"""When a process may take traffic: its schema is there, its database was reached once, and it isn't leaving.
+
+Schema and database are looked at while starting only: later, a database that is away gives honest 503 problems,
+whereas an unready pod would empty the Service and give connection errors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from slipway.edge.drain import DrainState
+from slipway.edge.ops import Check
+from slipway.migrations.gate import GateVerdict, look_at_gate
+from slipway.resources import Resources
+from slipway.settings import is_demo_secret
+from slipway.users.administrators import AdministratorError, create_first_administrator, read_administrator
+
+logger = logging.getLogger("slipway.readiness")
+
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 5.0
+
+
+class Startup:
+    """What has been seen so far; `done` is set once and stays."""
+
+    def __init__(self, resources: Resources, drain: DrainState) -> None:
+        self._resources = resources
+        self._drain = drain
+        self._waiting_for = "the database has not been looked at yet"
+        self.done = asyncio.Event()
+
+    def checks(self) -> list[Check]:
+        """The lines of `/readyz?verbose`."""
+        draining = self._drain.draining
+        return [
+            Check("traffic", not draining, "leaving: no new work, please" if draining else "serving"),
+            Check(
+                "schema", self.done.is_set(), "as this release needs it" if self.done.is_set() else self._waiting_for
+            ),
+        ]
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Look until everything is there, in the background, for as long as the block runs."""
+        task = asyncio.create_task(self._look_until_done())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _look_until_done(self) -> None:
+        wait = FIRST_WAIT
+        while not self.done.is_set():
+            try:
+                await self._look_once()
+            except (OSError, SQLAlchemyError, AdministratorError) as error:
+                # Only our own sentences are sure not to quote a login.
+                own = isinstance(error, AdministratorError)
+                self._report(str(error) if own else f"the database can't be reached ({type(error).__name__})")
+            if not self.done.is_set():
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                wait = min(LONGEST_WAIT, wait * 2)
+
+    async def _look_once(self) -> None:
+        verdict: GateVerdict = await look_at_gate(self._resources.database)
+        if not verdict.is_open:
+            self._report(verdict.sentence)
+            return
+        await self._make_first_administrator()
+        logger.info("Ready.")
+        self.done.set()
+
+    async def _make_first_administrator(self) -> None:
+        settings = self._resources.settings
+        if settings.admin_credentials_dir is None:
+            return
+        email, password = read_administrator(settings.admin_credentials_dir)
+        if settings.production and is_demo_secret(password):
+            raise AdministratorError("the administrator's password is a demo password: choose another")
+        if await create_first_administrator(self._resources.database, self._resources.passwords, email, password):
+            logger.info("The first administrator was created.")
+
+    def _report(self, reason: str) -> None:
+        if reason != self._waiting_for:
+            logger.warning("Not ready yet.", extra={"reason": reason})
+        self._waiting_for = reason

@@ -1,0 +1,71 @@
+"""`slipway run`: database, migrations, API and worker in one process, and a first login on the terminal."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from slipway.embedded import APP, embedded_postgres
+from slipway.migrations.runner import upgrade
+from slipway.resources import Resources
+from slipway.server import serve
+from slipway.settings import Settings
+from slipway.users.administrators import create_first_administrator
+
+ADMINISTRATOR = "admin@example.com"
+
+
+@contextmanager
+def own_or_given_database(settings: Settings) -> Iterator[tuple[Settings, Settings]]:
+    """Settings for migrations and for the service; starts a database where none is configured."""
+    if settings.database_url is not None or settings.database_credentials_dir is not None:
+        yield settings, settings
+        return
+    with embedded_postgres(settings.data_dir.resolve() / "postgres") as database:
+        yield (
+            settings.with_changes(database_url=database.owner_url, database_grant_to=APP),
+            settings.with_changes(database_url=database.app_url),
+        )
+
+
+def run_settings(settings: Settings) -> Settings:
+    """What `run` decides unless it was told: documentation pages are on, and nobody is there to drain for."""
+    wanted = {"debug": True, "drain": 0.0, "shutdown_timeout": 1.0}
+    return settings.with_changes(**{k: v for k, v in wanted.items() if k not in settings.model_fields_set})
+
+
+async def migrate_and_serve(for_migrations: Settings, for_service: Settings) -> None:
+    await upgrade(for_migrations)
+    await serve(for_service, with_worker=True, ready=announce)
+
+
+async def announce(resources: Resources) -> None:
+    """Print where it is; and, the first time, an administrator's login, the only time it is shown."""
+    settings = resources.settings
+    password = secrets.token_urlsafe(15)
+    created = await create_first_administrator(resources.database, resources.passwords, ADMINISTRATOR, password)
+    base = f"http://{settings.host}:{settings.port}"
+    lines = [
+        "",
+        f"Slipway is ready:  {base}   documentation: {base}/docs   ops: http://{settings.ops_host}:{settings.ops_port}",
+    ]
+    if created:
+        lines += ["", *first_steps(base, password)]
+    click.echo("\n".join([*lines, "", "Ctrl-C ends it; the data stays.", ""]))
+
+
+def first_steps(base: str, password: str) -> list[str]:
+    """The first login, and commands to paste."""
+    pick = """python3 -c 'import json,sys; print(json.load(sys.stdin)["access_token"])'"""
+    return [
+        "An administrator was created; the password is shown only now:",
+        f"  e-mail    {ADMINISTRATOR}",
+        f"  password  {password}",
+        "",
+        "Try it:",
+        f"  TOKEN=$(curl -s {base}/api/v1/auth/token -d username={ADMINISTRATOR} -d password={password} | {pick})",
+        f'  curl -s {base}/api/v1/users/me -H "Authorization: Bearer $TOKEN"',
+    ]

@@ -1,0 +1,65 @@
+"""The first administrator: from `slipway run`, from mounted files, or from `slipway admin create`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.sessions.passwords import PasswordHasher
+from slipway.storage.engine import Database
+from slipway.users import queries
+from slipway.users.models import User
+from slipway.users.schemas import DEFAULT_PERMISSIONS
+
+PERMISSIONS = sorted(["admin:write", *DEFAULT_PERMISSIONS])
+
+# Held while looking and adding, so that two pods that start together make one administrator, not an error.
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('slipway.administrators', 0))")
+
+
+class AdministratorError(ValueError):
+    """The folder doesn't hold an administrator's login; the message says what is missing."""
+
+
+def read_administrator(folder: Path) -> tuple[str, str]:
+    """E-mail and password from the files `email` (or `username`) and `password`. Raises AdministratorError."""
+    values = {}
+    for name in ("email", "username", "password"):
+        try:
+            values[name] = (folder / name).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            values[name] = ""
+    email = values["email"] or values["username"]
+    if not email or not values["password"]:
+        raise AdministratorError(f"{folder} must hold the files `email` and `password`.")
+    return email, values["password"]
+
+
+async def create_administrator(database: Database, passwords: PasswordHasher, email: str, password: str) -> bool:
+    """Make a user an administrator who doesn't exist yet; False when the address is there already."""
+    return await _create(database, passwords, email, password, only_first=False)
+
+
+async def create_first_administrator(database: Database, passwords: PasswordHasher, email: str, password: str) -> bool:
+    """The same, but only in a database without users."""
+    if await database.read(queries.exists):
+        return False
+    return await _create(database, passwords, email, password, only_first=True)
+
+
+async def _create(
+    database: Database, passwords: PasswordHasher, email: str, password: str, *, only_first: bool
+) -> bool:
+    password_hash = await passwords.hash(password)
+    async with database.transaction() as session:
+        await session.execute(_LOCK)
+        if await _is_there(session, email, only_first=only_first):
+            return False
+        session.add(User(email=email, password_hash=password_hash, permissions=PERMISSIONS))
+        return True
+
+
+async def _is_there(session: AsyncSession, email: str, *, only_first: bool) -> bool:
+    return await queries.exists(session) if only_first else await queries.get_by_email(session, email) is not None

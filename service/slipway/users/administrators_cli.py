@@ -1,0 +1,25 @@
+"""`slipway admin create`, on a database of its own login."""
+
+from __future__ import annotations
+
+import click
+
+from slipway.sessions.passwords import PasswordHasher
+from slipway.settings import Settings, is_demo_secret
+from slipway.storage.engine import Database
+from slipway.storage.login import login_from_settings
+from slipway.users.administrators import create_administrator
+
+
+async def create(settings: Settings, email: str, password: str) -> None:
+    """Make the administrator, or say why not. Raises ValueError and AppException with a sentence for people."""
+    if settings.production and is_demo_secret(password):
+        raise ValueError("This is a demo password: choose another.")
+    database = Database(settings, login_from_settings(settings))
+    passwords = PasswordHasher(settings)
+    try:
+        if not await create_administrator(database, passwords, email, password):
+            raise ValueError(f"There is a user {email} already.")
+    finally:
+        await database.close()
+    click.echo(f"{email} is an administrator now.")

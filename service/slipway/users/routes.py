@@ -1,0 +1,154 @@
+"""`/api/v1/users`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.fields import CleanText
+from slipway.paging import Page, PageQuery, build_page
+from slipway.preconditions import IfMatch, etag
+from slipway.problems import (
+    AuthenticationError,
+    AuthorizationError,
+    ConflictError,
+    NotFoundError,
+    PreconditionFailedError,
+    responses,
+)
+from slipway.resources import Resources, resources_of
+from slipway.sessions.dependencies import Admin, CurrentUser
+from slipway.storage.engine import after_commit
+from slipway.storage.idempotency import Idempotency
+from slipway.storage.session import DbSession
+from slipway.users import queries, service
+from slipway.users.models import User
+from slipway.users.schemas import Permissions, UserCreate, UserOut, UserPatch, UserReplace
+from slipway.users.service import UserChange
+
+TOTAL = "users:total"
+
+router = APIRouter(prefix="/api/v1/users", tags=["users"], responses=responses(AuthenticationError))
+
+
+def _reply(user: User, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    body = UserOut.model_validate(user).model_dump_json()
+    return Response(body, status, {"ETag": etag(user.version), **(headers or {})}, "application/json")
+
+
+def _forget(session: AsyncSession, resources: Resources, user_id: UUID) -> None:
+    async def forget() -> None:
+        resources.principals.forget_user(user_id)
+        await resources.cache.invalidate(TOTAL)
+
+    after_commit(session, forget)
+
+
+@router.get("/me", summary="Who am I?", response_model=UserOut)
+async def read_me(user: CurrentUser) -> Response:
+    """The signed-in user, at most a second old."""
+    body = UserOut.model_validate(user).model_dump_json()
+    return Response(body, 200, {"ETag": etag(user.version)}, "application/json")
+
+
+@router.get("", summary="List users", responses=responses(AuthorizationError))
+async def list_users(
+    request: Request,
+    _: Admin,
+    wanted: PageQuery,
+    email: Annotated[
+        CleanText | None, Query(max_length=254, description="Part of the address, in any case.", examples=["ada@"])
+    ] = None,
+) -> Page[UserOut]:
+    """Everybody, oldest first; for administrators."""
+    resources = resources_of(request)
+    rows = await resources.database.read(lambda session: queries.page(session, wanted, email))
+    total = await wanted.total(rows, lambda: _count(resources, email))
+    return build_page(rows, wanted, total, UserOut.model_validate)
+
+
+async def _count(resources: Resources, email: str | None) -> int:
+    async def count() -> int:
+        return await resources.database.read(lambda session: queries.count(session, email))
+
+    return await count() if email else await resources.cache.get_or_count(TOTAL, count)
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Create a user",
+    response_model=UserOut,
+    responses=responses(AuthorizationError, ConflictError),
+)
+async def create_user(request: Request, new: UserCreate, _: Admin, session: DbSession, once: Idempotency) -> Response:
+    """For administrators. A welcome mail goes out by the queue."""
+    resources = resources_of(request)
+    password_hash = await resources.passwords.hash(new.password.get_secret_value())
+    user = await service.create(session, new, password_hash)
+    mail = {"to": user.email, "template": "welcome", "values": {"name": user.display_name}}
+    await resources.queue.enqueue(session, "send_mail", mail)
+    _forget(session, resources, user.id)
+    return await once.remember(_reply(user, 201, {"Location": f"/api/v1/users/{user.id}"}))
+
+
+@router.get("/{user_id}", summary="Read a user", response_model=UserOut, responses=responses(NotFoundError))
+async def read_user(request: Request, user_id: UUID, actor: CurrentUser) -> Response:
+    """Oneself; anyone for administrators; otherwise 404."""
+    service.require_visible(actor, user_id)
+    user = await resources_of(request).database.read(lambda session: queries.get(session, user_id))
+    if user is None:
+        raise NotFoundError("There is no such user.")
+    return _reply(user)
+
+
+_WRITE_ERRORS = responses(AuthorizationError, NotFoundError, ConflictError, PreconditionFailedError)
+
+
+async def _change(
+    request: Request,
+    session: AsyncSession,
+    actor: CurrentUser,
+    user_id: UUID,
+    wanted: UserChange,
+    matching: frozenset[str] | None,
+) -> Response:
+    user = await service.change(session, actor, user_id, wanted, matching)
+    _forget(session, resources_of(request), user_id)
+    return _reply(user)
+
+
+@router.put("/{user_id}", summary="Replace a user", response_model=UserOut, responses=_WRITE_ERRORS)
+async def replace_user(
+    request: Request, user_id: UUID, new: UserReplace, actor: CurrentUser, session: DbSession, matching: IfMatch
+) -> Response:
+    """Oneself, or anyone for administrators; otherwise 404."""
+    wanted = UserChange(email=new.email, display_name=new.display_name, is_active=new.is_active)
+    return await _change(request, session, actor, user_id, wanted, matching)
+
+
+@router.patch("/{user_id}", summary="Change a user", response_model=UserOut, responses=_WRITE_ERRORS)
+async def patch_user(
+    request: Request, user_id: UUID, new: UserPatch, actor: CurrentUser, session: DbSession, matching: IfMatch
+) -> Response:
+    """Oneself, or anyone for administrators; otherwise 404."""
+    wanted = UserChange(email=new.email, display_name=new.display_name, is_active=new.is_active)
+    return await _change(request, session, actor, user_id, wanted, matching)
+
+
+@router.put("/{user_id}/permissions", summary="Set permissions", response_model=UserOut, responses=_WRITE_ERRORS)
+async def set_permissions(
+    request: Request, user_id: UUID, new: Permissions, actor: Admin, session: DbSession, matching: IfMatch
+) -> Response:
+    """For administrators; takes effect on tokens in use within a second. The last administrator stays one."""
+    return await _change(request, session, actor, user_id, UserChange(permissions=new.permissions), matching)
+
+
+@router.delete("/{user_id}", status_code=204, summary="Delete a user", responses=_WRITE_ERRORS)
+async def delete_user(request: Request, user_id: UUID, _: Admin, session: DbSession, matching: IfMatch) -> None:
+    """For administrators. Ends the sessions and deletes all that is theirs."""
+    await service.remove(session, user_id, matching)
+    _forget(session, resources_of(request), user_id)

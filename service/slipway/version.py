@@ -1,0 +1,7 @@
+"""The release, as the package's metadata names it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+VERSION = version("slipway")

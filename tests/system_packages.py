@@ -1,0 +1,53 @@
+"""Makes sure that the programs tests need are here: installs Debian packages as root, otherwise says which are missing.
+
+Standard library only, because it runs before anything is installed. Arguments: programs to look for (default: all).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+PACKAGES = {"redis-server": "redis-server", "chromium": "chromium", "wrk": "wrk"}
+"""Program → Debian package that has it."""
+
+FOR_TESTS = ("redis-server", "chromium")
+
+
+def missing(programs: list[str]) -> list[str]:
+    """The Debian packages whose program isn't on the PATH."""
+    return [PACKAGES[program] for program in programs if shutil.which(program) is None]
+
+
+def install(packages: list[str]) -> None:
+    """Install by apt-get; raises CalledProcessError when that fails."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    quiet = ["--quiet", "--quiet", "-o=Dpkg::Use-Pty=0"]
+    # A package's own service must not start here: tests start theirs on free ports.
+    subprocess.run(["apt-get", "update", *quiet], check=True, env=environment, timeout=600)
+    subprocess.run(
+        ["apt-get", "install", "--yes", "--no-install-recommends", *quiet, *packages],
+        check=True,
+        env={**environment, "RUNLEVEL": "1"},
+        stdout=subprocess.DEVNULL,
+        timeout=1800,
+    )
+
+
+def main() -> int:
+    packages = missing(sys.argv[1:] or list(FOR_TESTS))
+    if not packages:
+        return 0
+    names = " ".join(packages)
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        sys.stderr.write(f"The tests need programs that are missing here. Install them: apt-get install {names}\n")
+        return 1
+    sys.stderr.write(f"Installing Debian packages for the tests: {names} …\n")
+    install(packages)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
