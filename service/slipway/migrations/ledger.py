@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, text
@@ -35,10 +34,17 @@ CREATE = (
     """,
 )
 
+READABLE = f"SELECT coalesce(has_table_privilege(to_regclass('{LEDGER_TABLE}'), 'SELECT'), false)"
+"""Whether there is a ledger that this login may read; the service's login may come before its rights do."""
+
+READ_ROWS = f"""
+    SELECT revision, kind, announced_at IS NOT NULL, applied_at IS NOT NULL FROM {LEDGER_TABLE} ORDER BY sequence
+"""  # noqa: S608 - the table's name is a constant
+
 _ANNOUNCE = f"""
     INSERT INTO {LEDGER_TABLE} (revision, kind, announced_at) VALUES ($1, $2, now())
     ON CONFLICT (revision) DO UPDATE SET announced_at = coalesce({LEDGER_TABLE}.announced_at, now())
-"""
+"""  # noqa: S608 - the table's name is a constant
 _RECORD = f"""
     INSERT INTO {LEDGER_TABLE} (revision, kind, applied_at) VALUES (:revision, :kind, now())
     ON CONFLICT (revision) DO UPDATE SET kind = excluded.kind, applied_at = now()
@@ -92,13 +98,10 @@ async def read_heads(connection: asyncpg.Connection) -> tuple[str, ...]:
 
 
 async def read_rows(connection: asyncpg.Connection) -> tuple[LedgerRow, ...] | None:
-    """The ledger in the order in which its rows came; None when there is no such table yet."""
-    if await connection.fetchval("SELECT to_regclass($1)", LEDGER_TABLE) is None:
+    """The ledger in the order in which its rows came; None when there is none that this login may read."""
+    if not await connection.fetchval(READABLE):
         return None
-    rows: Sequence[Any] = await connection.fetch(
-        f"SELECT revision, kind, announced_at IS NOT NULL, applied_at IS NOT NULL FROM {LEDGER_TABLE} ORDER BY sequence"  # noqa: S608
-    )
-    return tuple(LedgerRow(*row) for row in rows)
+    return tuple(LedgerRow(*row) for row in await connection.fetch(READ_ROWS))
 
 
 async def announce(connection: asyncpg.Connection, revision: Revision) -> None:

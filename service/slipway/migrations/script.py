@@ -97,7 +97,7 @@ def read_chain(versions: Path = VERSIONS) -> Chain:
 
 
 def _revision(script: Script) -> Revision:
-    kind = getattr(script.module, "kind", "expand")
+    kind: Kind = getattr(script.module, "kind", "expand")
     if kind not in ("expand", "contract"):
         raise MigrationError(f"Revision {script.revision}: kind is {kind!r}, must be 'expand' or 'contract'.")
     parents = to_tuple(script.down_revision, default=()) + to_tuple(script.dependencies, default=())

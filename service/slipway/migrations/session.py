@@ -45,11 +45,14 @@ def login_of(settings: Settings) -> Login:
     raise MigrationError("No database: set SLIPWAY_DATABASE_URL or SLIPWAY_DATABASE_CREDENTIALS_DIR.")
 
 
-async def connect(settings: Settings, **server_settings: str) -> asyncpg.Connection:
-    """Log in. Raises OSError, TimeoutError or asyncpg's errors when that fails within the connect timeout."""
+async def connect(
+    settings: Settings, *, command_timeout: float | None = None, **server_settings: str
+) -> asyncpg.Connection:
+    """Log in. Raises what `DATABASE_ERRORS` lists when that fails within the connect timeout."""
     return await asyncpg.connect(
         **connect_arguments(settings, login_of(settings)),
-        server_settings={"application_name": "slipway db", **server_settings},
+        command_timeout=command_timeout,
+        server_settings=server_settings,
     )
 
 

@@ -1,0 +1,89 @@
+"""Where a database is, and what an upgrade would do to it; nothing here changes anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.migrations import ledger
+from slipway.migrations.gate import GateVerdict, decide_gate
+from slipway.migrations.ledger import LedgerRow
+from slipway.migrations.offline import RevisionSql, render
+from slipway.migrations.plan import Phase, Steps, decide_steps
+from slipway.migrations.script import VERSIONS, Chain, read_chain
+from slipway.migrations.session import connect
+from slipway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The image's revisions, Alembic's table, the ledger (None: none readable), and the gate's verdict on them."""
+
+    chain: Chain
+    heads: tuple[str, ...]
+    rows: tuple[LedgerRow, ...] | None
+    verdict: GateVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an upgrade would run from `current` on. It is partial when some revision's SQL can't be told beforehand."""
+
+    current: tuple[str, ...]
+    target: str | None
+    steps: Steps
+    sql: tuple[RevisionSql, ...]
+
+    @property
+    def untold(self) -> tuple[RevisionSql, ...]:
+        return tuple(part for part in self.sql if part.sql is None)
+
+
+async def inspect(settings: Settings, versions: Path = VERSIONS) -> Inspection:
+    """Read the database with the login of the settings; raises what `DATABASE_ERRORS` lists, or MigrationError."""
+    chain = read_chain(versions)
+    connection = await connect(
+        settings, application_name="slipway db current", command_timeout=settings.database_connect_timeout
+    )
+    try:
+        heads, rows = await ledger.read_heads(connection), await ledger.read_rows(connection)
+    finally:
+        connection.terminate()
+    return Inspection(chain, heads, rows, decide_gate(chain, rows))
+
+
+async def plan(settings: Settings, *, target: str = "head", phase: Phase = "all", versions: Path = VERSIONS) -> Plan:
+    """What `upgrade` with the same arguments would do now. Raises as `inspect` does."""
+    seen = await inspect(settings, versions)
+    steps = decide_steps(seen.chain, seen.heads, seen.rows or (), target=target, phase=phase)
+    last = seen.chain.head if target == "head" else target
+    return Plan(seen.heads, last, steps, render(steps.run, versions))
+
+
+def as_document(plan: Plan) -> dict[str, Any]:
+    """The plan for programs."""
+    return {
+        "current": list(plan.current),
+        "target": plan.target,
+        "partial": bool(plan.untold),
+        "revisions": [
+            {"id": part.revision.id, "kind": part.revision.kind, "message": part.revision.message, "sql": part.sql}
+            for part in plan.sql
+        ],
+        "held_back": [revision.id for revision in plan.steps.held_back],
+        "sql": "\n\n".join(part.sql for part in plan.sql if part.sql is not None),
+    }
+
+
+def as_text(plan: Plan) -> str:
+    """The plan for people: SQL, with the rest as comments."""
+    lines = [f"-- from {', '.join(plan.current) or 'an empty database'} to {plan.target or 'nothing'}"]
+    for part in plan.sql:
+        lines += ["", f"-- {part.revision.id}  {part.revision.kind}  {part.revision.message}"]
+        lines.append(part.sql or f"-- PARTIAL: this revision reads the database, its SQL can't be told ({part.fault}).")
+    if not plan.sql:
+        lines.append("-- nothing to do")
+    if plan.steps.held_back:
+        lines.append(f"-- left for later: {', '.join(revision.id for revision in plan.steps.held_back)}")
+    return "\n".join(lines)
