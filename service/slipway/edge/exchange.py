@@ -1,0 +1,199 @@
+"""One request and its reply: the state that every part of the edge shares, and its one pair of ASGI wrappers."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum
+from time import monotonic
+from typing import Any
+
+from starlette.types import Message, Receive, Scope, Send
+
+from slipway.edge.deadline import set_deadline
+from slipway.edge.drain import DrainState
+from slipway.edge.json_depth import deeper_than
+from slipway.problems import AppException, BadRequestError, PayloadTooLargeError, problem_body, problem_headers
+from slipway.settings import Settings
+from slipway.telemetry.context import RequestContext
+
+Headers = list[tuple[bytes, bytes]]
+
+CLIENT_GONE = 499
+"""What logs and metrics call a request whose client went away before a reply started."""
+
+_DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+class Cancelled(Enum):
+    """Why the sweeper cancelled a request."""
+
+    DEADLINE = "deadline"
+    CLIENT_GONE = "client gone"
+
+
+class Exchange(RequestContext):
+    """The state of one request. `send` and `receive` are what the application gets."""
+
+    __slots__ = (
+        "_body_size",
+        "_chunks",
+        "_receive",
+        "_send",
+        "_settings",
+        "body_read",
+        "bytes_sent",
+        "cancelled",
+        "claims",
+        "complete",
+        "deadline",
+        "disconnected",
+        "drain",
+        "headers",
+        "id_header",
+        "inbox",
+        "method",
+        "path",
+        "rate_headers",
+        "receiving",
+        "refused",
+        "route",
+        "scope",
+        "started",
+        "status",
+        "task",
+        "watcher",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        request_id: str,
+        id_header: bytes,
+        headers: dict[bytes, bytes],
+        settings: Settings,
+        drain: DrainState,
+    ) -> None:
+        # RequestContext's own constructor, written out: a call less for each request.
+        self.request_id = request_id
+        self.user_id = self.trace_state = self.span = None
+        self.trace_flags = "00"
+        self.id_header = id_header
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers = headers
+        """Request headers by lower-case name; the first one where a name repeats."""
+        self.route: str | None = None
+        self.claims: Any = None
+        """What the access token says, once it was found valid; else None."""
+        self.started = monotonic()
+        self.deadline = self.started + settings.request_deadline
+        self.status = 0
+        self.bytes_sent = 0
+        self.complete = False
+        """Whether the reply's last byte was handed to the server."""
+        self.refused = False
+        """Whether the edge replied by itself while the application was still reading; the rest it says is dropped."""
+        self.rate_headers: Headers | None = None
+        self.body_read = b"transfer-encoding" not in headers and headers.get(b"content-length", b"0") == b"0"
+        """Whether nothing but a disconnect can still come from the client."""
+        self.disconnected = False
+        self.receiving = False
+        self.inbox: asyncio.Queue[Message] | None = None
+        self.watcher: asyncio.Task[None] | None = None
+        self.cancelled: Cancelled | None = None
+        self.task = asyncio.current_task()
+        self.drain = drain
+        self._settings = settings
+        self._receive = receive
+        self._send = send
+        self._body_size = 0
+        self._chunks: list[bytes] | None = None
+
+    # What the application sends
+
+    async def send(self, message: Message) -> None:
+        if self.refused and self.complete:
+            return
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers: Headers = [*message.get("headers", ()), (b"x-request-id", self.id_header)]
+            if self.rate_headers is not None:
+                headers += self.rate_headers
+            if self.drain.draining:
+                headers.append((b"connection", b"close"))
+            message["headers"] = headers
+            self.deadline = monotonic() + self._settings.stream_deadline
+            set_deadline(self.deadline)
+        elif message["type"] == "http.response.body":
+            self.bytes_sent += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        await self._send(message)
+
+    async def reply(self, problem: AppException, send: Send) -> None:
+        """Answer with a problem; only where no reply has started."""
+        body = problem_body(problem, self.request_id)
+        await send(
+            {"type": "http.response.start", "status": int(problem.status), "headers": problem_headers(problem, body)}
+        )
+        await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    # What the client sends
+
+    async def receive(self) -> Message:
+        """The next message; raises the problem of a body that is too large or nests too deep."""
+        if self.inbox is not None:
+            return _DISCONNECT if self.disconnected and self.inbox.empty() else await self.inbox.get()
+        self.receiving = True
+        try:
+            message = await self._receive()
+        finally:
+            self.receiving = False
+        if message["type"] == "http.disconnect":
+            self.disconnected = True
+        else:
+            self._check_body(message.get("body", b""), more=message.get("more_body", False))
+        return message
+
+    def _check_body(self, chunk: bytes, *, more: bool) -> None:
+        self.body_read = not more
+        if not chunk:
+            return
+        self._body_size += len(chunk)
+        if self._body_size > self._settings.max_body_bytes:
+            raise PayloadTooLargeError
+        if b"json" not in self.headers.get(b"content-type", b""):
+            return
+        if more or self._chunks is not None:
+            if self._chunks is None:
+                self._chunks = []
+            self._chunks.append(chunk)
+            chunk = b"" if more else b"".join(self._chunks)
+        if deeper_than(chunk, self._settings.max_json_depth):
+            raise BadRequestError(f"The JSON nests deeper than {self._settings.max_json_depth} levels.")
+
+    # What the sweeper does
+
+    def cancel(self, why: Cancelled) -> None:
+        """Stop the handler; the guard turns that into a reply, or into nothing for a client that is gone."""
+        if self.cancelled is None and not self.complete and self.task is not None:
+            self.cancelled = why
+            self.task.cancel()
+
+    def watch(self) -> asyncio.Task[None]:
+        """Take over reading from the client, so that its going away is noticed while the handler works."""
+        self.inbox = asyncio.Queue(2)
+        self.watcher = asyncio.create_task(self._watch(self.inbox), name="slipway-watch-client")
+        return self.watcher
+
+    async def _watch(self, inbox: asyncio.Queue[Message]) -> None:
+        message = await self._receive()
+        if message["type"] == "http.request":  # the empty body that nobody asked for yet
+            inbox.put_nowait(message)
+            message = await self._receive()
+        self.disconnected = True
+        inbox.put_nowait(message)
+        self.cancel(Cancelled.CLIENT_GONE)

@@ -1,0 +1,64 @@
+"""What a client is told about an exception that nobody foresaw."""
+
+from __future__ import annotations
+
+import asyncpg
+from sqlalchemy import exc as sqlalchemy_errors
+
+from slipway.problems import AppException, DeadlineExceededError, UnavailableError
+
+RETRY_AFTER = 2.0
+
+DEADLINE_MESSAGE = "This took longer than a request may take. Look whether it was done before you repeat it."
+
+# Conditions of PostgreSQL that pass: connection lost, out of connections, starting up, shutting down.
+_PASSING_CLASSES = ("08", "57P", "53")
+_QUERY_CANCELED = "57014"
+_PASSING_STATES = frozenset(("25P03",))  # idle in a transaction for too long: the server closed the connection
+
+_LOST_BY_TYPE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ConnectionDoesNotExistError,
+    sqlalchemy_errors.TimeoutError,
+    sqlalchemy_errors.DisconnectionError,
+)
+
+
+def as_problem(error: BaseException) -> AppException | None:
+    """The problem to reply with where an exception has a meaning for clients; None for a fault of ours (500).
+
+    A statement stopped by its timeout is a missed deadline; a lost or exhausted database is 503.
+    """
+    if isinstance(error, AppException):
+        return error
+    state = _sql_state(error)
+    if state == _QUERY_CANCELED:
+        return deadline_exceeded()
+    if _database_is_away(error, state):
+        return UnavailableError("The database can't be reached just now; try again shortly.", retry_after=RETRY_AFTER)
+    return None
+
+
+def deadline_exceeded() -> DeadlineExceededError:
+    return DeadlineExceededError(DEADLINE_MESSAGE)
+
+
+def _sql_state(error: BaseException) -> str | None:
+    cause = error.orig if isinstance(error, sqlalchemy_errors.DBAPIError) else error
+    state = getattr(cause, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _database_is_away(error: BaseException, state: str | None) -> bool:
+    if state is not None and (state.startswith(_PASSING_CLASSES) or state in _PASSING_STATES):
+        return True
+    if isinstance(error, sqlalchemy_errors.DBAPIError):
+        return error.connection_invalidated or isinstance(
+            error, sqlalchemy_errors.OperationalError | sqlalchemy_errors.InterfaceError
+        )
+    if isinstance(error, _LOST_BY_TYPE):
+        return True
+    # A connection that can't be made. An OSError that names a file is a fault of ours.
+    return isinstance(error, OSError) and error.filename is None

@@ -1,0 +1,177 @@
+"""Limits before the application, and problems instead of exceptions after it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from slipway.edge.exchange import CLIENT_GONE, Cancelled, Exchange, Headers
+from slipway.edge.faults import as_problem, deadline_exceeded
+from slipway.edge.sweeper import Sweeper
+from slipway.problems import (
+    AppException,
+    BadRequestError,
+    HeadersTooLargeError,
+    PayloadTooLargeError,
+    RateLimitedError,
+    UnavailableError,
+)
+from slipway.settings import Settings
+from slipway.telemetry.http_metrics import SCOPE_KEY
+
+HEALTH = "/health"
+WELL_KNOWN = "/.well-known/"
+MOST_HEADERS = 200
+
+log = logging.getLogger("slipway.edge")
+
+
+class Decision(Protocol):
+    """What the rate limiter says about one request; times are seconds."""
+
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def remaining(self) -> int: ...
+    @property
+    def reset_after(self) -> float: ...
+    @property
+    def retry_after(self) -> float: ...
+
+
+class Limiter(Protocol):
+    """Counts requests. `try_acquire` answers without waiting, or None when `acquire` must ask."""
+
+    def try_acquire(self, key: str) -> Decision | None: ...
+    async def acquire(self, key: str) -> Decision: ...
+
+
+class Claims(Protocol):
+    @property
+    def subject(self) -> str: ...
+
+
+Identify = Callable[[str], Claims | None]
+"""Gives the claims of a valid access token, None for any other; never raises."""
+
+
+class Guard:
+    """The innermost layer of the edge. Whatever happens inside, a reply of ours comes out."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, sweeper: Sweeper) -> None:
+        self.enter = app
+        """The application inside; the edge replaces it once it is built."""
+        self._settings = settings
+        self._in_flight = sweeper.in_flight
+        self._policy = f'"default";q={settings.rate_limit};w={settings.rate_limit_window}'.encode()
+        self.limiter: Limiter | None = None
+        self.identify: Identify | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[SCOPE_KEY]
+        try:
+            self._check_size(exchange)
+            if exchange.path != HEALTH:
+                self._check_load(exchange)
+                if self.limiter is not None:
+                    await self._check_rate(exchange, self.limiter)
+            await self.enter(scope, receive, send)
+        except asyncio.CancelledError:
+            if exchange.cancelled is None or _cancelled_by_others_too(exchange):
+                raise
+            await self._after_cancel(exchange, send)
+        except ClientDisconnect:
+            exchange.cancelled = Cancelled.CLIENT_GONE
+            await self._after_cancel(exchange, send)
+        except Exception as error:  # noqa: BLE001 - the last place that can still answer
+            if exchange.cancelled is not None:
+                _cancelled_by_others_too(exchange)
+                await self._after_cancel(exchange, send)
+            else:
+                await self._after_error(exchange, error, send)
+
+    def _check_size(self, exchange: Exchange) -> None:
+        headers: Headers = exchange.scope["headers"]
+        size = 0
+        for name, value in headers:
+            size += len(name) + len(value)
+        if size > self._settings.max_header_bytes or len(headers) > MOST_HEADERS:
+            raise HeadersTooLargeError
+        length = exchange.headers.get(b"content-length")
+        if length is not None:
+            if not length.isdigit():
+                raise BadRequestError("Content-Length must be a number.")
+            if int(length) > self._settings.max_body_bytes:
+                raise PayloadTooLargeError
+
+    def _check_load(self, exchange: Exchange) -> None:
+        # This request is one of those in flight.
+        if len(self._in_flight) > self._settings.max_concurrency and not exchange.path.startswith(WELL_KNOWN):
+            raise UnavailableError("More requests are running than this process takes on; try again shortly.")
+
+    async def _check_rate(self, exchange: Exchange, limiter: Limiter) -> None:
+        key = self._rate_key(exchange)
+        decision = limiter.try_acquire(key)
+        if decision is None:
+            decision = await limiter.acquire(key)
+        state = f'"default";r={decision.remaining};t={int(decision.reset_after + 0.999)}'
+        exchange.rate_headers = [(b"ratelimit-policy", self._policy), (b"ratelimit", state.encode())]
+        if not decision.allowed:
+            raise RateLimitedError(retry_after=decision.retry_after)
+
+    def _rate_key(self, exchange: Exchange) -> str:
+        authorization = exchange.headers.get(b"authorization")
+        if authorization is not None and self.identify is not None and authorization[:7].lower() == b"bearer ":
+            claims = self.identify(authorization[7:].strip().decode("latin-1"))
+            if claims is not None:
+                exchange.claims = claims
+                exchange.user_id = claims.subject
+                return f"u:{claims.subject}"
+        client = exchange.scope.get("client")
+        return f"a:{client[0]}" if client else "a:unknown"
+
+    async def _after_cancel(self, exchange: Exchange, send: Send) -> None:
+        if exchange.cancelled is Cancelled.DEADLINE:
+            log.warning("The request passed its deadline.")
+            await self._answer(exchange, deadline_exceeded(), send)
+        elif exchange.status == 0:
+            exchange.status = CLIENT_GONE
+
+    async def _after_error(self, exchange: Exchange, error: Exception, send: Send) -> None:
+        problem = as_problem(error)
+        if problem is None:
+            log.error("The request failed by a fault of ours.", exc_info=error)
+            problem = AppException()
+        elif not isinstance(error, AppException):
+            log.warning("The request failed for now: %s.", type(error).__name__)
+        await self._answer(exchange, problem, send)
+
+    async def _answer(self, exchange: Exchange, problem: AppException, send: Send) -> None:
+        """Send the problem, unless a reply has started: then the server closes the connection in its middle."""
+        if exchange.status == 0 and not exchange.disconnected:
+            await exchange.reply(problem, send)
+
+
+def _cancelled_by_others_too(exchange: Exchange) -> bool:
+    """Take the sweeper's cancellation back; True when the task was cancelled by somebody else as well."""
+    return exchange.task is not None and exchange.task.uncancel() > 0
+
+
+def inner_application(app: Any) -> ASGIApp:
+    """The application's stack without the outer layers of FastAPI whose work the edge does.
+
+    What is left out: ServerErrorMiddleware (it would answer 500 in plain text before the edge could),
+    FastAPI's own telemetry and its body limit.
+    """
+    replaced = {"ServerErrorMiddleware", "ExceptionTelemetryMiddleware", "AppBodyLimitMiddleware"}
+    layer = app.build_middleware_stack()
+    while type(layer).__name__ in replaced:
+        layer = layer.app
+    return layer  # type: ignore[no-any-return]

@@ -1,0 +1,24 @@
+"""How deep a JSON document nests, found without parsing it."""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate
+
+# Possessive, and content with a missing closing quote: one pass over any input, however it was made.
+_STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+def json_depth(body: bytes) -> int:
+    """The deepest nesting of arrays and objects; 0 for a scalar. Broken JSON gets the depth a parser would reach."""
+    brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
+    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+
+
+def deeper_than(body: bytes, limit: int) -> bool:
+    """Whether the document nests deeper than `limit`; most are told by counting brackets."""
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return False
+    return json_depth(body) > limit
