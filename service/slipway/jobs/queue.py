@@ -1,0 +1,60 @@
+"""Putting a job into the queue, as part of the transaction that wants it done.
+
+The row becomes visible, and workers are woken, when that transaction commits; a rollback takes both back. So a reply
+that says 2xx has its jobs, and one that doesn't has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.jobs.models import LIVE_DEDUPE_KEY, JobRow
+from slipway.telemetry.context import current
+from slipway.telemetry.tracing import inject_headers
+
+CHANNEL = "slipway_jobs"
+"""PostgreSQL's notification channel that wakes workers; a notification carries nothing."""
+
+REQUEST_ID = "request_id"
+"""Name of the request's id in a job's context, beside W3C's `traceparent` and `tracestate`."""
+
+
+class JobQueue:
+    """What request handlers need of the queue. It holds nothing: all is in the session that is handed in."""
+
+    async def enqueue(
+        self,
+        session: AsyncSession,
+        name: str,
+        payload: Mapping[str, object],
+        *,
+        dedupe_key: str | None = None,
+        run_after: timedelta | None = None,
+    ) -> None:
+        """Add a job in `session`'s transaction; due after `run_after` (at once when None).
+
+        `payload` must be JSON. With a `dedupe_key` nothing is added while a job of that key waits or runs.
+        Raises what the session raises; nothing is retried here.
+        """
+        due = func.now() if run_after is None else func.now() + run_after
+        values = {"name": name, "payload": dict(payload), "context": _context(), "dedupe_key": dedupe_key}
+        added = (
+            insert(JobRow)
+            .values(**values, run_after=due)
+            .on_conflict_do_nothing(index_elements=[JobRow.dedupe_key], index_where=LIVE_DEDUPE_KEY)
+            .returning(JobRow.id)
+            .cte("added")
+        )
+        # One round trip for both. PostgreSQL sends the notification at COMMIT, and merges equal ones of a transaction.
+        await session.execute(select(func.pg_notify(CHANNEL, "")).select_from(added))
+
+
+def _context() -> dict[str, str]:
+    """Who wanted the job, so that its log lines and spans can be found from the request's, and the other way round."""
+    request = current.get()
+    return {} if request is None else {**inject_headers(), REQUEST_ID: request.request_id}
