@@ -1,0 +1,192 @@
+"""Users over HTTP: who sees whom, who changes what, and the administrator who can't be lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from integration.conftest import PASSWORD, Person, SignIn, enter
+from slipway.resources import Resources
+from slipway.users import queries, service
+
+NEW = {"email": "Ada@Example.com", "password": "correct horse battery", "display_name": "Ada"}
+
+
+async def test_an_administrator_creates_a_user_who_can_sign_in(admin: Person, anonymous: httpx.AsyncClient) -> None:
+    made = await admin.client.post("/api/v1/users", json=NEW)
+    assert made.status_code == 201
+    assert made.headers["Location"] == f"/api/v1/users/{made.json()['id']}"
+    assert made.headers["ETag"] == '"1"'
+    assert "password" not in made.text
+    signed_in = await anonymous.post(
+        "/api/v1/auth/token", data={"username": "ada@example.com", "password": NEW["password"]}
+    )
+    assert signed_in.status_code == 200
+
+
+async def test_an_address_is_unique_regardless_of_case(admin: Person) -> None:
+    assert (await admin.client.post("/api/v1/users", json=NEW)).status_code == 201
+    again = await admin.client.post("/api/v1/users", json={**NEW, "email": "aDA@example.COM"})
+    assert again.status_code == 409
+    assert again.json()["error"] == "conflict"
+
+
+async def test_me_is_the_signed_in_user(user: Person) -> None:
+    me = await user.client.get("/api/v1/users/me")
+    assert me.status_code == 200
+    assert (me.json()["id"], me.json()["email"]) == (user.id, user.email)
+
+
+async def test_strangers_are_told_that_a_user_does_not_exist(user: Person, admin: Person) -> None:
+    for method, body in (
+        ("GET", None),
+        ("PUT", {"email": "x@example.com", "display_name": ""}),
+        ("PATCH", {"display_name": "x"}),
+    ):
+        reply = await user.client.request(method, f"/api/v1/users/{admin.id}", json=body)
+        assert reply.status_code == 404, method
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/users"),
+        ("POST", "/api/v1/users"),
+        ("DELETE", "/api/v1/users/{id}"),
+        ("PUT", "/api/v1/users/{id}/permissions"),
+    ],
+)
+async def test_administration_is_for_administrators(user: Person, method: str, path: str) -> None:
+    body = {"POST": NEW, "PUT": {"permissions": []}}.get(method)
+    reply = await user.client.request(method, path.replace("{id}", user.id), json=body)
+    assert reply.status_code == 403
+
+
+async def test_users_change_themselves_but_do_not_switch_themselves_off(user: Person) -> None:
+    renamed = await user.client.patch(f"/api/v1/users/{user.id}", json={"display_name": "New name"})
+    assert (renamed.status_code, renamed.json()["display_name"]) == (200, "New name")
+    assert (await user.client.get("/api/v1/users/me")).json()["display_name"] == "New name"
+    off = await user.client.patch(f"/api/v1/users/{user.id}", json={"is_active": False})
+    assert off.status_code == 403
+
+
+async def test_a_replaced_user_carries_a_new_etag_and_the_old_one_is_refused(user: Person) -> None:
+    path = f"/api/v1/users/{user.id}"
+    before = (await user.client.get(path)).headers["ETag"]
+    body = {"email": user.email, "display_name": "One"}
+    assert (await user.client.put(path, json=body, headers={"If-Match": before})).headers["ETag"] == '"2"'
+    stale = await user.client.put(path, json=body, headers={"If-Match": before})
+    assert (stale.status_code, stale.json()["error"]) == (412, "precondition_failed")
+
+
+async def test_the_list_has_pages_a_filter_and_cursors(admin: Person, sign_in: SignIn) -> None:
+    others = [await sign_in() for _ in range(4)]
+    page = (await admin.client.get("/api/v1/users", params={"per_page": 2, "page": 2})).json()
+    assert (page["total"], page["page"], page["per_page"], len(page["items"])) == (5, 2, 2, 2)
+    found = (await admin.client.get("/api/v1/users", params={"email": others[0].email.upper()})).json()
+    assert [entry["id"] for entry in found["items"]] == [others[0].id]
+    walked: list[str] = []
+    params: dict[str, str | int] = {"per_page": 2}
+    while True:
+        part = (await admin.client.get("/api/v1/users", params=params)).json()
+        walked += [entry["id"] for entry in part["items"]]
+        if part["next_cursor"] is None:
+            break
+        params["cursor"] = part["next_cursor"]
+    assert walked == [admin.id, *(other.id for other in others)]
+    assert part["total"] is None
+
+
+async def test_the_total_follows_a_new_user_at_once(admin: Person, sign_in: SignIn) -> None:
+    await sign_in()
+    assert (await admin.client.get("/api/v1/users", params={"per_page": 1})).json()["total"] == 2
+    await admin.client.post("/api/v1/users", json=NEW)
+    assert (await admin.client.get("/api/v1/users", params={"per_page": 1})).json()["total"] == 3
+
+
+async def test_taking_a_permission_away_takes_effect_on_tokens_in_use(admin: Person, user: Person) -> None:
+    assert (await user.client.get("/api/v1/items")).status_code == 200
+    changed = await admin.client.put(f"/api/v1/users/{user.id}/permissions", json={"permissions": ["items:write"]})
+    assert changed.json()["permissions"] == ["items:write"]
+    assert (await user.client.get("/api/v1/items")).status_code == 403
+
+
+async def test_a_permission_given_later_does_not_widen_a_token_in_use(
+    admin: Person, user: Person, anonymous: httpx.AsyncClient
+) -> None:
+    given = ["admin:write", "items:read", "items:write"]
+    await admin.client.put(f"/api/v1/users/{user.id}/permissions", json={"permissions": given})
+    assert (await user.client.get("/api/v1/users")).status_code == 403
+    again = await enter(anonymous, user.id, user.email)
+    assert (await again.client.get("/api/v1/users")).status_code == 200
+
+
+async def test_deleting_a_user_ends_their_sessions(admin: Person, user: Person) -> None:
+    assert (await user.client.get("/api/v1/users/me")).status_code == 200
+    assert (await admin.client.delete(f"/api/v1/users/{user.id}")).status_code == 204
+    assert (await user.client.get("/api/v1/users/me")).status_code == 401
+    assert (await admin.client.get(f"/api/v1/users/{user.id}")).status_code == 404
+
+
+@pytest.mark.parametrize("how", ["delete", "demote", "switch off"])
+async def test_the_last_administrator_cannot_be_removed(admin: Person, how: str) -> None:
+    reply = await _remove_administrator(admin, admin.id, how)
+    assert (reply.status_code, reply.json()["error"]) == (409, "conflict")
+
+
+async def _remove_administrator(actor: Person, target: str, how: str) -> httpx.Response:
+    path = f"/api/v1/users/{target}"
+    if how == "delete":
+        return await actor.client.delete(path)
+    if how == "demote":
+        return await actor.client.put(f"{path}/permissions", json={"permissions": []})
+    return await actor.client.patch(path, json={"is_active": False})
+
+
+async def test_two_administrators_who_remove_each_other_at_once_leave_one(sign_in: SignIn) -> None:
+    first, second = await sign_in("admin:write"), await sign_in("admin:write")
+    statuses = [
+        reply.status_code
+        for reply in await asyncio.gather(
+            _remove_administrator(first, second.id, "demote"), _remove_administrator(second, first.id, "demote")
+        )
+    ]
+    assert sorted(statuses) == [200, 409]
+
+
+async def test_without_the_lock_two_administrators_could_remove_each_other(
+    sign_in: SignIn, monkeypatch: pytest.MonkeyPatch, resources: Resources
+) -> None:
+    """Negative control: the guard switched off, both removals succeed and nobody is left."""
+    monkeypatch.setattr(service, "_refuse_if_last", lambda *_: None)
+    first, second = await sign_in("admin:write"), await sign_in("admin:write")
+    await _remove_administrator(first, first.id, "demote")
+    await _remove_administrator(second, second.id, "demote")
+    async with resources.database.transaction() as session:
+        assert await queries.lock_administrators(session) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"email": None}, {"display_name": "a\x00b"}, {"unknown": 1}, {"email": "nobody"}])
+async def test_a_senseless_change_is_refused_with_a_reason(user: Person, body: dict[str, object]) -> None:
+    reply = await user.client.patch(f"/api/v1/users/{user.id}", json=body)
+    assert reply.status_code == 422
+    assert reply.json()["details"][0]["location"].startswith("body")
+
+
+async def test_a_refused_password_is_not_repeated_in_the_reply(admin: Person) -> None:
+    reply = await admin.client.post("/api/v1/users", json={**NEW, "password": "tooshort1"})
+    assert reply.status_code == 422
+    assert "tooshort1" not in reply.text
+
+
+async def test_a_welcome_mail_is_queued_with_the_user(admin: Person, resources: Resources) -> None:
+    assert PASSWORD  # the mail carries no password: only name and address
+    await admin.client.post("/api/v1/users", json=NEW)
+    async with resources.database.transaction() as session:
+        from sqlalchemy import text  # noqa: PLC0415
+
+        payloads = [str(row) for row in await session.execute(text("SELECT * FROM jobs"))]
+    assert any("Ada@Example.com" in payload or "Ada@example.com" in payload for payload in payloads)
+    assert not any(str(NEW["password"]) in payload for payload in payloads)

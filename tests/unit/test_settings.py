@@ -1,0 +1,117 @@
+"""Settings: one message with every fault, never a secret in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from slipway.settings import Settings, SettingsError, load_settings, production_faults
+from slipway.settings_table import settings_table
+
+SAFE = {
+    "SLIPWAY_ENVIRONMENT": "production",
+    "SLIPWAY_DATABASE_URL": "postgresql://api:kq93-long-and-random@db/slipway",
+    "SLIPWAY_SIGNING_KEYS_DIR": "/keys",
+    "SLIPWAY_ISSUER": "https://api.example.com",
+}
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os  # noqa: PLC0415
+
+    for name in list(os.environ):
+        if name.startswith("SLIPWAY_"):
+            monkeypatch.delenv(name)
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_safe_production_settings_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    _set(monkeypatch, SAFE)
+    assert load_settings().production
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"SLIPWAY_DEBUG": "true"}, "SLIPWAY_DEBUG"),
+        ({"SLIPWAY_DATABASE_URL": "postgresql://slipway:slipway-demo@db/slipway"}, "SLIPWAY_DATABASE_URL"),
+        ({"SLIPWAY_REDIS_URL": "redis://:changeme@redis"}, "SLIPWAY_REDIS_URL"),
+        ({"SLIPWAY_SMTP_URL": "smtp://me:password@mail"}, "SLIPWAY_SMTP_URL"),
+        ({"SLIPWAY_CORS_ORIGINS": "*", "SLIPWAY_CORS_CREDENTIALS": "true"}, "SLIPWAY_CORS_ORIGINS"),
+        ({"SLIPWAY_ISSUER": "http://api.example.com"}, "SLIPWAY_ISSUER"),
+        ({"SLIPWAY_ACCESS_TOKEN_TTL": "60"}, "SLIPWAY_ACCESS_TOKEN_TTL"),
+    ],
+)
+def test_production_refuses_what_is_unsafe_there(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, str], named: str
+) -> None:
+    _set(monkeypatch, {**SAFE, **change})
+    with pytest.raises(SettingsError, match=named) as refused:
+        load_settings()
+    assert len(refused.value.faults) == 1
+
+
+@pytest.mark.parametrize("missing", ["SLIPWAY_DATABASE_URL", "SLIPWAY_SIGNING_KEYS_DIR"])
+def test_production_refuses_what_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    _set(monkeypatch, {name: value for name, value in SAFE.items() if name != missing})
+    with pytest.raises(SettingsError, match=missing):
+        load_settings()
+
+
+def test_every_fault_is_listed_at_once_and_no_secret_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {
+        "SLIPWAY_DEBUG": "1",
+        "SLIPWAY_PORT": "not-a-port",
+        "SLIPWAY_DATABASE_URL": "postgresql://slipway:changeme@db/slipway",
+        "SLIPWAY_CORS_ORIGINS": "*",
+        "SLIPWAY_CORS_CREDENTIALS": "true",
+        "SLIPWAY_TRUSTED_PROXIES": "everyone",
+    }
+    _set(monkeypatch, {**SAFE, **broken})
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    message = str(refused.value)
+    for name in broken:
+        assert name in message or name == "SLIPWAY_CORS_CREDENTIALS"
+    assert "changeme" not in message
+    assert "not-a-port" not in message
+
+
+def test_without_the_check_production_would_start_with_a_demo_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: the guard switched off."""
+    monkeypatch.setattr("slipway.settings.production_faults", lambda _: [])
+    _set(monkeypatch, {**SAFE, "SLIPWAY_DATABASE_URL": "postgresql://slipway:slipway@db/slipway"})
+    assert load_settings().production
+
+
+def test_development_needs_nothing() -> None:
+    assert load_settings() == Settings()
+
+
+def test_secrets_are_not_shown_by_the_settings_themselves() -> None:
+    settings = Settings(database_url="postgresql://a:hidden-value@b/c")  # type: ignore[arg-type]
+    assert "hidden-value" not in f"{settings!r} {settings} {settings.model_dump()}"
+
+
+def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_CORS_ORIGINS", "https://a.example, https://b.example")
+    assert load_settings().cors_origins == ["https://a.example", "https://b.example"]
+
+
+def test_the_readme_shows_the_settings_as_they_are() -> None:
+    assert settings_table() in Path("README.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_production_faults_are_sentences() -> None:
+    faults = production_faults(Settings(environment="production"))
+    assert faults
+    assert all(fault.endswith(".") for fault in faults)
