@@ -1,0 +1,90 @@
+"""`/api/v1/exports`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Request, Response, Security
+from starlette.responses import StreamingResponse
+
+from slipway.exports import queries, service
+from slipway.exports.formats import MEDIA_TYPES
+from slipway.exports.models import Export
+from slipway.exports.schemas import ExportOut, ExportRequest
+from slipway.paging import Page, PageQuery, build_page
+from slipway.problems import AuthenticationError, AuthorizationError, ConflictError, NotFoundError, responses
+from slipway.resources import resources_of
+from slipway.sessions.dependencies import Principal, require_permission
+from slipway.storage.idempotency import Idempotency
+from slipway.storage.session import DbSession
+
+ItemsReader = Annotated[Principal, Security(require_permission("items:read"), scopes=["items:read"])]
+
+router = APIRouter(
+    prefix="/api/v1/exports", tags=["exports"], responses=responses(AuthenticationError, AuthorizationError)
+)
+ROUTERS = (router,)
+
+
+@router.post(
+    "", status_code=202, summary="Ask for an export", response_model=ExportOut, responses=responses(ConflictError)
+)
+async def request_export(
+    request: Request, wanted: ExportRequest, user: ItemsReader, session: DbSession, once: Idempotency
+) -> Response:
+    """All of one's items as a file, made in the background; `Location` is where to look for it."""
+    resources = resources_of(request)
+    export = await service.request_export(session, resources.queue, resources.settings, user.id, wanted.format)
+    body = ExportOut.model_validate(export).model_dump_json()
+    headers = {"Location": f"/api/v1/exports/{export.id}"}
+    return await once.remember(Response(body, 202, headers, "application/json"))
+
+
+@router.get("", summary="List exports")
+async def list_exports(request: Request, user: ItemsReader, wanted: PageQuery) -> Page[ExportOut]:
+    """One's own, oldest first, as long as their files are kept."""
+    database = resources_of(request).database
+    rows = await database.read(lambda session: queries.page(session, wanted, user.id))
+    total = await wanted.total(rows, lambda: database.read(lambda session: queries.count(session, user.id)))
+    return build_page(rows, wanted, total, ExportOut.model_validate)
+
+
+@router.get("/{export_id}", summary="Read an export's state", responses=responses(NotFoundError))
+async def read_export(request: Request, export_id: UUID, user: ItemsReader) -> ExportOut:
+    """One's own; once its state is `done`, the file is at `/file` below it."""
+    return ExportOut.model_validate(await _own(request, user, export_id))
+
+
+@router.get(
+    "/{export_id}/file",
+    summary="Fetch an export's file",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "The file.",
+            "content": {
+                "text/csv": {"schema": {"type": "string"}, "example": "id,title,body,version,created_at,updated_at"},
+                "application/x-ndjson": {"schema": {"type": "string"}, "example": '{"id":"…","title":"…"}'},
+            },
+        },
+        **responses(NotFoundError, ConflictError),
+    },
+)
+async def read_file(request: Request, export_id: UUID, user: ItemsReader) -> StreamingResponse:
+    """Streamed, with its length. 409 until it is made, then with `Retry-After`; 409 without one when it failed."""
+    export = service.finished(await _own(request, user, export_id))
+    return StreamingResponse(
+        service.file_of(resources_of(request).database, export),
+        headers={
+            "Content-Length": str(export.byte_count),
+            "Content-Disposition": f'attachment; filename="items-{export.id}.{export.format}"',
+            "Cache-Control": "private, no-store",
+        },
+        media_type=MEDIA_TYPES[export.format],
+    )
+
+
+async def _own(request: Request, user: Principal, export_id: UUID) -> Export:
+    database = resources_of(request).database
+    return service.existing(await database.read(lambda session: queries.get(session, user.id, export_id)))

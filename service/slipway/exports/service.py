@@ -1,0 +1,76 @@
+"""Asking for exports, and reading the files that came of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.exports import queries
+from slipway.exports.models import Export
+from slipway.exports.schemas import ExportFormat
+from slipway.jobs.queue import JobQueue
+from slipway.problems import ConflictError, NotFoundError
+from slipway.settings import Settings
+from slipway.storage.engine import Database
+
+JOB = "export_items"
+
+MOST_UNFINISHED = 5
+"""Exports of one person that may wait or be made at once. Requests at the same moment may exceed it by their number."""
+
+RETRY_AFTER = {"Retry-After": "2"}
+
+
+class TornExportError(Exception):
+    """The file ended early (it was purged meanwhile); the reply that was being sent must not look complete."""
+
+
+async def request_export(
+    session: AsyncSession, queue: JobQueue, settings: Settings, owner_id: UUID, kind: ExportFormat
+) -> Export:
+    """Add an export and the job that makes it. Raises ConflictError when the owner has enough of them waiting."""
+    if await queries.count(session, owner_id, unfinished=True) >= MOST_UNFINISHED:
+        raise ConflictError(
+            f"You have {MOST_UNFINISHED} exports that aren't finished: wait for one of them.", headers=RETRY_AFTER
+        )
+    lifetime = func.make_interval(0, 0, 0, 0, 0, 0, settings.export_ttl)
+    export = Export(owner_id=owner_id, format=kind, expires_at=func.now() + lifetime)
+    session.add(export)
+    await session.flush()
+    await queue.enqueue(session, JOB, {"export_id": str(export.id)}, dedupe_key=f"{JOB}:{export.id}")
+    return export
+
+
+def existing(export: Export | None) -> Export:
+    """Raises NotFoundError for what isn't there, or is another's."""
+    if export is None:
+        raise NotFoundError("There is no such export.")
+    return export
+
+
+def finished(export: Export) -> Export:
+    """Raises ConflictError, with Retry-After while there is something to wait for."""
+    if export.state == "failed":
+        raise ConflictError("This export failed: ask for another.")
+    if export.state != "done":
+        raise ConflictError("The file isn't made yet: try again shortly.", headers=RETRY_AFTER)
+    return export
+
+
+async def file_of(database: Database, export: Export) -> AsyncIterator[bytes]:
+    """The file's chunks. No connection is held between them, however slowly they are taken.
+
+    Raises TornExportError when there are fewer than the export says.
+    """
+    left = export.byte_count or 0
+    seq = 0
+    while left > 0:
+        data = await database.read(lambda session, at=seq: queries.chunk(session, export.id, at))
+        if data is None:
+            raise TornExportError
+        yield data
+        seq += 1
+        left -= len(data)
