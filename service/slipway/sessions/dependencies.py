@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from slipway.problems import AuthenticationError, AuthorizationError
 from slipway.sessions.principals import SessionUser
 from slipway.sessions.tokens import TokenClaims
+from slipway.telemetry.http_metrics import SCOPE_KEY
 from slipway.telemetry.registry import REGISTRY
 
 ADMIN = "admin:write"
@@ -87,15 +88,14 @@ class SignedInUser(OAuth2PasswordBearer):
 
 def _claims(scope: MutableMapping[str, Any], resources: Any) -> TokenClaims:
     """What the edge found out already, or else what the Authorization header says."""
-    state = scope.get("state") or {}
-    claims: TokenClaims | None = state.get("claims")
+    exchange = scope.get(SCOPE_KEY)
+    claims: TokenClaims | None = exchange.claims if exchange is not None else None
     if claims is not None:
         return claims
     token = bearer_token(scope["headers"])
     if token is None:
         raise AuthenticationError
-    if "claims" not in state:
-        claims = resources.tokens.identify(token)
+    claims = resources.tokens.identify(token)
     if claims is None:
         raise AuthenticationError(
             "This access token is not valid: refresh it or sign in again.", challenge=CHALLENGE_AFTER_REFUSAL
@@ -123,3 +123,5 @@ def require_permission(permission: str) -> SignedInUser:
 
 
 Admin = Annotated[Principal, Security(require_permission(ADMIN), scopes=[ADMIN])]
+ItemsReader = Annotated[Principal, Security(require_permission("items:read"), scopes=["items:read"])]
+ItemsWriter = Annotated[Principal, Security(require_permission("items:write"), scopes=["items:write"])]

@@ -81,6 +81,10 @@ class PasswordHasher:
         prepared = self._checked(password, location)
         return await self._run(lambda: self._argon2.hash(prepared))
 
+    async def rehash(self, password: str) -> str:
+        """The hash of a password that was right just now, with today's parameters, whatever today's rules say of it."""
+        return await self._run(lambda: self._argon2.hash(_prepared(password)))
+
     async def verify(self, password: str, stored: str | None) -> Verdict:
         """Compare with a stored hash; None (nobody has that name) costs as much. Raises UnavailableError when full."""
         return await self._run(lambda: self._verify(_prepared(password), stored))

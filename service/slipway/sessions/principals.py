@@ -83,7 +83,7 @@ class _Flight:
 class Principals:
     """The bounded cache of live sessions of one process."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, settings: Settings, database: Database) -> None:
         self._database = database
         self._max_age = settings.session_max_age
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()

@@ -81,15 +81,18 @@ def _digest(files: Files) -> bytes:
 class WatchedFolder(Generic[T]):
     """A folder and what its files mean; `accepted` is the last good set.
 
-    `parse` is pure and raises FilesError for a set that is no good. The first set is read when this is made, and
-    errors of it are raised: a process without keys must not start.
+    `parse` is pure and raises FilesError for a set that is no good. `apply` takes a new set into use; when it raises,
+    the set is refused and tried again at the next look. The first set is read when this is made, and its errors are
+    raised: a process without keys must not start.
     """
 
-    def __init__(self, name: str, folder: Path, parse: Callable[[Files], T]) -> None:
+    def __init__(
+        self, name: str, folder: Path, parse: Callable[[Files], T], apply: Callable[[T], Awaitable[None]] | None = None
+    ) -> None:
         self.name = name
         self.folder = folder
         self._parse = parse
-        self._apply: Callable[[T], Awaitable[None] | None] | None = None
+        self._apply = apply
         files = read_folder(folder)
         self.accepted: T = parse(files)
         self._accepted_digest = _digest(files)
@@ -97,10 +100,6 @@ class WatchedFolder(Generic[T]):
         self._refused_digest: bytes | None = None
         for result in ("accepted", "refused"):
             RELOADS.labels(name, result)
-
-    def on_change(self, apply: Callable[[T], Awaitable[None] | None]) -> None:
-        """Call `apply` with each new set; when it raises, the set is refused and tried again at the next look."""
-        self._apply = apply
 
     async def look(self) -> bool:
         """Read the folder once; True when a new set was taken into use. Never raises."""
@@ -122,9 +121,7 @@ class WatchedFolder(Generic[T]):
         try:
             value = self._parse(files)
             if self._apply is not None:
-                done = self._apply(value)
-                if done is not None:
-                    await done
+                await self._apply(value)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new set, the last good one stays
             self._refuse(digest, error)
             return False

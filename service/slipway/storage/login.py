@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from slipway.settings import Settings
 from slipway.storage.files import Files, FilesError, read_folder
 
 
@@ -71,3 +72,12 @@ def _text(files: Files, name: str) -> str:
         return files.get(name, b"").decode("utf-8").strip()
     except UnicodeDecodeError:
         raise LoginError(f"The file {name} of the database credentials is no UTF-8 text.") from None
+
+
+def login_from_settings(settings: Settings) -> Login:
+    """The login that the settings name. Raises LoginError, or FilesError when its folder can't be read."""
+    if settings.database_credentials_dir is not None:
+        return Login.from_files(settings.database_credentials_dir)
+    if settings.database_url is not None:
+        return Login.from_url(settings.database_url.get_secret_value())
+    raise LoginError("No database is configured: set SLIPWAY_DATABASE_URL or SLIPWAY_DATABASE_CREDENTIALS_DIR.")

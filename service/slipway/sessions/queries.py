@@ -1,0 +1,311 @@
+"""SQL about sessions, refresh tokens, sign-in attempts and password resets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Select, case, delete, func, insert, literal, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.paging import PageRequest
+from slipway.sessions.models import LoginAttempt, PasswordReset, RefreshToken, Session
+from slipway.users.models import User
+
+FORGET_ATTEMPTS_AFTER = timedelta(days=1)
+"""Failures older than this count no more. Longer than any back-off, so that waiting for it gains no guesses."""
+
+# Rows are written by statement here, never through objects that a session would have to bring up to date.
+_NO_SYNC = {"synchronize_session": False}
+
+_COUNT_ATTEMPT = text("""
+    INSERT INTO login_attempts AS known (key_hash, failures, blocked_until, updated_at)
+    VALUES (
+        :key_hash, 1,
+        clock_timestamp() + interval '1 second' * CASE WHEN CAST(:free AS integer) <= 1 THEN 1 ELSE 0 END,
+        clock_timestamp()
+    )
+    ON CONFLICT (key_hash) DO UPDATE SET
+        failures = CASE WHEN known.updated_at < clock_timestamp() - CAST(:forget AS interval) THEN 1
+            ELSE known.failures + 1 END,
+        blocked_until = clock_timestamp() + interval '1 second' * CASE
+            WHEN known.updated_at < clock_timestamp() - CAST(:forget AS interval) THEN 0
+            WHEN known.failures + 1 < CAST(:free AS integer) THEN 0
+            ELSE least(CAST(:longest AS integer), power(2, least(known.failures + 1 - CAST(:free AS integer), 20)))
+            END,
+        updated_at = clock_timestamp()
+    WHERE known.blocked_until <= clock_timestamp()
+    RETURNING failures
+""")
+
+
+class Account(NamedTuple):
+    """What signing in needs to know of a user."""
+
+    id: UUID
+    email: str
+    password_hash: str
+    permissions: list[str]
+    is_active: bool
+
+
+class Family(NamedTuple):
+    """The locked session behind a refresh token, and its user."""
+
+    session_id: UUID
+    user_id: UUID
+    permissions: list[str]
+    is_live: bool
+
+
+class UsedToken(NamedTuple):
+    """A refresh token that was used. `age` is the time since, `successor` sealed."""
+
+    age: timedelta
+    successor: bytes
+
+
+def _accounts() -> Select[UUID, str, str, list[str], bool]:
+    return select(User.id, User.email, User.password_hash, User.permissions, User.is_active)
+
+
+async def account_by_email(session: AsyncSession, email: str) -> Account | None:
+    # lower() by PostgreSQL on both sides: its idea of lower case differs from Python's for some letters.
+    row = (await session.execute(_accounts().where(func.lower(User.email) == func.lower(email)))).one_or_none()
+    return Account(*row) if row else None
+
+
+async def account_by_id(session: AsyncSession, user_id: UUID) -> Account | None:
+    row = (await session.execute(_accounts().where(User.id == user_id))).one_or_none()
+    return Account(*row) if row else None
+
+
+async def lock_verified_account(session: AsyncSession, account: Account) -> bool:
+    """Whether the password that was verified is still the account's; then it stays so until the commit."""
+    statement = (
+        select(User.id)
+        .where(User.id == account.id, User.password_hash == account.password_hash, User.is_active)
+        .with_for_update(read=True)
+    )
+    return (await session.scalars(statement)).one_or_none() is not None
+
+
+async def set_password(session: AsyncSession, user_id: UUID, password_hash: str, *, instead_of: str | None) -> bool:
+    """Store a hash; only over `instead_of` where that is given. Whether it was stored."""
+    statement = update(User).where(User.id == user_id, User.is_active).values(password_hash=password_hash)
+    if instead_of is not None:
+        statement = statement.where(User.password_hash == instead_of)
+    changed = await session.execute(statement.returning(User.id), execution_options=_NO_SYNC)
+    return changed.one_or_none() is not None
+
+
+# Sessions
+
+
+async def add_session(session: AsyncSession, row: Session, token_hash: bytes) -> None:
+    """A session and the first refresh token of its family."""
+    session.add(row)
+    await session.flush()
+    await add_refresh_token(session, row.id, token_hash)
+
+
+def _live() -> Select[Session]:
+    return select(Session).where(Session.revoked_at.is_(None), Session.expires_at > func.now())
+
+
+async def page_of_live(session: AsyncSession, user_id: UUID, wanted: PageRequest) -> Sequence[Session]:
+    """One row more than wanted, so that the caller knows whether more follow."""
+    statement = _live().where(Session.user_id == user_id).order_by(Session.id)
+    statement = statement.limit(wanted.per_page + 1).offset(wanted.offset)
+    if wanted.after:
+        statement = statement.where(Session.id > wanted.after)
+    return (await session.scalars(statement)).all()
+
+
+async def count_live(session: AsyncSession, user_id: UUID) -> int:
+    counted = select(func.count()).select_from(_live().where(Session.user_id == user_id).subquery())
+    return (await session.execute(counted)).scalar_one()
+
+
+async def owner_of_live(session: AsyncSession, session_id: UUID) -> UUID | None:
+    found = await session.scalars(_live().with_only_columns(Session.user_id).where(Session.id == session_id))
+    return found.one_or_none()
+
+
+async def revoke_session(session: AsyncSession, session_id: UUID, reason: str) -> bool:
+    """End a session; whether it had not ended before."""
+    return bool(await _revoke(session, reason, Session.id == session_id))
+
+
+async def revoke_sessions_of(
+    session: AsyncSession, user_id: UUID, reason: str, *, keep: UUID | None = None
+) -> Sequence[UUID]:
+    """End a user's sessions but `keep`; the ids of those ended. Call Principals.forget with them after the commit."""
+    return await _revoke(session, reason, Session.user_id == user_id, Session.id != keep if keep else literal(True))
+
+
+async def _revoke(session: AsyncSession, reason: str, *which: object) -> Sequence[UUID]:
+    statement = (
+        update(Session)
+        .where(Session.revoked_at.is_(None), *which)  # type: ignore[arg-type]
+        .values(revoked_at=func.now(), revoked_reason=reason)
+        .returning(Session.id)
+    )
+    return (await session.scalars(statement, execution_options=_NO_SYNC)).all()
+
+
+# Refresh tokens
+
+
+async def add_refresh_token(session: AsyncSession, session_id: UUID, token_hash: bytes) -> None:
+    await session.execute(insert(RefreshToken).values(token_hash=token_hash, session_id=session_id))
+
+
+async def lock_family(session: AsyncSession, token_hash: bytes) -> Family | None:
+    """The session of a token, locked.
+
+    Deleting a user goes from session to token as well: one order everywhere, no deadlocks.
+    """
+    is_live = Session.revoked_at.is_(None) & (Session.expires_at > func.now()) & User.is_active
+    statement = (
+        select(Session.id, Session.user_id, User.permissions, is_live)
+        .join(RefreshToken, RefreshToken.session_id == Session.id)
+        .join(User, User.id == Session.user_id)
+        .where(RefreshToken.token_hash == token_hash)
+        .with_for_update(of=Session, key_share=True)
+    )
+    row = (await session.execute(statement)).one_or_none()
+    return Family(*row) if row else None
+
+
+async def use_refresh_token(session: AsyncSession, token_hash: bytes, successor: bytes) -> bool:
+    """Mark a token as used; True for one caller only, however many try."""
+    statement = (
+        update(RefreshToken)
+        .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_(None))
+        .values(used_at=func.clock_timestamp(), successor=successor)
+        .returning(RefreshToken.session_id)
+    )
+    used = await session.execute(statement, execution_options=_NO_SYNC)
+    return used.one_or_none() is not None
+
+
+async def used_refresh_token(session: AsyncSession, token_hash: bytes) -> UsedToken | None:
+    statement = select(func.clock_timestamp() - RefreshToken.used_at, RefreshToken.successor).where(
+        RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_not(None)
+    )
+    row = (await session.execute(statement)).one_or_none()
+    return UsedToken(row[0], row[1] or b"") if row else None
+
+
+async def is_unused(session: AsyncSession, token_hash: bytes) -> bool:
+    statement = select(RefreshToken.used_at.is_(None)).where(RefreshToken.token_hash == token_hash)
+    return (await session.scalars(statement)).one_or_none() is True
+
+
+async def extend_session(session: AsyncSession, session_id: UUID, lifetime: timedelta) -> None:
+    await session.execute(
+        update(Session)
+        .where(Session.id == session_id)
+        .values(last_used_at=func.now(), expires_at=func.now() + lifetime),
+        execution_options=_NO_SYNC,
+    )
+
+
+# Sign-in attempts
+
+
+async def count_attempt(session: AsyncSession, key_hash: bytes, free: int, longest: int) -> int | None:
+    """Count a guess and set how long the next must wait, in one statement; None when it must wait itself.
+
+    From the `free`-th failure on the wait doubles from one second up to `longest`.
+    """
+    values = {"key_hash": key_hash, "free": free, "longest": longest, "forget": FORGET_ATTEMPTS_AFTER}
+    return (await session.execute(_COUNT_ATTEMPT, values)).scalar_one_or_none()
+
+
+async def blocked_for(session: AsyncSession, key_hash: bytes) -> float:
+    """Seconds until the next guess may be made; 0 when it may be now."""
+    left = func.extract("epoch", LoginAttempt.blocked_until - func.clock_timestamp())
+    seconds = await session.scalar(select(left).where(LoginAttempt.key_hash == key_hash))
+    return max(0.0, float(seconds or 0))
+
+
+async def forget_attempts(session: AsyncSession, key_hash: bytes) -> None:
+    await session.execute(delete(LoginAttempt).where(LoginAttempt.key_hash == key_hash))
+
+
+async def give_attempt_back(session: AsyncSession, key_hash: bytes, failures: int) -> None:
+    """Uncount a guess; the wait it caused ends too, unless others failed since it counted `failures`."""
+    is_last = LoginAttempt.failures == failures
+    await session.execute(
+        update(LoginAttempt)
+        .where(LoginAttempt.key_hash == key_hash)
+        .values(
+            failures=func.greatest(LoginAttempt.failures - 1, 0),
+            blocked_until=case((is_last, func.clock_timestamp()), else_=LoginAttempt.blocked_until),
+        ),
+        execution_options=_NO_SYNC,
+    )
+
+
+# Password resets
+
+
+async def add_password_reset(session: AsyncSession, user_id: UUID, token_hash: bytes, lifetime: timedelta) -> None:
+    values = {"token_hash": token_hash, "user_id": user_id, "expires_at": func.now() + lifetime}
+    await session.execute(insert(PasswordReset).values(**values))
+
+
+async def owner_of_reset(session: AsyncSession, token_hash: bytes) -> UUID | None:
+    """Whose password an unused, unexpired token may set."""
+    statement = select(PasswordReset.user_id).where(
+        PasswordReset.token_hash == token_hash,
+        PasswordReset.used_at.is_(None),
+        PasswordReset.expires_at > func.now(),
+    )
+    return (await session.scalars(statement)).one_or_none()
+
+
+async def use_password_reset(session: AsyncSession, token_hash: bytes) -> bool:
+    """Mark a token as used; True for one caller only, and for none once it has expired."""
+    statement = (
+        update(PasswordReset)
+        .where(
+            PasswordReset.token_hash == token_hash,
+            PasswordReset.used_at.is_(None),
+            PasswordReset.expires_at > func.now(),
+        )
+        .values(used_at=func.now())
+        .returning(PasswordReset.user_id)
+    )
+    return (await session.execute(statement, execution_options=_NO_SYNC)).one_or_none() is not None
+
+
+async def void_password_resets(session: AsyncSession, user_id: UUID) -> None:
+    await session.execute(
+        update(PasswordReset)
+        .where(PasswordReset.user_id == user_id, PasswordReset.used_at.is_(None))
+        .values(used_at=func.now()),
+        execution_options=_NO_SYNC,
+    )
+
+
+# Purge
+
+
+async def purge(session: AsyncSession, refresh_token_ttl: timedelta) -> None:
+    """Delete what can't matter any more: ended sessions, resets, forgotten failures, long used refresh tokens.
+
+    Used tokens are kept as long as a session may rest, so that theft is still noticed when one comes back.
+    """
+    now = func.now()
+    ended = or_(Session.expires_at < now, Session.revoked_at < now - timedelta(days=1))
+    await session.execute(delete(Session).where(ended), execution_options=_NO_SYNC)
+    long_used = RefreshToken.used_at < now - refresh_token_ttl
+    await session.execute(delete(RefreshToken).where(long_used), execution_options=_NO_SYNC)
+    await session.execute(delete(PasswordReset).where(PasswordReset.expires_at < now), execution_options=_NO_SYNC)
+    forgotten = LoginAttempt.updated_at < now - FORGET_ATTEMPTS_AFTER
+    await session.execute(delete(LoginAttempt).where(forgotten), execution_options=_NO_SYNC)

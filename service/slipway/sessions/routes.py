@@ -1,0 +1,189 @@
+"""`/api/v1/auth`, and under `/.well-known` what others need to check our tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Form, Query, Request, Response
+
+from slipway.paging import Page, PageQuery, build_page
+from slipway.problems import AuthenticationError, ConflictError, NotFoundError, responses
+from slipway.resources import Resources, resources_of
+from slipway.sessions import queries, service
+from slipway.sessions.dependencies import SCOPES, CurrentUser
+from slipway.sessions.models import Session
+from slipway.sessions.refresh import Grant, refresh
+from slipway.sessions.schemas import (
+    Accepted,
+    Discovery,
+    PasswordChange,
+    PasswordResetConfirm,
+    PasswordResetRequest,
+    RefreshRequest,
+    SessionOut,
+    SignInForm,
+    TokenReply,
+)
+from slipway.sessions.service import Device
+from slipway.sessions.tokens import REQUIRED_CLAIMS
+from slipway.storage.engine import after_commit
+from slipway.storage.session import DbSession
+
+USER_AGENT_LENGTH = 256
+
+# A rotation waits until caches of this age are over; a revoked key is gone from proxies as soon.
+CACHE_FOR_A_MINUTE = {"Cache-Control": "public, max-age=60"}
+
+router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
+discovery = APIRouter(prefix="/.well-known", tags=["discovery"])
+
+
+def _device(request: Request) -> Device:
+    agent = "".join(letter for letter in request.headers.get("user-agent", "") if letter.isprintable())
+    return Device(_address(request), agent[:USER_AGENT_LENGTH])
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _token_reply(resources: Resources, grant: Grant, response: Response) -> TokenReply:
+    response.headers["Cache-Control"] = "no-store"
+    return TokenReply(
+        access_token=resources.tokens.issue(grant.user_id, grant.session_id, grant.permissions),
+        refresh_token=grant.refresh_token,
+        expires_in=resources.settings.access_token_ttl,
+        scope=" ".join(sorted(grant.permissions)),
+    )
+
+
+@router.post("/token", summary="Sign in", responses=responses(AuthenticationError))
+async def sign_in(request: Request, response: Response, form: Annotated[SignInForm, Form()]) -> TokenReply:
+    """The OAuth 2.0 password grant. Failures are answered ever more slowly: 429 with `Retry-After`."""
+    resources = resources_of(request)
+    password = form.password.get_secret_value()
+    grant = await service.sign_in(resources, form.username.strip(), password, _device(request))
+    return _token_reply(resources, grant, response)
+
+
+@router.post("/refresh", summary="Get the next access token", responses=responses(AuthenticationError))
+async def refresh_session(request: Request, response: Response, body: RefreshRequest) -> TokenReply:
+    """Uses the refresh token and gives the next one. Using it again later ends the session: somebody else has it.
+
+    For a few seconds a repeat gets the same reply's tokens again, because a reply may get lost.
+    """
+    resources = resources_of(request)
+    grant = await refresh(resources, body.refresh_token.get_secret_value())
+    return _token_reply(resources, grant, response)
+
+
+@router.post("/logout", status_code=204, summary="Sign out", responses=responses(AuthenticationError))
+async def sign_out(request: Request, user: CurrentUser, session: DbSession) -> None:
+    """Ends this session: its tokens are refused everywhere within a second."""
+    await queries.revoke_session(session, user.session_id, "signed_out")
+    _forget_after_commit(request, session, user.session_id)
+
+
+@router.get("/sessions", summary="List sessions", responses=responses(AuthenticationError, NotFoundError))
+async def list_sessions(
+    request: Request,
+    user: CurrentUser,
+    wanted: PageQuery,
+    user_id: Annotated[UUID | None, Query(description="Whose; others' only for administrators.")] = None,
+) -> Page[SessionOut]:
+    """Where one is signed in, oldest first."""
+    database = resources_of(request).database
+    owner = service.list_owner(user, user_id)
+    rows = await database.read(lambda session: queries.page_of_live(session, owner, wanted))
+    total = await wanted.total(rows, lambda: database.read(lambda session: queries.count_live(session, owner)))
+    return build_page(rows, wanted, total, lambda row: _shown(row, user.session_id))
+
+
+def _shown(row: Session, current: UUID) -> SessionOut:
+    return SessionOut(
+        id=row.id,
+        user_id=row.user_id,
+        created_at=row.created_at,
+        last_used_at=row.last_used_at,
+        expires_at=row.expires_at,
+        user_agent=row.user_agent,
+        address=row.address,
+        current=row.id == current,
+    )
+
+
+@router.delete(
+    "/sessions/{session_id}",
+    status_code=204,
+    summary="End a session",
+    responses=responses(AuthenticationError, NotFoundError),
+)
+async def end_session(request: Request, session_id: UUID, user: CurrentUser, session: DbSession) -> None:
+    """One's own, or as an administrator anyone's; otherwise 404."""
+    await service.end_session(session, user, session_id)
+    _forget_after_commit(request, session, session_id)
+
+
+def _forget_after_commit(request: Request, session: DbSession, session_id: UUID) -> None:
+    async def forget() -> None:
+        resources_of(request).principals.forget([session_id])
+
+    after_commit(session, forget)
+
+
+@router.post(
+    "/password",
+    status_code=204,
+    summary="Change the password",
+    responses=responses(AuthenticationError, ConflictError),
+)
+async def change_password(request: Request, body: PasswordChange, user: CurrentUser) -> None:
+    """Ends the other sessions; this one goes on."""
+    current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
+    await service.change_password(resources_of(request), user, current, new, _address(request))
+
+
+@router.post("/password-reset", status_code=202, summary="Forgot the password")
+async def request_password_reset(request: Request, body: PasswordResetRequest) -> Accepted:
+    """Sends a link to the address, if it belongs to an account; the reply is the same if it doesn't."""
+    await service.request_password_reset(resources_of(request), body.email, _address(request))
+    return Accepted(message="If that is the address of an account, a mail is on its way.")
+
+
+@router.post("/password-reset/confirm", status_code=204, summary="Set a new password by the mailed link")
+async def confirm_password_reset(request: Request, body: PasswordResetConfirm) -> None:
+    """The token works once. Ends all sessions."""
+    token, new = body.token.get_secret_value(), body.new_password.get_secret_value()
+    await service.confirm_password_reset(resources_of(request), token, new)
+
+
+_JWKS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"example": {"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "2f1c"}]}}}}
+}
+
+
+@discovery.get("/jwks.json", summary="Public keys", response_class=Response, responses=_JWKS)
+async def read_jwks(request: Request) -> Response:
+    """The keys that tokens are signed with, or will be next, as a JWK Set."""
+    return Response(resources_of(request).keys.current.public_jwks(), 200, CACHE_FOR_A_MINUTE, "application/json")
+
+
+@discovery.get("/openid-configuration", summary="Where the keys are")
+async def read_configuration(request: Request, response: Response) -> Discovery:
+    """Metadata for proxies; the issuer is the one of the settings, whatever host was asked."""
+    resources = resources_of(request)
+    issuer = resources.settings.issuer
+    response.headers.update(CACHE_FOR_A_MINUTE)
+    return Discovery(
+        issuer=issuer,
+        jwks_uri=f"{issuer}/.well-known/jwks.json",
+        token_endpoint=f"{issuer}{router.prefix}/token",
+        grant_types_supported=["password"],
+        response_types_supported=["token"],
+        subject_types_supported=["public"],
+        id_token_signing_alg_values_supported=resources.keys.current.algorithms(),
+        token_endpoint_auth_methods_supported=["none"],
+        scopes_supported=list(SCOPES),
+        claims_supported=REQUIRED_CLAIMS,
+    )

@@ -1,0 +1,208 @@
+"""Signing in, ending sessions, changing and resetting passwords."""
+
+from __future__ import annotations
+
+import unicodedata
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from prometheus_client import Counter
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.problems import (
+    AuthenticationError,
+    ConflictError,
+    NotFoundError,
+    ProblemDetail,
+    UnavailableError,
+    ValidationError,
+)
+from slipway.sessions import queries
+from slipway.sessions.dependencies import ADMIN, Principal
+from slipway.sessions.models import Session
+from slipway.sessions.passwords import Verdict
+from slipway.sessions.queries import Account
+from slipway.sessions.refresh import Grant
+from slipway.sessions.secret_tokens import hash_token, new_token
+from slipway.sessions.throttle import Reservation
+from slipway.storage.models import new_id
+from slipway.telemetry.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from slipway.resources import Resources
+    from slipway.settings import Settings
+    from slipway.storage.engine import Database
+
+LOGINS = Counter(
+    "slipway_logins_total", "Passwords checked for a sign-in: accepted or refused.", ("result",), registry=REGISTRY
+)
+
+
+class InvalidCredentialsError(AuthenticationError):
+    code = "invalid_credentials"
+    default_message = "E-mail address or password is wrong."
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a request comes from, as its owner sees it in the list of sessions."""
+
+    address: str
+    user_agent: str
+
+
+async def sign_in(resources: Resources, email: str, password: str, device: Device) -> Grant:
+    """Start a session. Raises InvalidCredentialsError, RateLimitedError (back-off), UnavailableError (overload).
+
+    Unknown address, wrong password and switched-off account are one reply, after the same work.
+    """
+    account = await resources.database.read(
+        lambda session: queries.account_by_email(session, unicodedata.normalize("NFC", email))
+    )
+    reservation = await resources.throttle.reserve(_throttled_as(account, email), device.address)
+    verdict = await _verify(resources, reservation, password, account)
+    if account is None or not verdict.ok or not account.is_active:
+        LOGINS.labels("refused").inc()
+        raise InvalidCredentialsError
+    rehashed = await _rehashed(resources, password, verdict)
+    grant = await _start_session(resources, account, reservation, device, rehashed)
+    LOGINS.labels("accepted").inc()
+    return grant
+
+
+def _throttled_as(account: Account | None, email: str) -> str:
+    """An account has one counter, however its address is written."""
+    return str(account.id) if account else email.lower()
+
+
+async def _verify(resources: Resources, reservation: Reservation, password: str, account: Account | None) -> Verdict:
+    try:
+        return await resources.passwords.verify(password, account.password_hash if account else None)
+    except UnavailableError:
+        # Turned away before the password was looked at: no guess was made.
+        async with resources.database.transaction() as session:
+            await resources.throttle.release(session, reservation)
+        raise
+
+
+async def _rehashed(resources: Resources, password: str, verdict: Verdict) -> str | None:
+    if verdict.needs_rehash:
+        # Another day will do: sign-in must not fail because the queue is full.
+        with suppress(UnavailableError):
+            return await resources.passwords.rehash(password)
+    return None
+
+
+async def _start_session(
+    resources: Resources, account: Account, reservation: Reservation, device: Device, rehashed: str | None
+) -> Grant:
+    token = new_token()
+    row = Session(
+        id=new_id(),
+        user_id=account.id,
+        expires_at=func.now() + timedelta(seconds=resources.settings.refresh_token_ttl),
+        address=device.address,
+        user_agent=device.user_agent,
+    )
+    async with resources.database.transaction() as session:
+        # The password may have been changed, and the sessions ended, while the old one was being verified.
+        if not await queries.lock_verified_account(session, account):
+            raise InvalidCredentialsError
+        await resources.throttle.succeed(session, reservation)
+        await queries.add_session(session, row, hash_token(token))
+        if rehashed is not None:
+            await queries.set_password(session, account.id, rehashed, instead_of=account.password_hash)
+    return Grant(account.id, row.id, account.permissions, token)
+
+
+def list_owner(actor: Principal, user_id: UUID | None) -> UUID:
+    """Whose sessions are listed: one's own, or for administrators anyone's. Raises NotFoundError."""
+    if user_id is None or user_id == actor.id or ADMIN in actor.permissions:
+        return user_id or actor.id
+    raise NotFoundError("There is no such user.")
+
+
+async def end_session(session: AsyncSession, actor: Principal, session_id: UUID) -> None:
+    """End one's own session, or as an administrator anyone's. Raises NotFoundError for all others alike."""
+    owner = await queries.owner_of_live(session, session_id)
+    if owner is None or (owner != actor.id and ADMIN not in actor.permissions):
+        raise NotFoundError("There is no such session.")
+    await queries.revoke_session(session, session_id, "signed_out" if owner == actor.id else "ended_by_administrator")
+
+
+async def change_password(resources: Resources, actor: Principal, current: str, new: str, address: str) -> None:
+    """Set a new password and end the other sessions.
+
+    Raises ValidationError when the current one is wrong or the new one breaks the rules, RateLimitedError, and
+    ConflictError when another change came between.
+    """
+    account = await resources.database.read(lambda session: queries.account_by_id(session, actor.id))
+    # Counted like a sign-in: a stolen access token must not open a way to guess the password.
+    reservation = await resources.throttle.reserve(str(actor.id), address)
+    verdict = await _verify(resources, reservation, current, account)
+    if account is None or not verdict.ok:
+        fault = ProblemDetail(location="body.current_password", message="This is not your password.")
+        raise ValidationError(details=[fault])
+    password_hash = await resources.passwords.hash(new, location="body.new_password")
+    async with resources.database.transaction() as session:
+        if not await queries.set_password(session, actor.id, password_hash, instead_of=account.password_hash):
+            raise ConflictError("Your password was changed meanwhile.")
+        await resources.throttle.succeed(session, reservation)
+        await queries.void_password_resets(session, actor.id)
+        ended = await queries.revoke_sessions_of(session, actor.id, "password_changed", keep=actor.session_id)
+    resources.principals.forget(ended)
+
+
+async def request_password_reset(resources: Resources, email: str, address: str) -> None:
+    """Have a reset mail sent if the address is somebody's. Raises RateLimitedError.
+
+    Nobody is looked up here: the job does that, so that known and unknown addresses take the same time.
+    """
+    await resources.throttle.reserve(email.lower(), address, purpose="reset")
+    async with resources.database.transaction() as session:
+        mail: dict[str, object] = {"to": email, "template": "password_reset", "values": {}}
+        await resources.queue.enqueue(session, "send_mail", mail)
+
+
+async def new_reset_link(database: Database, settings: Settings, email: str) -> str | None:
+    """For the mail job: a fresh link for the user of an address, committed; None when there is no such active user.
+
+    Made here and not when it is asked for, so that the token is in the mail and nowhere else: neither in the queue's
+    table, nor among its dead letters, nor in a backup. A repeated job makes another; using one voids the rest.
+    """
+    token = new_token()
+    async with database.transaction() as session:
+        account = await queries.account_by_email(session, email)
+        if account is None or not account.is_active:
+            return None
+        lifetime = timedelta(seconds=settings.password_reset_ttl)
+        await queries.add_password_reset(session, account.id, hash_token(token), lifetime)
+    return settings.password_reset_url.replace("{token}", token)
+
+
+async def confirm_password_reset(resources: Resources, token: str, new: str) -> None:
+    """Set a new password by a mailed token, once, and end all sessions. Raises ValidationError."""
+    token_hash = hash_token(token)
+    # Asked first, so that made-up tokens don't cost a hash each; only the write below decides.
+    user_id = await resources.database.read(lambda session: queries.owner_of_reset(session, token_hash))
+    if user_id is None:
+        raise _invalid_reset()
+    password_hash = await resources.passwords.hash(new, location="body.new_password")
+    async with resources.database.transaction() as session:
+        # The user's row before the tokens', as everywhere: two links used at once don't deadlock.
+        stored = await queries.set_password(session, user_id, password_hash, instead_of=None)
+        if not stored or not await queries.use_password_reset(session, token_hash):
+            raise _invalid_reset()
+        await queries.void_password_resets(session, user_id)
+        await resources.throttle.forget_account(session, str(user_id))
+        ended = await queries.revoke_sessions_of(session, user_id, "password_reset")
+    resources.principals.forget(ended)
+
+
+def _invalid_reset() -> ValidationError:
+    fault = ProblemDetail(location="body.token", message="This link is not valid any more: ask for a new one.")
+    return ValidationError(details=[fault])

@@ -1,0 +1,110 @@
+"""Back-off after failed sign-ins, for an account and for an address.
+
+Each guess is counted BEFORE its password is looked at, in a transaction of its own: a hundred guesses sent at once
+meet the count one after another, and most find the account blocked. A success takes the count back. Failure policy:
+without the database nobody signs in anyway, so its errors simply go up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Literal
+
+from prometheus_client import Counter
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.problems import RateLimitedError
+from slipway.sessions import queries
+from slipway.settings import Settings
+from slipway.telemetry.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from slipway.storage.engine import Database
+
+Purpose = Literal["login", "reset"]
+
+IPV6_SITE = 64
+"""Bits of an IPv6 address that name a customer; the rest is theirs to vary."""
+
+THROTTLED = Counter(
+    "slipway_login_throttled_total",
+    "Sign-ins refused by back-off, by what was blocked.",
+    ("by",),
+    registry=REGISTRY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One counter that a guess was added to; `failures` is what it came to."""
+
+    key_hash: bytes
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A guess that was counted and may now be checked."""
+
+    account: Counted
+    address: Counted
+
+
+class LoginThrottle:
+    """Counts guesses; after the free ones each further failure doubles the wait from one second."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._database = database
+        self._account_attempts = settings.login_account_attempts
+        self._address_attempts = settings.login_address_attempts
+        self._longest = settings.login_backoff_max
+
+    async def reserve(self, account: str, address: str, *, purpose: Purpose = "login") -> Reservation:
+        """Count a guess as failed, committed when this returns. Raises RateLimitedError, and then counts nothing."""
+        async with self._database.transaction() as session:
+            # Every transaction takes the account's row first, then the address's: no deadlocks.
+            account_hash = hash_key(purpose, "account", account)
+            address_hash = hash_key(purpose, "address", network_of(address))
+            counted = await self._count(session, "account", account_hash, self._account_attempts)
+            return Reservation(counted, await self._count(session, "address", address_hash, self._address_attempts))
+
+    async def forget_account(self, session: AsyncSession, account: str) -> None:
+        """An account may be signed in to at once: its owner has proved who they are in another way."""
+        await queries.forget_attempts(session, hash_key("login", "account", account))
+
+    async def succeed(self, session: AsyncSession, reservation: Reservation) -> None:
+        """The password was right: forget the account's failures and give the address its guess back."""
+        await queries.forget_attempts(session, reservation.account.key_hash)
+        await queries.give_attempt_back(session, reservation.address.key_hash, reservation.address.failures)
+
+    async def release(self, session: AsyncSession, reservation: Reservation) -> None:
+        """The password wasn't looked at: take the guess back."""
+        for counted in (reservation.account, reservation.address):
+            await queries.give_attempt_back(session, counted.key_hash, counted.failures)
+
+    async def _count(self, session: AsyncSession, by: str, key_hash: bytes, attempts: int) -> Counted:
+        failures = await queries.count_attempt(session, key_hash, attempts, self._longest)
+        if failures is None:
+            THROTTLED.labels(by).inc()
+            wait = await queries.blocked_for(session, key_hash)
+            raise RateLimitedError("Too many attempts: wait as long as Retry-After says.", retry_after=wait)
+        return Counted(key_hash, failures)
+
+
+def hash_key(purpose: Purpose, by: str, value: str) -> bytes:
+    """What a counter is stored under; people type passwords into the wrong field, so never what they typed."""
+    return sha256(f"slipway {purpose} {by}\0{value}".encode("utf-8", "surrogatepass")).digest()
+
+
+def network_of(address: str) -> str:
+    """The address that back-off counts for: an IPv4 address, an IPv6 /64, or whatever else a server calls a peer."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped) if mapped else str(ip_network((int(parsed), IPV6_SITE), strict=False))
+    return str(parsed)
