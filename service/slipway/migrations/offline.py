@@ -23,7 +23,7 @@ class RevisionSql:
 
 
 def render(revisions: Sequence[Revision], versions: Path = VERSIONS) -> tuple[RevisionSql, ...]:
-    """The SQL of each revision, transaction brackets included; the rows of the ledger are the runner's and not shown."""
+    """The SQL of each revision with its transaction's brackets; the ledger's rows are the runner's and not shown."""
     return tuple(_render_one(revision, versions) for revision in revisions)
 
 

@@ -137,12 +137,18 @@ async def _apply(session: Session, settings: Settings, revision: Revision, versi
 
 
 def run_revision(connection: Connection, revision: Revision, versions: Path) -> None:
-    """Run one revision by Alembic, with its row in the ledger in the same transaction."""
+    """Run one revision by Alembic, with its row in the ledger in the same transaction.
+
+    Raises DBAPIError when a statement fails, MigrationError when the revision turns out to be there already.
+    """
     config = configuration(versions)
     script = ScriptDirectory.from_config(config)
+    recorded = False
 
     def record(ctx: Any, **_: Any) -> None:
+        nonlocal recorded
         ledger.record(ctx.connection, revision)
+        recorded = True
 
     config.attributes.update(connection=connection, on_version_apply=record)
     context = EnvironmentContext(
@@ -151,5 +157,11 @@ def run_revision(connection: Connection, revision: Revision, versions: Path) -> 
         fn=lambda heads, _context: script._upgrade_revs(revision.id, heads),  # noqa: SLF001 - as Alembic's own command
         destination_rev=revision.id,
     )
-    with context:
-        script.run_env()
+    try:
+        with context:
+            script.run_env()
+    finally:
+        # In a transaction that is left open, Alembic would run the next revision without ever committing it.
+        connection.rollback()
+    if not recorded:
+        raise MigrationError(f"Revision {revision.id} was applied by someone else meanwhile: run the upgrade again.")

@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
-from alembic.util import CommandError, to_tuple
+from alembic.util import to_tuple
 
 from slipway.migrations.errors import MigrationError
 
@@ -85,15 +85,15 @@ def read_chain(versions: Path = VERSIONS) -> Chain:
     directory = ScriptDirectory.from_config(configuration(versions))
     try:
         heads = directory.get_heads()
-        if len(heads) > 1:
-            raise MigrationError(
-                f"The revisions have {len(heads)} heads ({', '.join(sorted(heads))}): "
-                "change `down_revision` of one so that they follow each other, or merge them."
-            )
-        scripts = cast("Iterable[Script]", directory.iterate_revisions("head", "base") if heads else ())
-        return Chain(tuple(_revision(script) for script in scripts)[::-1])
-    except CommandError as error:
-        raise MigrationError(f"The revisions can't be read: {error}.") from error
+        scripts = [*cast("Iterable[Script]", directory.walk_revisions())]
+    except Exception as error:  # the revisions' own code runs while it is imported
+        raise MigrationError(f"The revisions in {versions} can't be read: {type(error).__name__}: {error}.") from error
+    if len(heads) > 1:
+        raise MigrationError(
+            f"The revisions have {len(heads)} heads ({', '.join(sorted(heads))}): "
+            "change `down_revision` of one so that they follow each other, or merge them."
+        )
+    return Chain(tuple(_revision(script) for script in reversed(scripts)))
 
 
 def _revision(script: Script) -> Revision:
