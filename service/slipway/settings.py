@@ -153,10 +153,12 @@ class Settings(BaseSettings):
     job_max_attempts: int = Field(8, ge=1, le=50, description="Tries before a job goes to the dead-letter list.")
     job_backoff: float = Field(2.0, gt=0, le=600, description="First delay between tries; it doubles, with jitter.")
     job_timeout: float = Field(300.0, gt=0, description="Longest run of one job.")
+    purge_interval: float = Field(600.0, ge=1, description="How often expired rows are deleted.")
     export_ttl: int = Field(7 * 86400, ge=60, description="How long an export can be fetched.")
     smtp_url: SecretStr | None = Field(
         None, description="`smtp://user:password@host:587` (STARTTLS) or `smtps://`. Without it mail goes to the log."
     )
+    smtp_ca_file: Path | None = Field(None, description="CA bundle for the mail server; the system's when unset.")
     smtp_timeout: float = Field(10.0, gt=0, description="Longest wait for the mail server.")
     mail_from: str = Field("slipway@localhost", description="Sender of mail.")
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.exports import queries
-from slipway.exports.formats import encode, header
+from slipway.exports.formats import ItemRow, encode, header
 from slipway.exports.models import Export
 from slipway.exports.schemas import ExportFormat
 from slipway.jobs.kinds import Job, Kind
@@ -41,12 +41,13 @@ class ExportJob:
         kind = cast("ExportFormat", export.format)
         await pieces.add(header(kind))
         rows, last = 0, None
-        while batch := await self._database.read(
-            lambda session, after=last: queries.items_after(session, export.owner_id, after, BATCH_ROWS)
-        ):
+        while batch := await self._batch(export.owner_id, last):
             rows, last = rows + len(batch), batch[-1].id
             await pieces.add(encode(batch, kind))
         await pieces.finish(rows)
+
+    async def _batch(self, owner_id: UUID, last: UUID | None) -> list[ItemRow]:
+        return await self._database.read(lambda session: queries.items_after(session, owner_id, last, BATCH_ROWS))
 
     async def given_up(self, job: Job, _reason: str) -> None:
         """The reason is for operators; whoever waits for the file learns that there will be none."""

@@ -24,7 +24,6 @@ ItemsReader = Annotated[Principal, Security(require_permission("items:read"), sc
 router = APIRouter(
     prefix="/api/v1/exports", tags=["exports"], responses=responses(AuthenticationError, AuthorizationError)
 )
-ROUTERS = (router,)
 
 
 @router.post(

@@ -68,9 +68,13 @@ async def file_of(database: Database, export: Export) -> AsyncIterator[bytes]:
     left = export.byte_count or 0
     seq = 0
     while left > 0:
-        data = await database.read(lambda session, at=seq: queries.chunk(session, export.id, at))
+        data = await _piece(database, export.id, seq)
         if data is None:
             raise TornExportError
         yield data
         seq += 1
         left -= len(data)
+
+
+async def _piece(database: Database, export_id: UUID, seq: int) -> bytes | None:
+    return await database.read(lambda session: queries.chunk(session, export_id, seq))

@@ -1,0 +1,73 @@
+"""The job that writes a mail and hands it to the mailer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from typing import Any
+
+from slipway.jobs.kinds import Job, JobError
+from slipway.mail.mailer import Mailer
+from slipway.mail.templates import PASSWORD_RESET, WELCOME, Template
+from slipway.settings import Settings
+
+JOB = "send_mail"
+
+ResetLink = Callable[[str], Awaitable[str | None]]
+"""Makes a link that sets a new password for the user of an address; None when there is no such user."""
+
+
+class MailJob:
+    """Payload: `to`, `template` (`welcome` or `password_reset`), `values` (what the template shows)."""
+
+    def __init__(self, settings: Settings, mailer: Mailer, reset_link: ResetLink) -> None:
+        self._sender = settings.mail_from
+        self._reset_minutes = settings.password_reset_ttl // 60
+        self._mailer = mailer
+        self._reset_link = reset_link
+
+    async def run(self, job: Job) -> None:
+        """Raises JobError; final where the payload is at fault."""
+        to = str(job.payload["to"])
+        written = await self._write(str(job.payload["template"]), to, job.payload.get("values") or {})
+        if written is not None:
+            template, body = written
+            await self._mailer.send(self._message(job, to, template.subject, body), to)
+
+    async def _write(self, name: str, to: str, values: dict[str, Any]) -> tuple[Template, str] | None:
+        if name == "welcome":
+            return WELCOME, WELCOME.render({"greeting": f"Hello {values.get('name') or ''}"})
+        if name == "password_reset":
+            link = await self._reset_link(to)
+            if link is None:
+                return None
+            return PASSWORD_RESET, PASSWORD_RESET.render({"link": link, "minutes": self._reset_minutes})
+        raise JobError("There is no mail template of that name.", final=True)
+
+    def _message(self, job: Job, to: str, subject: str, body: str) -> EmailMessage:
+        message = EmailMessage(policy=SMTP)
+        message["From"] = self._sender
+        message["To"] = address(to)
+        message["Subject"] = subject
+        message["Date"] = format_datetime(job.created_at)
+        # The same for each try, so that a mailbox can tell a repeated mail.
+        domain = self._sender.rpartition("@")[2].rstrip(">") or "localhost"
+        message["Message-ID"] = f"<{job.id}.{job.created_at.timestamp():.6f}@{domain}>"
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(body)
+        return message
+
+
+def address(text: str) -> Address:
+    """One mail address as a header. Raises JobError for anything else, several addresses or header lines included."""
+    name, at, domain = text.rpartition("@")
+    unfit = not (name and at and domain) or not text.isprintable() or any(mark in text for mark in " ,;<>")
+    try:
+        if not unfit:
+            return Address(username=name, domain=domain)
+    except (ValueError, IndexError):
+        pass
+    raise JobError("The mail address can't be written to.", final=True)
