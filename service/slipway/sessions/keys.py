@@ -120,10 +120,7 @@ def _parse_key(jwk: object, position: int) -> Key:
         raise KeysError(f"Key {position} has no usable `kid` (1-128 of A-Z a-z 0-9 . _ ~ -).")
     algorithm = _algorithm(jwk, key_id)
     public, private = _materials(jwk, key_id, algorithm)
-    public_jwk = _public_jwk(public, key_id, algorithm)
-    if any(jwk.get(name) != value for name, value in public_jwk.items() if name in {"x", "y", "n", "e"}):
-        raise KeysError(f"The public part of the key {key_id} doesn't belong to its private part.")
-    return Key(key_id, algorithm, public, private, public_jwk)
+    return Key(key_id, algorithm, public, private, _public_jwk(public, key_id, algorithm))
 
 
 def _algorithm(jwk: Mapping[str, Any], key_id: str) -> Algorithm:
@@ -154,11 +151,12 @@ def _materials(jwk: dict[str, Any], key_id: str, algorithm: Algorithm) -> tuple[
 
 
 def _public_jwk(public: Any, key_id: str, algorithm: Algorithm) -> Mapping[str, str]:
-    members = _exported(public, algorithm) | {"kid": key_id, "alg": algorithm, "use": "sig"}
+    members = to_jwk(public, algorithm) | {"kid": key_id, "alg": algorithm, "use": "sig"}
     return MappingProxyType({name: value for name, value in members.items() if name in PUBLIC_MEMBERS})
 
 
-def _exported(material: Any, algorithm: Algorithm) -> dict[str, Any]:
+def to_jwk(material: Any, algorithm: Algorithm) -> dict[str, Any]:
+    """All members of a key, of a private key the private ones too."""
     members: dict[str, Any] = get_default_algorithms()[algorithm].to_jwk(material, as_dict=True)
     return members
 
@@ -191,7 +189,7 @@ def generate_keys(folder: Path, algorithm: Algorithm = "EdDSA") -> KeySet:
     if not (folder / "jwks.json").exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key_id = secrets.token_hex(8)
-        jwk = _exported(_generate(algorithm), algorithm) | {"kid": key_id, "alg": algorithm, "use": "sig"}
+        jwk = to_jwk(_generate(algorithm), algorithm) | {"kid": key_id, "alg": algorithm, "use": "sig"}
         jwk.pop("key_ops", None)
         _write_private(folder / "signing", key_id.encode())
         _write_private(folder / "jwks.json", orjson.dumps({"keys": [jwk]}))

@@ -79,15 +79,15 @@ class PasswordHasher:
         `location` is where the request carried it, for the error's details.
         """
         prepared = self._checked(password, location)
-        return await self._run(lambda: self._argon2.hash(prepared))
+        return await self.run(lambda: self._argon2.hash(prepared))
 
     async def rehash(self, password: str) -> str:
         """The hash of a password that was right just now, with today's parameters, whatever today's rules say of it."""
-        return await self._run(lambda: self._argon2.hash(_prepared(password)))
+        return await self.run(lambda: self._argon2.hash(_prepared(password)))
 
     async def verify(self, password: str, stored: str | None) -> Verdict:
         """Compare with a stored hash; None (nobody has that name) costs as much. Raises UnavailableError when full."""
-        return await self._run(lambda: self._verify(_prepared(password), stored))
+        return await self.run(lambda: self._verify(_prepared(password), stored))
 
     def close(self) -> None:
         """Let running hashes end; queued ones are cancelled."""
@@ -116,7 +116,8 @@ class PasswordHasher:
         cost = f"m={self._argon2.memory_cost},t={self._argon2.time_cost},p={self._argon2.parallelism}"
         return f"$argon2id$v=19${cost}${salt}${result}"
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def run(self, work: Callable[[], T]) -> T:
+        """Work in one of the threads, in turn. Raises UnavailableError when the queue is full."""
         if len(self._jobs) >= self._limit:
             raise UnavailableError("Too many sign-ins at once; try again shortly.", retry_after=2)
         with DURATION.time():
@@ -136,4 +137,5 @@ def _lower_priority() -> None:
     """Hashing yields to the event loop when cores are short; only Linux knows priorities of single threads."""
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -52,12 +52,12 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         paths = sorted(path for path in source.iterdir() if not path.name.startswith(".") and path.is_file())
         if len(paths) > MAX_FILES:
             raise FilesError(f"{folder} holds {len(paths)} files; at most {MAX_FILES} are read.")
-        return {path.name: _read(path) for path in paths}
+        return {path.name: read_file(path) for path in paths}
     except OSError as error:
         raise FilesError(f"{folder} can't be read: {type(error).__name__}.") from None
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
