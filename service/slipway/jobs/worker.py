@@ -42,10 +42,6 @@ class Pace:
     look: float = 5.0
 
 
-class WorkerLostError(Exception):
-    """The worker ended before the job did, as often as a job may be tried."""
-
-
 class Worker:
     """One process's worker. `kinds` names every job it can do; it leaves others to workers of a newer release."""
 
@@ -151,7 +147,7 @@ class Worker:
 
     async def _attempt(self, kind: Kind, job: Job) -> Exception | None:
         if kind.every is None and job.attempts > self._settings.job_max_attempts:
-            return WorkerLostError()
+            return JobError("Its worker ended before the job did, each time.", final=True)
         try:
             async with asyncio.timeout(self._settings.job_timeout) as limit:
                 await kind.run(job)

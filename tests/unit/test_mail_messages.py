@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.jobs.kinds import Job, JobError
+from slipway.mail import job as mail_job
+from slipway.mail.job import MailJob, address
+from slipway.mail.mailer import NoMailer, SmtpMailer, TerminalMailer, mailer_for
+from slipway.mail.templates import PASSWORD_RESET, Template
+from slipway.settings import Settings
+
+SETTINGS = Settings(mail_from="Slipway <no-reply@example.com>")
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.mails: list[tuple[str, EmailMessage]] = []
+
+    async def send(self, message: EmailMessage, recipient: str) -> None:
+        self.mails.append((recipient, message))
+
+
+def mail(to: str, template: str = "welcome", values: dict[str, str] | None = None) -> Job:
+    payload = {"to": to, "template": template, "values": values or {}}
+    return Job(7, "send_mail", payload, {}, 1, uuid4(), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+
+async def link(to: str) -> str | None:
+    return f"https://app.example.com/reset?token=for-{to}" if to != "nobody@example.com" else None
+
+
+async def sent(job: Job) -> list[tuple[str, EmailMessage]]:
+    kept = Kept()
+    await MailJob(SETTINGS, kept, link).run(job)
+    return kept.mails
+
+
+async def test_a_welcome_greets_by_name() -> None:
+    [(recipient, message)] = await sent(mail("ada@example.com", values={"name": "Ada"}))
+    assert recipient == "ada@example.com"
+    assert message["To"] == "ada@example.com"
+    assert message["From"] == "Slipway <no-reply@example.com>"
+    assert message.get_content().startswith("Hello Ada,\n")
+
+
+async def test_a_welcome_without_a_name_greets_all_the_same() -> None:
+    [(_, message)] = await sent(mail("ada@example.com", values={"name": ""}))
+    assert message.get_content().startswith("Hello,\n")
+
+
+async def test_a_reset_carries_a_link_made_for_that_address() -> None:
+    [(_, message)] = await sent(mail("ada@example.com", "password_reset"))
+    assert "https://app.example.com/reset?token=for-ada@example.com" in message.get_content()
+
+
+async def test_nobody_gets_no_reset() -> None:
+    assert await sent(mail("nobody@example.com", "password_reset")) == []
+
+
+async def test_each_try_of_a_mail_has_the_same_message_id() -> None:
+    job = mail("ada@example.com")
+    first, second = await sent(job), await sent(job)
+    assert first[0][1]["Message-ID"] == second[0][1]["Message-ID"] == "<7.1767323045.000000@example.com>"
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "ada@example.com\r\nBcc: eve@example.com",
+        "ada@example.com\nSubject: new",
+        "ada@example.com, eve@example.com",
+        "Ada <ada@example.com>",
+        "ada@example.com\u2028x",
+        "ada example.com",
+        "@example.com",
+        "ada@",
+        "",
+    ],
+)
+async def test_what_is_more_or_less_than_one_address_gets_no_mail_and_no_second_try(to: str) -> None:
+    with pytest.raises(JobError) as failure:
+        await sent(mail(to))
+    assert failure.value.final
+    assert "ada" not in str(failure.value)
+
+
+@given(st.text(max_size=60))
+def test_an_address_never_becomes_a_second_header_or_recipient(text: str) -> None:
+    message = EmailMessage()
+    try:
+        message["To"] = address(text)
+    except JobError:
+        return
+    assert len(message["To"].addresses) == 1
+    assert len(message.as_bytes().partition(b"\n\n")[0].replace(b"\n ", b" ").splitlines()) == 1
+
+
+async def test_without_the_check_an_address_would_name_a_second_recipient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mail_job, "address", lambda text: text)
+    [(_, message)] = await sent(mail("ada@example.com, eve@example.com"))
+    assert len(message["To"].addresses) == 2
+
+
+async def test_a_name_can_not_add_lines_to_a_mail() -> None:
+    [(_, message)] = await sent(mail("ada@example.com", values={"name": "Ada,\r\n\r\nCall 555-1234"}))
+    assert message.get_content().splitlines()[0] == "Hello Ada, Call 555-1234,"
+
+
+def test_values_are_not_read_as_templates() -> None:
+    assert Template("s", "{a}\n").render({"a": "{b.__class__}", "b": 1}) == "{b.__class__}\n"
+
+
+def test_a_reset_says_how_long_its_link_works() -> None:
+    assert "within 30 minutes" in PASSWORD_RESET.render({"link": "https://x", "minutes": 30})
+
+
+async def test_an_unknown_template_is_final() -> None:
+    with pytest.raises(JobError) as failure:
+        await sent(mail("ada@example.com", "newsletter"))
+    assert failure.value.final
+
+
+async def test_production_without_a_mail_server_never_shows_a_mail(capsys: pytest.CaptureFixture[str]) -> None:
+    mailer = mailer_for(Settings.model_construct(environment="production", smtp_url=None))
+    assert isinstance(mailer, NoMailer)
+    with pytest.raises(JobError, match="SLIPWAY_SMTP_URL"):
+        await MailJob(SETTINGS, mailer, link).run(mail("ada@example.com", "password_reset"))
+    assert "token=" not in "".join(capsys.readouterr())
+
+
+async def test_development_without_a_mail_server_shows_the_link_on_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mailer = mailer_for(Settings())
+    assert isinstance(mailer, TerminalMailer)
+    await MailJob(SETTINGS, mailer, link).run(mail("ada@example.com", "password_reset"))
+    assert "https://app.example.com/reset?token=for-ada@example.com" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["http://me:hunter2@mail.example.com", "smtp://me:hunter2@", "hunter2.example.com"])
+def test_a_mail_server_url_that_can_not_be_used_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ValueError, match="must be smtp://host") as failure:
+        SmtpMailer(SETTINGS, url)
+    assert "hunter2" not in str(failure.value)
