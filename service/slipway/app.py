@@ -1,21 +1,19 @@
-"""`create_app`: the API, its routes, its errors and the edge around it; nothing else."""
+"""`open_app`: the API, its routes, its errors and the edge around it; nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp
 
-import slipway.exports.routes
-import slipway.items.routes
-import slipway.sessions.routes
-import slipway.users.routes
 from slipway.edge.drain import DrainState
 from slipway.edge.edge import Edge
+from slipway.exports.routes import router as exports
+from slipway.items.routes import router as items
 from slipway.openapi import COMMON_PROBLEMS, DESCRIPTION, TAGS, describe
 from slipway.problems import (
     AppException,
@@ -26,13 +24,18 @@ from slipway.problems import (
     ProblemDetail,
     UnavailableError,
     ValidationError,
-    problem_body,
-    problem_headers,
     responses,
 )
 from slipway.resources import Resources
+from slipway.sessions.routes import discovery
+from slipway.sessions.routes import router as sessions
+from slipway.settings import Settings
 from slipway.storage.idempotency import IdempotentReplay
+from slipway.telemetry.logs import LineWriter
+from slipway.users.routes import router as users
 from slipway.version import VERSION
+
+ROUTERS = (users, items, sessions, exports, discovery)
 
 _BY_STATUS: dict[int, type[AppException]] = {
     problem.status: problem
@@ -40,15 +43,24 @@ _BY_STATUS: dict[int, type[AppException]] = {
 }
 
 
-def create_app(resources: Resources, drain: DrainState | None = None) -> ASGIApp:
-    """The whole API as one ASGI app, on resources that the caller opened and closes."""
-    api = _fastapi(resources)
-    return Edge(api, resources, drain or DrainState())
+@asynccontextmanager
+async def open_app(resources: Resources, lines: LineWriter, drain: DrainState) -> AsyncIterator[Edge]:
+    """The whole API as one ASGI application, on resources that the caller opened and closes."""
+    api = _fastapi(resources.settings)
+    api.state.resources = resources
+    edge = Edge(api, resources.settings, tracing=resources.tracing, lines=lines, drain=drain)
+    async with edge.serving(limiter=resources.limiter, identify=resources.tokens.identify):
+        yield edge
 
 
-def _fastapi(resources: Resources) -> FastAPI:
+def openapi_document(settings: Settings) -> dict[str, Any]:
+    """The OpenAPI document; needs nothing but settings."""
+    return _fastapi(settings).openapi()
+
+
+def _fastapi(settings: Settings) -> FastAPI:
     factory: Any = FastAPI
-    if resources.settings.debug:
+    if settings.debug:
         from fastapi_offline import FastAPIOffline  # noqa: PLC0415 - only where debug is on; not in the image
 
         factory = FastAPIOffline
@@ -57,21 +69,18 @@ def _fastapi(resources: Resources) -> FastAPI:
         version=VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url="/docs" if resources.settings.debug else None,
-        redoc_url="/redoc" if resources.settings.debug else None,
+        docs_url="/docs" if settings.debug else None,
+        redoc_url="/redoc" if settings.debug else None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
         responses=responses(*COMMON_PROBLEMS),
         separate_input_output_schemas=False,
         swagger_ui_parameters={"persistAuthorization": True},
     )
-    api.state.resources = resources
-    for domain in (slipway.users, slipway.items, slipway.sessions, slipway.exports):
-        for router in domain.routes.ROUTERS:
-            api.include_router(router)
+    for router in ROUTERS:
+        api.include_router(router)
     api.add_api_route("/health", health, tags=["health"], summary="Is the API there?")
     describe(api)
-    api.add_exception_handler(AppException, _app_exception)
     api.add_exception_handler(RequestValidationError, _request_validation)
     api.add_exception_handler(HTTPException, _http_exception)
     api.add_exception_handler(IdempotentReplay, _replay)
@@ -83,21 +92,9 @@ async def health() -> dict[str, str]:
     return {"status": "healthy"}
 
 
-def problem_response(request: Request, problem: AppException) -> Response:
-    body = problem_body(problem, request.scope["state"]["request_id"])
-    response = Response(body, problem.status)
-    response.raw_headers = problem_headers(problem, body)
-    return response
-
-
-async def _app_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, AppException)  # noqa: S101 - registered for it
-    return problem_response(request, error)
-
-
-async def _request_validation(request: Request, error: Exception) -> Response:
+async def _request_validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    return problem_response(request, ValidationError(details=validation_details(error.errors())))
+    raise ValidationError(details=validation_details(error.errors())) from None
 
 
 def validation_details(faults: Sequence[Any]) -> list[ProblemDetail]:
@@ -108,12 +105,11 @@ def validation_details(faults: Sequence[Any]) -> list[ProblemDetail]:
     ]
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+async def _http_exception(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
-    kind = _BY_STATUS.get(error.status_code, BadRequestError)
-    problem = kind()
+    problem = _BY_STATUS.get(error.status_code, BadRequestError)()
     problem.headers.update(error.headers or {})
-    return problem_response(request, problem)
+    raise problem from None
 
 
 async def _replay(_: Request, error: Exception) -> Response:

@@ -7,13 +7,16 @@ import importlib
 import json
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from slipway.problems import AppException
 from slipway.settings import Settings, SettingsError, load_settings
 from slipway.version import VERSION
+
+if TYPE_CHECKING:
+    from slipway.telemetry.logs import LineWriter
 
 _GROUPS = {"db": ("slipway.migrations.cli", "db"), "jobs": ("slipway.jobs.cli", "jobs")}
 
@@ -68,8 +71,7 @@ def serve() -> None:
     from slipway.server import serve as serve_api  # noqa: PLC0415
 
     settings = settings_or_exit()
-    _configure(settings)
-    run_async(serve_api(settings))
+    run_async(serve_api(settings, _logging(settings)))
 
 
 @root.command()
@@ -78,7 +80,7 @@ def worker() -> None:
     from slipway.server import work  # noqa: PLC0415
 
     settings = settings_or_exit()
-    _configure(settings)
+    _logging(settings)
     run_async(work(settings))
 
 
@@ -90,18 +92,18 @@ def run() -> None:
     settings = settings_or_exit()
     if settings.production:
         raise click.ClickException("`slipway run` is for development; use `slipway serve` in production.")
-    _configure(settings)
+    lines = _logging(settings)
     with own_or_given_database(run_settings(settings)) as (for_migrations, for_service):
-        run_async(migrate_and_serve(for_migrations, for_service))
+        run_async(migrate_and_serve(for_migrations, for_service, lines))
 
 
 @root.command()
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; else standard output.")
 def openapi(output: Path | None) -> None:
     """Print the OpenAPI document."""
-    from slipway.openapi_document import document  # noqa: PLC0415
+    from slipway.app import openapi_document  # noqa: PLC0415
 
-    text = json.dumps(document(), indent=2) + "\n"
+    text = json.dumps(openapi_document(settings_or_exit()), indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -140,10 +142,10 @@ def create_admin(email: str, password_file: Any) -> None:
     run_async(create(settings_or_exit(), email, password))
 
 
-def _configure(settings: Settings) -> None:
-    from slipway.telemetry.logs import configure_logging  # noqa: PLC0415
+def _logging(settings: Settings) -> LineWriter:
+    from slipway.telemetry.logs import configure_logging  # noqa: PLC0415 - not for `db wait`
 
-    configure_logging(settings)
+    return configure_logging(settings)
 
 
 def main() -> None:

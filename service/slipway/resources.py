@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 from fastapi import Request
@@ -24,6 +23,8 @@ from slipway.storage.engine import Database
 from slipway.storage.files import WatchedFolder, Watcher
 from slipway.storage.login import Login, login_from_settings
 from slipway.storage.redis import RedisGateway
+from slipway.telemetry.collectors import POOL
+from slipway.telemetry.sql import instrument_engine
 from slipway.telemetry.tracing import Tracing
 
 logger = logging.getLogger("slipway.resources")
@@ -84,10 +85,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything a process needs; no server has to be up. Raises LoginError, KeysError and FilesError."""
     async with AsyncExitStack() as stack:
         tracing = Tracing(settings)
-        stack.push_async_callback(tracing.close)
+        stack.callback(tracing.shutdown)
         database, login_folder = open_database(settings)
         stack.push_async_callback(database.close)
-        tracing.instrument_engine(database.engine.sync_engine)
+        instrument_engine(database.engine.sync_engine)
+        POOL.watch(database.engine.sync_engine)
         keys, keys_folder = open_keys(settings)
         redis = RedisGateway(settings)
         await redis.start()

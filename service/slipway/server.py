@@ -17,13 +17,15 @@ from typing import Any
 
 import uvicorn
 
-from slipway.app import create_app
+from slipway.app import open_app
 from slipway.edge.drain import DrainState
 from slipway.edge.ops import OpsApp
+from slipway.jobs.registry import make_worker
 from slipway.jobs.worker import Worker
 from slipway.readiness import Startup
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
+from slipway.telemetry.logs import LineWriter
 
 logger = logging.getLogger("slipway.server")
 
@@ -137,7 +139,11 @@ async def _working(worker: Worker) -> AsyncIterator[None]:
 
 
 async def serve(
-    settings: Settings, *, with_worker: bool = False, ready: Callable[[Resources], Awaitable[None]] | None = None
+    settings: Settings,
+    lines: LineWriter,
+    *,
+    with_worker: bool = False,
+    ready: Callable[[Resources], Awaitable[None]] | None = None,
 ) -> None:
     """Serve the API until SIGTERM or SIGINT; `ready` is awaited once it takes requests."""
     stop = _stop_on_signals()
@@ -148,14 +154,15 @@ async def serve(
         startup = Startup(resources, drain)
         await stack.enter_async_context(_ops(settings, resources, startup))
         if with_worker:
-            await stack.enter_async_context(_working(Worker(resources)))
+            await stack.enter_async_context(_working(make_worker(settings, resources.database)))
 
         async def leave() -> None:
-            drain.draining = True
+            drain.begin()
             logger.info("Draining.", extra={"seconds": settings.drain})
             await asyncio.sleep(settings.drain)
 
-        server = _uvicorn(create_app(resources, drain), settings, proxies=True)
+        edge = await stack.enter_async_context(open_app(resources, lines, drain))
+        server = _uvicorn(edge, settings, proxies=True)
         await stack.enter_async_context(_serving(server, listener, leave=leave))
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
@@ -174,7 +181,7 @@ async def work(settings: Settings) -> None:
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
         if startup.done.is_set():
-            await stack.enter_async_context(_working(Worker(resources)))
+            await stack.enter_async_context(_working(make_worker(settings, resources.database)))
             await stop.wait()
 
 

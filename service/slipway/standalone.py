@@ -13,6 +13,7 @@ from slipway.migrations.runner import upgrade
 from slipway.resources import Resources
 from slipway.server import serve
 from slipway.settings import Settings
+from slipway.telemetry.logs import LineWriter
 from slipway.users.administrators import create_first_administrator
 
 ADMINISTRATOR = "admin@example.com"
@@ -37,9 +38,9 @@ def run_settings(settings: Settings) -> Settings:
     return settings.with_changes(**{k: v for k, v in wanted.items() if k not in settings.model_fields_set})
 
 
-async def migrate_and_serve(for_migrations: Settings, for_service: Settings) -> None:
+async def migrate_and_serve(for_migrations: Settings, for_service: Settings, lines: LineWriter) -> None:
     await upgrade(for_migrations)
-    await serve(for_service, with_worker=True, ready=announce)
+    await serve(for_service, lines, with_worker=True, ready=announce)
 
 
 async def announce(resources: Resources) -> None:

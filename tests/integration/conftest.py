@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from slipway.app import create_app
+from slipway.app import open_app
+from slipway.edge.drain import DrainState
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
+from slipway.telemetry.logs import configure_logging
 from slipway.users.models import User
 
 PASSWORD = "a password for tests"
@@ -40,9 +43,11 @@ async def resources(app_settings: Settings) -> AsyncIterator[Resources]:
 
 @pytest.fixture
 async def anonymous(resources: Resources) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(resources))  # type: ignore[arg-type]
-    async with httpx.AsyncClient(transport=transport, base_url="http://slipway.test") as client:
-        yield client
+    lines = configure_logging(resources.settings, io.StringIO())
+    async with open_app(resources, lines, DrainState()) as app:
+        transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://slipway.test") as client:
+            yield client
 
 
 SignIn = Callable[..., Awaitable[Person]]

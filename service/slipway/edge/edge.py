@@ -105,7 +105,7 @@ class Edge:
         exchange = self._open(scope, receive, send)
         context = current.set(exchange)
         set_deadline(exchange.deadline)
-        span = self._begin_span(exchange)
+        span = self._begin_span(scope, exchange)
         self._sweeper.in_flight.add(exchange)
         try:
             await self._inside(scope, exchange.receive, exchange.send)
@@ -142,7 +142,7 @@ class Edge:
         scope[SCOPE_KEY] = exchange
         return exchange
 
-    def _begin_span(self, exchange: Exchange) -> object | None:
+    def _begin_span(self, scope: Scope, exchange: Exchange) -> object | None:
         """Give the exchange its trace ids; the token of its span when one is recorded."""
         traceparent = exchange.headers.get(b"traceparent")
         if not self._tracing.begin(exchange, traceparent, exchange.headers.get(b"tracestate")):
@@ -151,7 +151,7 @@ class Edge:
         attributes: dict[str, Any] = {
             "http.request.method": method,
             "url.path": exchange.path,
-            "url.scheme": exchange.scope.get("scheme", "http"),
+            "url.scheme": scope.get("scheme", "http"),
             "slipway.request_id": exchange.request_id,
         }
         if exchange.route is not None:

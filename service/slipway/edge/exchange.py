@@ -52,12 +52,12 @@ class Exchange(RequestContext):
         "id_header",
         "inbox",
         "method",
+        "outward",
         "path",
         "rate_headers",
         "receiving",
         "refused",
         "route",
-        "scope",
         "started",
         "status",
         "task",
@@ -81,7 +81,6 @@ class Exchange(RequestContext):
         self.user_id = self.trace_state = self.span = None
         self.trace_flags = "00"
         self.id_header = id_header
-        self.scope = scope
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers = headers
@@ -110,13 +109,16 @@ class Exchange(RequestContext):
         self._settings = settings
         self._receive = receive
         self._send = send
+        self.outward: Send = send
+        """Where the guard sends its own replies: through the layers around it, and then to `send`."""
         self._body_size = 0
         self._chunks: list[bytes] | None = None
 
     # What the application sends
 
     async def send(self, message: Message) -> None:
-        if self.refused and self.complete:
+        if self.disconnected or self.refused:
+            self.status = self.status or CLIENT_GONE
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -133,8 +135,9 @@ class Exchange(RequestContext):
             self.complete = not message.get("more_body", False)
         await self._send(message)
 
-    async def reply(self, problem: AppException, send: Send) -> None:
-        """Answer with a problem; only where no reply has started."""
+    async def reply(self, problem: AppException) -> None:
+        """Answer with a problem, through CORS and metrics; only where no reply has started."""
+        send = self.outward
         body = problem_body(problem, self.request_id)
         await send(
             {"type": "http.response.start", "status": int(problem.status), "headers": problem_headers(problem, body)}
@@ -144,7 +147,7 @@ class Exchange(RequestContext):
     # What the client sends
 
     async def receive(self) -> Message:
-        """The next message; raises the problem of a body that is too large or nests too deep."""
+        """The next message; answers and raises the problem of a body that is too large or too deep."""
         if self.inbox is not None:
             return _DISCONNECT if self.disconnected and self.inbox.empty() else await self.inbox.get()
         self.receiving = True
@@ -155,25 +158,32 @@ class Exchange(RequestContext):
         if message["type"] == "http.disconnect":
             self.disconnected = True
         else:
-            self._check_body(message.get("body", b""), more=message.get("more_body", False))
+            problem = self._body_problem(message.get("body", b""), more=message.get("more_body", False))
+            if problem is not None and self.status == 0:
+                # FastAPI turns what is raised while it reads a body into a plain 400, so the reply goes out here.
+                await self.reply(problem)
+                self.refused = True
+            if problem is not None:
+                raise problem
         return message
 
-    def _check_body(self, chunk: bytes, *, more: bool) -> None:
+    def _body_problem(self, chunk: bytes, *, more: bool) -> AppException | None:
         self.body_read = not more
         if not chunk:
-            return
+            return None
         self._body_size += len(chunk)
         if self._body_size > self._settings.max_body_bytes:
-            raise PayloadTooLargeError
+            return PayloadTooLargeError()
         if b"json" not in self.headers.get(b"content-type", b""):
-            return
+            return None
         if more or self._chunks is not None:
             if self._chunks is None:
                 self._chunks = []
             self._chunks.append(chunk)
             chunk = b"" if more else b"".join(self._chunks)
         if deeper_than(chunk, self._settings.max_json_depth):
-            raise BadRequestError(f"The JSON nests deeper than {self._settings.max_json_depth} levels.")
+            return BadRequestError(f"The JSON nests deeper than {self._settings.max_json_depth} levels.")
+        return None
 
     # What the sweeper does
 
@@ -190,10 +200,10 @@ class Exchange(RequestContext):
         return self.watcher
 
     async def _watch(self, inbox: asyncio.Queue[Message]) -> None:
-        message = await self._receive()
-        if message["type"] == "http.request":  # the empty body that nobody asked for yet
-            inbox.put_nowait(message)
-            message = await self._receive()
+        # Nothing but empty pieces of a body can come before; they are kept for whoever asks for them.
+        while (message := await self._receive())["type"] != "http.disconnect":
+            await inbox.put(message)
         self.disconnected = True
-        inbox.put_nowait(message)
+        if not inbox.full():
+            inbox.put_nowait(message)
         self.cancel(Cancelled.CLIENT_GONE)

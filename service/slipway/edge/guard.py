@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from math import ceil
 from typing import Any, Protocol
 
 from starlette.requests import ClientDisconnect
@@ -76,29 +77,32 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[SCOPE_KEY]
+        exchange.outward = send
         try:
-            self._check_size(exchange)
+            self._check_size(scope["headers"], exchange)
             if exchange.path != HEALTH:
                 self._check_load(exchange)
-                if self.limiter is not None:
-                    await self._check_rate(exchange, self.limiter)
+                self._identify(exchange)
+                await self._check_rate(scope, exchange)
             await self.enter(scope, receive, send)
+            if exchange.status == 0:
+                await self._after_silence(exchange)
         except asyncio.CancelledError:
             if exchange.cancelled is None or _cancelled_by_others_too(exchange):
+                exchange.status = exchange.status or 500  # what the server answers in our place
                 raise
-            await self._after_cancel(exchange, send)
+            await self._after_cancel(exchange)
         except ClientDisconnect:
             exchange.cancelled = Cancelled.CLIENT_GONE
-            await self._after_cancel(exchange, send)
+            await self._after_cancel(exchange)
         except Exception as error:  # noqa: BLE001 - the last place that can still answer
             if exchange.cancelled is not None:
                 _cancelled_by_others_too(exchange)
-                await self._after_cancel(exchange, send)
+                await self._after_cancel(exchange)
             else:
-                await self._after_error(exchange, error, send)
+                await self._after_error(exchange, error)
 
-    def _check_size(self, exchange: Exchange) -> None:
-        headers: Headers = exchange.scope["headers"]
+    def _check_size(self, headers: Headers, exchange: Exchange) -> None:
         size = 0
         for name, value in headers:
             size += len(name) + len(value)
@@ -116,47 +120,61 @@ class Guard:
         if len(self._in_flight) > self._settings.max_concurrency and not exchange.path.startswith(WELL_KNOWN):
             raise UnavailableError("More requests are running than this process takes on; try again shortly.")
 
-    async def _check_rate(self, exchange: Exchange, limiter: Limiter) -> None:
-        key = self._rate_key(exchange)
+    def _identify(self, exchange: Exchange) -> None:
+        """Find out who sends the request; a token that isn't valid is the application's to refuse."""
+        authorization = exchange.headers.get(b"authorization")
+        if authorization is None or self.identify is None or authorization[:7].lower() != b"bearer ":
+            return
+        claims = self.identify(authorization[7:].strip().decode("latin-1"))
+        if claims is not None:
+            exchange.claims = claims
+            exchange.user_id = claims.subject
+
+    async def _check_rate(self, scope: Scope, exchange: Exchange) -> None:
+        limiter = self.limiter
+        if limiter is None:
+            return
+        if exchange.user_id is not None:
+            key = f"u:{exchange.user_id}"
+        else:
+            client = scope.get("client")
+            key = f"a:{client[0]}" if client else "a:unknown"
         decision = limiter.try_acquire(key)
         if decision is None:
             decision = await limiter.acquire(key)
-        state = f'"default";r={decision.remaining};t={int(decision.reset_after + 0.999)}'
+        state = f'"default";r={decision.remaining};t={ceil(decision.reset_after)}'
         exchange.rate_headers = [(b"ratelimit-policy", self._policy), (b"ratelimit", state.encode())]
         if not decision.allowed:
             raise RateLimitedError(retry_after=decision.retry_after)
 
-    def _rate_key(self, exchange: Exchange) -> str:
-        authorization = exchange.headers.get(b"authorization")
-        if authorization is not None and self.identify is not None and authorization[:7].lower() == b"bearer ":
-            claims = self.identify(authorization[7:].strip().decode("latin-1"))
-            if claims is not None:
-                exchange.claims = claims
-                exchange.user_id = claims.subject
-                return f"u:{claims.subject}"
-        client = exchange.scope.get("client")
-        return f"a:{client[0]}" if client else "a:unknown"
-
-    async def _after_cancel(self, exchange: Exchange, send: Send) -> None:
+    async def _after_cancel(self, exchange: Exchange) -> None:
         if exchange.cancelled is Cancelled.DEADLINE:
             log.warning("The request passed its deadline.")
-            await self._answer(exchange, deadline_exceeded(), send)
+            await self._answer(exchange, deadline_exceeded())
         elif exchange.status == 0:
             exchange.status = CLIENT_GONE
 
-    async def _after_error(self, exchange: Exchange, error: Exception, send: Send) -> None:
+    async def _after_silence(self, exchange: Exchange) -> None:
+        """The application returned without a reply: fine for a client that is gone, else a fault of ours."""
+        if exchange.disconnected:
+            exchange.status = CLIENT_GONE
+        else:
+            log.error("The application gave no reply.")
+            await self._answer(exchange, AppException())
+
+    async def _after_error(self, exchange: Exchange, error: Exception) -> None:
         problem = as_problem(error)
         if problem is None:
             log.error("The request failed by a fault of ours.", exc_info=error)
             problem = AppException()
         elif not isinstance(error, AppException):
             log.warning("The request failed for now: %s.", type(error).__name__)
-        await self._answer(exchange, problem, send)
+        await self._answer(exchange, problem)
 
-    async def _answer(self, exchange: Exchange, problem: AppException, send: Send) -> None:
+    async def _answer(self, exchange: Exchange, problem: AppException) -> None:
         """Send the problem, unless a reply has started: then the server closes the connection in its middle."""
-        if exchange.status == 0 and not exchange.disconnected:
-            await exchange.reply(problem, send)
+        if exchange.status == 0:
+            await exchange.reply(problem)
 
 
 def _cancelled_by_others_too(exchange: Exchange) -> bool:

@@ -23,7 +23,7 @@ async def get_for_update(session: AsyncSession, item_id: UUID) -> Item | None:
     return await session.get(Item, item_id, with_for_update=True)
 
 
-def _matching(owner_id: UUID | None, search: str | None) -> Select[tuple[Item]]:
+def _matching(owner_id: UUID | None, search: str | None) -> Select[Item]:
     statement = select(Item)
     if owner_id is not None:
         statement = statement.where(Item.owner_id == owner_id)

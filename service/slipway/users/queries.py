@@ -29,7 +29,7 @@ async def exists(session: AsyncSession) -> bool:
     return (await session.scalars(select(User.id).limit(1))).first() is not None
 
 
-def _matching(email: str | None) -> Select[tuple[User]]:
+def _matching(email: str | None) -> Select[User]:
     statement = select(User)
     if email:
         statement = statement.where(func.lower(User.email).contains(email.lower(), autoescape=True))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.fields import CleanText
-from slipway.paging import Page, PageQuery, build_page
+from slipway.paging import Page, PageQuery, build_page, cached_count
 from slipway.preconditions import IfMatch, etag
 from slipway.problems import (
     AuthenticationError,
@@ -74,7 +74,7 @@ async def _count(resources: Resources, email: str | None) -> int:
     async def count() -> int:
         return await resources.database.read(lambda session: queries.count(session, email))
 
-    return await count() if email else await resources.cache.get_or_count(TOTAL, count)
+    return await count() if email else await cached_count(resources.cache, TOTAL, count)
 
 
 @router.post(

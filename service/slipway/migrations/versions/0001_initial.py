@@ -1,17 +1,11 @@
-"""Users, sessions, items, exports, and the tables of the job queue."""
+"""Users, sessions, items, exports and jobs."""
 
 from __future__ import annotations
-
-import re
-from pathlib import Path
 
 from alembic import op
 
 revision = "0001"
 down_revision = None
-
-# What `pgqueuer install` of that release would run; frozen, so that this revision never changes its meaning.
-JOB_QUEUE = Path(__file__).parents[1] / "frozen" / "pgqueuer_1_6_0.sql"
 
 STATEMENTS = (
     """
@@ -125,13 +119,27 @@ STATEMENTS = (
         PRIMARY KEY (export_id, seq)
     )
     """,
+    """
+    CREATE TABLE jobs (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        name text NOT NULL CONSTRAINT jobs_name_check CHECK (char_length(name) BETWEEN 1 AND 100),
+        payload jsonb NOT NULL,
+        context jsonb NOT NULL DEFAULT '{}',
+        dedupe_key text,
+        attempts integer NOT NULL DEFAULT 0,
+        run_after timestamptz NOT NULL DEFAULT now(),
+        lease uuid,
+        last_error text,
+        created_at timestamptz NOT NULL DEFAULT now(),
+        dead_at timestamptz
+    )
+    """,
+    "CREATE INDEX jobs_due_idx ON jobs (run_after, id) WHERE dead_at IS NULL",
+    "CREATE INDEX jobs_dead_idx ON jobs (id) WHERE dead_at IS NOT NULL",
+    "CREATE UNIQUE INDEX jobs_dedupe_key_key ON jobs (dedupe_key) WHERE dedupe_key IS NOT NULL AND dead_at IS NULL",
 )
 
 
 def upgrade() -> None:
     for statement in STATEMENTS:
         op.execute(statement)
-    # The driver takes one statement at a time; each of the file's begins with CREATE after an empty line.
-    for statement in re.split(r"\n\n(?=CREATE )", JOB_QUEUE.read_text(encoding="utf-8")):
-        if statement.startswith("CREATE "):
-            op.execute(statement)

@@ -1,0 +1,74 @@
+"""The documentation page in a real browser, without internet."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from e2e.conftest import PASSWORD, Serve
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+@asynccontextmanager
+async def browser_page() -> AsyncIterator[Page]:
+    program = shutil.which("chromium")
+    assert program is not None, "chromium is missing: install Debian's package chromium."
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=FLAGS)
+        try:
+            page = await browser.new_page()
+            page.set_default_timeout(20_000)
+            yield page
+        finally:
+            await browser.close()
+
+
+async def test_a_person_signs_in_on_the_docs_page_and_sends_a_request_and_nothing_leaves_for_another_host(
+    serve: Serve,
+) -> None:
+    slipway = serve(debug="true")
+    async with browser_page() as page:
+        hosts: set[str] = set()
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+        await page.goto(f"{slipway.base}/docs")
+        await page.get_by_role("button", name="Authorize").first.click()
+        await page.locator("#oauth_username, input[name=username]").first.fill("admin@example.com")
+        await page.locator("#oauth_password, input[name=password]").first.fill(PASSWORD)
+        await page.locator(".auth-container button.authorize").first.click()
+        await page.get_by_role("button", name="Logout").first.wait_for()
+        await page.locator(".btn-done").first.click()
+        operation = page.locator("[id$=read_me_api_v1_users_me_get]")
+        await operation.locator(".opblock-summary-control").click()
+        await operation.get_by_role("button", name="Try it out").click()
+        await operation.get_by_role("button", name="Execute").click()
+        answer = operation.locator(".live-responses-table .response").first
+        await answer.wait_for()
+        shown = await answer.inner_text()
+        assert "200" in shown
+        assert "admin@example.com" in shown
+        assert hosts - {""} == {urlsplit(slipway.base).netloc}
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+async def test_pages_come_from_local_files_only(serve: Serve, path: str) -> None:
+    slipway = serve(debug="true")
+    async with browser_page() as page:
+        hosts: set[str] = set()
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+        await page.goto(slipway.base + path)
+        await page.get_by_text("Create an item").first.wait_for()
+        assert hosts - {""} == {urlsplit(slipway.base).netloc}
+
+
+async def test_without_debug_there_are_no_pages(serve: Serve) -> None:
+    import httpx  # noqa: PLC0415
+
+    slipway = serve()
+    for path in ("/docs", "/redoc", "/static-offline-docs/swagger-ui.css"):
+        assert httpx.get(slipway.base + path).status_code == 404
