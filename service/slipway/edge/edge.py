@@ -66,6 +66,7 @@ class Edge:
         self.drain = drain
         self._settings = settings
         self._tracing = tracing
+        self._lines = lines
         self._access = AccessLog(lines)
         self._sweeper = Sweeper()
         self._guard = Guard(self._start, settings, self._sweeper)
@@ -92,6 +93,7 @@ class Edge:
             yield
         finally:
             await self._sweeper.stop()
+            self._lines.close()
 
     @property
     def in_flight(self) -> int:

@@ -28,7 +28,7 @@ class Finished(Protocol):
 
 
 class AccessLog:
-    """Writes access lines: INFO, and ERROR for 5xx."""
+    """Writes access lines: INFO, within LineWriter's delay, and ERROR for 5xx, at once."""
 
     def __init__(self, lines: LineWriter) -> None:
         self._lines = lines
@@ -37,27 +37,29 @@ class AccessLog:
         failed = request.status >= _SERVER_ERROR or request.status == 0
         if (logging.ERROR if failed else logging.INFO) < self._lines.threshold:
             return
-        self._lines.write(
-            as_line(
-                {
-                    "timestamp": datetime.now(UTC),
-                    "level": "ERROR" if failed else "INFO",
-                    "logger": "slipway.access",
-                    "message": "request",
-                    "module": "access",
-                    "function": "write",
-                    "line": 0,
-                    "request_id": request.request_id,
-                    "user_id": request.user_id,
-                    "duration_ms": round((monotonic() - request.started) * 1000, 3),
-                    "trace_id": request.trace_id,
-                    "span_id": request.span_id,
-                    "exception": None,
-                    "method": request.method,
-                    "path": request.path,
-                    "route": request.route,
-                    "status": request.status,
-                    "bytes": request.bytes_sent,
-                }
-            )
+        line = as_line(
+            {
+                "timestamp": datetime.now(UTC),
+                "level": "ERROR" if failed else "INFO",
+                "logger": "slipway.access",
+                "message": "request",
+                "module": "access",
+                "function": "write",
+                "line": 0,
+                "request_id": request.request_id,
+                "user_id": request.user_id,
+                "duration_ms": round((monotonic() - request.started) * 1000, 3),
+                "trace_id": request.trace_id,
+                "span_id": request.span_id,
+                "exception": None,
+                "method": request.method,
+                "path": request.path,
+                "route": request.route,
+                "status": request.status,
+                "bytes": request.bytes_sent,
+            }
         )
+        if failed:
+            self._lines.write(line)
+        else:
+            self._lines.write_soon(line)
