@@ -12,9 +12,10 @@ import hashlib
 import logging
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
+from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -41,6 +42,9 @@ QUEUE = 512
 FIRST_DELAY = 0.05
 LONGEST_DELAY = 1.0
 """Seconds between two probes; the delay doubles, and each is shortened at random by up to a half."""
+
+FAREWELL = 0.05
+"""Seconds that a closed TLS connection waits for the other side's goodbye."""
 
 # uvloop reports a write to a connection that was lost a moment ago as RuntimeError.
 FAILURES = (RedisError, OSError, RuntimeError)
@@ -70,8 +74,8 @@ AWAY: Final = Away.AWAY
 """Redis isn't there, or didn't answer in time. The command may still have been carried out."""
 
 
-class RedisUrlError(ValueError):
-    """The URL of Redis can't be used; the message never repeats any part of it."""
+class RedisSettingsError(ValueError):
+    """The URL or the CA file of Redis can't be used; the message never repeats any part of the URL."""
 
 
 class Script:
@@ -89,7 +93,10 @@ class Script:
 
 
 class RedisGateway:
-    """One process's way to Redis. Without `redis_url` it is simply never available, and nothing is degraded."""
+    """One process's way to Redis. Without `redis_url` it is simply never available, and nothing is degraded.
+
+    Making one raises RedisSettingsError; Redis itself needn't be there.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.available = False
@@ -244,6 +251,10 @@ class _VerifiedConnection(SSLConnection):
         super().__init__(**arguments)
         self.ssl_context.context = context
 
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        # Half a minute by default, for which each connection to a silent server would stay open.
+        return {**super()._connection_arguments(), "ssl_shutdown_timeout": FAREWELL}
+
 
 def _client(settings: Settings) -> Redis | None:
     if settings.redis_url is None:
@@ -251,7 +262,7 @@ def _client(settings: Settings) -> Redis | None:
     arguments = _address(settings.redis_url.get_secret_value())
     if arguments.pop("tls"):
         arguments["connection_class"] = _VerifiedConnection
-        arguments["context"] = ssl.create_default_context(cafile=settings.redis_ca_file)
+        arguments["context"] = _tls_context(settings.redis_ca_file)
     else:
         arguments["connection_class"] = Connection
     pool = ConnectionPool(
@@ -268,18 +279,28 @@ def _client(settings: Settings) -> Redis | None:
     return Redis(connection_pool=pool)
 
 
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Verifies the chain and the host name, by the given authorities only or by the system's."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise RedisSettingsError(f"SLIPWAY_REDIS_CA_FILE can't be used: {error}.") from None
+
+
 def _address(url: str) -> dict[str, Any]:
     """What the URL says. Options after `?` are refused: the client would let them switch verification off."""
     try:
         parts = urlsplit(url)
         port = parts.port or 6379
     except ValueError:
-        raise RedisUrlError("SLIPWAY_REDIS_URL can't be read; percent-encode the password.") from None
+        raise RedisSettingsError("SLIPWAY_REDIS_URL can't be read; percent-encode the password.") from None
     database = parts.path.strip("/") or "0"
     if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise RedisUrlError("SLIPWAY_REDIS_URL must look like redis://host:6379/0 or rediss://host:6379/0.")
+        raise RedisSettingsError("SLIPWAY_REDIS_URL must look like redis://host:6379/0 or rediss://host:6379/0.")
     if parts.query or parts.fragment or not database.isdigit():
-        raise RedisUrlError("SLIPWAY_REDIS_URL takes a database number and no options; percent-encode the password.")
+        raise RedisSettingsError(
+            "SLIPWAY_REDIS_URL takes a database number and no options; percent-encode the password."
+        )
     return {
         "tls": parts.scheme == "rediss",
         "host": parts.hostname,
