@@ -142,6 +142,7 @@ async def test_without_default_privileges_the_gate_would_open_on_a_table_that_ca
     [
         ("nobody_here", r"The role 'nobody_here' .* doesn't exist: make it with CREATE ROLE nobody_here"),
         (OWNER, "the service needs a role of its own"),
+        ("postgres", "the service needs a role of its own"),
     ],
 )
 async def test_a_role_that_makes_no_sense_is_refused_before_anything_is_done(
@@ -154,11 +155,24 @@ async def test_a_role_that_makes_no_sense_is_refused_before_anything_is_done(
 
 
 async def test_tables_that_the_owner_does_not_own_are_left_alone(empty_database: TestDatabase, tmp_path: Path) -> None:
-    url = empty_database.server.url(empty_database.name)
-    async with session(url) as superuser:
+    async with session(empty_database.url_superuser) as superuser:
         await superuser.execute("CREATE TABLE of_an_extension (id bigserial)")
     settings = owner_settings(empty_database, database_grant_to=APP)
     await upgrade(settings, versions=image(tmp_path, table("a")))
     async with session(empty_database.url_app) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("SELECT * FROM of_an_extension")
+
+
+async def test_a_role_that_may_create_tables_is_refused_with_the_remedy(
+    empty_database: TestDatabase, tmp_path: Path
+) -> None:
+    settings = owner_settings(empty_database, database_grant_to=APP)
+    versions = image(tmp_path, table("a"))
+    async with session(empty_database.url_superuser) as superuser:
+        await superuser.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        with pytest.raises(MigrationError, match="REVOKE CREATE ON SCHEMA public FROM PUBLIC, slipway_app") as failure:
+            await upgrade(settings, versions=versions)
+        remedy = str(failure.value).partition("with ")[2].rstrip(".")
+        await superuser.execute(remedy)
+    assert (await upgrade(settings, versions=versions)).applied == ("a",)

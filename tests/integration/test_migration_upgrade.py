@@ -281,8 +281,11 @@ async def _runner_process(database: TestDatabase, versions: Path) -> asyncio.sub
 
 
 async def _sessions_of_runners(database: TestDatabase, condition: str = "true") -> int:
-    query = f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'slipway db upgrade' AND {condition}"  # noqa: S608
-    found: int = await value(database.url_superuser.rsplit("/", 1)[0] + f"/{database.name}", query)
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = $1"
+        f" AND application_name = 'slipway db upgrade' AND {condition}"  # noqa: S608 - a test's own condition
+    )
+    found: int = await value(database.url_superuser, query, database.name)
     return found
 
 

@@ -65,19 +65,27 @@ async def read_grantable(raw: asyncpg.Connection) -> Grantable:
 
 
 async def check_role(raw: asyncpg.Connection, role: str) -> str:
-    """The role's quoted name. Raises MigrationError when it doesn't exist or is the owner itself."""
+    """The role's quoted name. Raises MigrationError when it doesn't exist or could change the schema after all."""
     known = await raw.fetchrow(
-        "SELECT quote_ident(rolname) AS quoted, rolname = current_user AS self FROM pg_roles WHERE rolname = $1", role
+        "SELECT quote_ident(rolname) AS quoted, pg_has_role(rolname, current_user, 'MEMBER') AS is_owner,"
+        " has_schema_privilege(rolname, current_schema(), 'CREATE') AS creates, quote_ident(current_schema()) AS schema"
+        " FROM pg_roles WHERE rolname = $1",
+        role,
     )
     if known is None:
         raise MigrationError(
             f"The role {role!r} (SLIPWAY_DATABASE_GRANT_TO) doesn't exist: make it with "
             f"CREATE ROLE {role} LOGIN PASSWORD '…', or correct the setting."
         )
-    if known["self"]:
+    if known["is_owner"]:
         raise MigrationError(
-            f"SLIPWAY_DATABASE_GRANT_TO names {role!r}, the schema's owner, who runs this upgrade: "
+            f"SLIPWAY_DATABASE_GRANT_TO names {role!r}, which has the rights of the schema's owner: "
             "the service needs a role of its own that can't change the schema."
+        )
+    if known["creates"]:
+        raise MigrationError(
+            f"The role {role!r} may create tables in schema {known['schema']}: take that right away with "
+            f"REVOKE CREATE ON SCHEMA {known['schema']} FROM PUBLIC, {known['quoted']}."
         )
     quoted: str = known["quoted"]
     return quoted
