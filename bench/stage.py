@@ -1,0 +1,125 @@
+"""Everything a run needs: PostgreSQL, Redis, a collector, the bare route, and Slipway set up as in production."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.processes import SLIPWAY, Server, python, run_once, split_cores
+
+from servers.databases import APP, TestDatabase, create_database, create_roles
+from servers.postgres import PostgresServer
+from servers.redis import RedisServer
+from servers.waiting import free_port
+from slipway.sessions.keys import generate_keys
+
+EMAIL = "admin@bench.example"
+PASSWORD = "the pass phrase of a benchmark"
+
+
+@dataclass(frozen=True, slots=True)
+class Slipway:
+    """A `slipway serve` that is set up, started or not."""
+
+    server: Server
+    port: int
+    ops_port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+class Stage:
+    """The servers of a run; `slipway()` sets one more service up on the same databases."""
+
+    def __init__(self, folder: Path, core: int, database: TestDatabase, redis: RedisServer, stack: ExitStack) -> None:
+        self.core = core
+        self.database = database
+        self._folder = folder
+        self._redis = redis
+        self._stack = stack
+        self._collector_port = free_port()
+        port = free_port()
+        self.bare = Server("bare", python("bare.py", port), folder, ready_port=port, ready_path="/", core=core)
+
+    @property
+    def bare_url(self) -> str:
+        return f"http://127.0.0.1:{self.bare.ready_port}/"
+
+    def start(self) -> None:
+        """Migrate, write the files that a pod finds mounted, start the collector and the bare route."""
+        migration = {"SLIPWAY_DATABASE_URL": self.database.url_owner, "SLIPWAY_DATABASE_GRANT_TO": APP}
+        run_once([SLIPWAY, "db", "upgrade"], migration, self._folder)
+        generate_keys(self._folder / "keys")
+        login = self._folder / "admin"
+        login.mkdir()
+        (login / "email").write_text(EMAIL, encoding="utf-8")
+        (login / "password").write_text(PASSWORD, encoding="utf-8")
+        port = self._collector_port
+        self.keep(Server("collector", python("collector.py", port), self._folder, ready_port=port, ready_path="/"))
+        self.keep(self.bare)
+
+    def keep(self, server: Server) -> float:
+        """Start a server that runs to the end of the stage; the seconds until it was ready."""
+        self._stack.callback(server.stop)
+        return server.start()
+
+    def slipway(self, name: str, **changes: str) -> Slipway:
+        """`changes` are settings by their name without `SLIPWAY_`, in any case."""
+        port, ops_port = free_port(), free_port()
+        settings = {
+            "ENVIRONMENT": "production",
+            "PORT": str(port),
+            "OPS_PORT": str(ops_port),
+            "ISSUER": "https://bench.example",
+            "ACCESS_TOKEN_TTL": "1800",
+            "SIGNING_KEYS_DIR": str(self._folder / "keys"),
+            "ADMIN_CREDENTIALS_DIR": str(self._folder / "admin"),
+            "DATABASE_URL": self.database.url_app,
+            "REDIS_URL": self._redis.url,
+            "OTLP_ENDPOINT": f"http://127.0.0.1:{self._collector_port}",
+            # Counted for every request, never reached: one client sends what thousands of users would.
+            "RATE_LIMIT": "100000000",
+            "LOGIN_ADDRESS_ATTEMPTS": "1000000",
+            "DRAIN": "0",
+            **{setting.upper(): value for setting, value in changes.items()},
+        }
+        server = Server(
+            name,
+            [SLIPWAY, "serve"],
+            self._folder,
+            ready_port=ops_port,
+            ready_path="/readyz",
+            core=self.core,
+            settings={f"SLIPWAY_{setting}": value for setting, value in settings.items()},
+        )
+        return Slipway(server, port, ops_port)
+
+
+@contextmanager
+def open_stage() -> Iterator[Stage]:
+    """Databases and collector run on other cores than the service; all of it ends with the block."""
+    core, _ = split_cores()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-bench-")))
+        # Commits reach the disk, as they would in production: the tests' server spares itself that.
+        postgres = PostgresServer({"fsync": "on"})
+        stack.callback(postgres.remove)
+        postgres.start()
+        redis = RedisServer()
+        stack.callback(redis.stop)
+        redis.start()
+        database = asyncio.run(_database(postgres))
+        stage = Stage(folder, core, database, redis, stack)
+        stage.start()
+        yield stage
+
+
+async def _database(postgres: PostgresServer) -> TestDatabase:
+    await create_roles(postgres)
+    return await create_database(postgres)
