@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     password_queue: int = Field(64, ge=1, le=10_000, description="Hashes that may wait; more are turned away with 503.")
     login_account_attempts: int = Field(5, ge=1, description="Failures of an account before back-off starts.")
     login_address_attempts: int = Field(100, ge=1, description="Failures of an address before back-off starts.")
-    login_backoff_max: int = Field(900, ge=1, description="Longest back-off; it doubles from one second.")
+    login_backoff_max: int = Field(900, ge=1, le=43_200, description="Longest back-off; it doubles from one second.")
     password_reset_ttl: int = Field(1800, ge=60, description="Lifetime of a password reset link.")
     password_reset_url: str = Field(
         "http://127.0.0.1:8000/reset?token={token}", description="Link in the reset mail; `{token}` is replaced."

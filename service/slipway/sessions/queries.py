@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, case, delete, func, insert, literal, or_, select, text, update
+from sqlalchemy import Select, case, delete, func, insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.paging import PageRequest
@@ -291,21 +291,3 @@ async def void_password_resets(session: AsyncSession, user_id: UUID) -> None:
         .values(used_at=func.now()),
         execution_options=_NO_SYNC,
     )
-
-
-# Purge
-
-
-async def purge(session: AsyncSession, refresh_token_ttl: timedelta) -> None:
-    """Delete what can't matter any more: ended sessions, resets, forgotten failures, long used refresh tokens.
-
-    Used tokens are kept as long as a session may rest, so that theft is still noticed when one comes back.
-    """
-    now = func.now()
-    ended = or_(Session.expires_at < now, Session.revoked_at < now - timedelta(days=1))
-    await session.execute(delete(Session).where(ended), execution_options=_NO_SYNC)
-    long_used = RefreshToken.used_at < now - refresh_token_ttl
-    await session.execute(delete(RefreshToken).where(long_used), execution_options=_NO_SYNC)
-    await session.execute(delete(PasswordReset).where(PasswordReset.expires_at < now), execution_options=_NO_SYNC)
-    forgotten = LoginAttempt.updated_at < now - FORGET_ATTEMPTS_AFTER
-    await session.execute(delete(LoginAttempt).where(forgotten), execution_options=_NO_SYNC)

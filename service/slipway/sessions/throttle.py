@@ -63,10 +63,12 @@ class LoginThrottle:
 
     async def reserve(self, account: str, address: str, *, purpose: Purpose = "login") -> Reservation:
         """Count a guess as failed, committed when this returns. Raises RateLimitedError, and then counts nothing."""
+        account_hash = hash_key(purpose, "account", account)
+        address_hash = hash_key(purpose, "address", network_of(address))
+        # Without locks first: a flood of guesses must not hold all connections while it queues for one row.
+        await self._database.read(lambda session: self._refuse_blocked(session, account_hash, address_hash))
         async with self._database.transaction() as session:
             # Every transaction takes the account's row first, then the address's: no deadlocks.
-            account_hash = hash_key(purpose, "account", account)
-            address_hash = hash_key(purpose, "address", network_of(address))
             counted = await self._count(session, "account", account_hash, self._account_attempts)
             return Reservation(counted, await self._count(session, "address", address_hash, self._address_attempts))
 
@@ -87,10 +89,19 @@ class LoginThrottle:
     async def _count(self, session: AsyncSession, by: str, key_hash: bytes, attempts: int) -> Counted:
         failures = await queries.count_attempt(session, key_hash, attempts, self._longest)
         if failures is None:
-            THROTTLED.labels(by).inc()
-            wait = await queries.blocked_for(session, key_hash)
-            raise RateLimitedError("Too many attempts: wait as long as Retry-After says.", retry_after=wait)
+            raise _refusal(by, await queries.blocked_for(session, key_hash))
         return Counted(key_hash, failures)
+
+    async def _refuse_blocked(self, session: AsyncSession, account_hash: bytes, address_hash: bytes) -> None:
+        for by, key_hash in (("account", account_hash), ("address", address_hash)):
+            wait = await queries.blocked_for(session, key_hash)
+            if wait > 0:
+                raise _refusal(by, wait)
+
+
+def _refusal(by: str, wait: float) -> RateLimitedError:
+    THROTTLED.labels(by).inc()
+    return RateLimitedError("Too many attempts: wait as long as Retry-After says.", retry_after=wait)
 
 
 def hash_key(purpose: Purpose, by: str, value: str) -> bytes:

@@ -1,0 +1,257 @@
+"""Signing in, and the back-off that parallel guessing can't get past."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from integration.conftest import PASSWORD, Person, SignIn
+from integration.sql import run_sql
+from slipway.problems import RateLimitedError, UnavailableError
+from slipway.resources import Resources
+from slipway.sessions import queries
+from slipway.sessions.passwords import PasswordHasher, Verdict
+from slipway.sessions.throttle import LoginThrottle
+
+
+async def enter(client: httpx.AsyncClient, email: str, password: str = PASSWORD) -> httpx.Response:
+    return await client.post("/api/v1/auth/token", data={"username": email, "password": password})
+
+
+@pytest.fixture
+def checked(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The passwords that were really compared."""
+    seen: list[str] = []
+    verify = resources.passwords.verify
+
+    async def counted(password: str, stored: str | None) -> Verdict:
+        seen.append(password)
+        return await verify(password, stored)
+
+    monkeypatch.setattr(resources.passwords, "verify", counted)
+    return seen
+
+
+async def test_a_sign_in_gives_tokens_that_work_and_must_not_be_stored(
+    anonymous: httpx.AsyncClient, user: Person
+) -> None:
+    reply = await enter(anonymous, user.email.upper())
+    body = reply.json()
+    assert reply.status_code == 200
+    assert reply.headers["cache-control"] == "no-store"
+    assert body.keys() == {"access_token", "refresh_token", "token_type", "expires_in", "scope"}
+    assert (body["token_type"], body["expires_in"], body["scope"]) == ("bearer", 900, "items:read items:write")
+    headers = {"Authorization": f"bearer {body['access_token']}"}
+    assert (await anonymous.get("/api/v1/users/me", headers=headers)).json()["id"] == user.id
+
+
+async def test_wrong_password_unknown_address_and_switched_off_account_are_one_reply(
+    anonymous: httpx.AsyncClient, user: Person, sign_in: SignIn, resources: Resources, checked: list[str]
+) -> None:
+    off = await sign_in()
+    await run_sql(resources, "UPDATE users SET is_active = false WHERE id = :id", id=off.id)
+    checked.clear()
+    replies = [
+        await enter(anonymous, user.email, "wrong"),
+        await enter(anonymous, "nobody@example.com", "wrong"),
+        await enter(anonymous, off.email),
+    ]
+    assert len({(reply.status_code, reply.json()["error"], reply.json()["message"]) for reply in replies}) == 1
+    assert replies[0].status_code == 401
+    assert replies[0].json()["error"] == "invalid_credentials"
+    assert replies[0].headers["www-authenticate"].startswith("Bearer")
+    assert len(checked) == 3
+
+
+async def test_a_senseless_form_is_refused_without_repeating_it(anonymous: httpx.AsyncClient) -> None:
+    forms: list[dict[str, str]] = [
+        {},
+        {"username": "ada@example.com"},
+        {"username": "ada\x00@example.com", "password": "x"},
+        {"username": "a" * 255, "password": "x"},
+        {"username": "ada@example.com", "password": "x" * 513},
+        {"username": "ada@example.com", "password": "x", "grant_type": "client_credentials"},
+    ]
+    for form in forms:
+        reply = await anonymous.post("/api/v1/auth/token", data=form)
+        assert reply.status_code == 422, form
+        assert "x" * 513 not in reply.text
+
+
+SET_HASH = "UPDATE users SET password_hash = :hash WHERE id = :id"
+GUESSES = 100
+FREE = 5
+
+
+async def guess_at_once(client: httpx.AsyncClient, email: str) -> list[httpx.Response]:
+    return await asyncio.gather(*(enter(client, email, f"guess {number}") for number in range(GUESSES)))
+
+
+async def test_a_hundred_guesses_at_once_do_not_get_past_the_back_off(
+    anonymous: httpx.AsyncClient, user: Person, checked: list[str]
+) -> None:
+    replies = await guess_at_once(anonymous, user.email)
+    refused = [reply for reply in replies if reply.status_code != 401]
+    # While they queue for connections a second or two may pass, and each lets one more through.
+    assert FREE <= len(checked) <= FREE + 3
+    assert len(refused) >= GUESSES - len(checked)
+    assert {reply.status_code for reply in refused} <= {429, 503}
+    assert all(int(reply.headers["retry-after"]) >= 1 for reply in refused)
+    assert (await enter(anonymous, user.email)).status_code == 429, "the right password waits like any other"
+
+
+async def test_a_count_that_reads_before_it_writes_lets_guesses_through(
+    anonymous: httpx.AsyncClient, user: Person, checked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look_then_count(session: AsyncSession, key_hash: bytes, free: int, longest: int) -> int | None:
+        if await queries.blocked_for(session, key_hash):
+            return None
+        await asyncio.sleep(0.05)
+        return await count(session, key_hash, free, longest) or 1
+
+    count = queries.count_attempt
+    monkeypatch.setattr(queries, "count_attempt", look_then_count)
+    await guess_at_once(anonymous, user.email)
+    assert len(checked) > FREE + 3
+
+
+async def test_unknown_addresses_are_throttled_like_known_ones(anonymous: httpx.AsyncClient) -> None:
+    statuses = [(await enter(anonymous, "nobody@example.com", "wrong")).status_code for _ in range(FREE + 1)]
+    assert statuses == [401] * FREE + [429]
+
+
+async def test_an_account_has_one_counter_however_its_address_is_written(
+    anonymous: httpx.AsyncClient, user: Person
+) -> None:
+    spellings = [user.email, user.email.upper(), user.email.title(), f" {user.email}", user.email, user.email.upper()]
+    statuses = [(await enter(anonymous, spelling, "wrong")).status_code for spelling in spellings]
+    assert statuses == [401] * FREE + [429]
+
+
+async def test_a_success_clears_the_account_and_gives_the_address_its_guess_back(
+    anonymous: httpx.AsyncClient, user: Person, resources: Resources
+) -> None:
+    for _ in range(2):
+        for _ in range(FREE - 1):
+            assert (await enter(anonymous, user.email, "wrong")).status_code == 401
+        assert (await enter(anonymous, user.email)).status_code == 200
+    left = await run_sql(resources, "SELECT failures FROM login_attempts")
+    assert left == [(2 * (FREE - 1),)], "the address's failures"
+
+
+async def attempt(throttle: LoginThrottle, account: str = "ada", address: str = "192.0.2.7") -> float | None:
+    """The wait that a guess is told, or None when it may be checked."""
+    try:
+        await throttle.reserve(account, address)
+    except RateLimitedError as refused:
+        return float(refused.headers["Retry-After"])
+    return None
+
+
+async def test_the_wait_doubles_from_a_second_up_to_the_longest_and_is_forgotten_after_a_day(
+    resources: Resources,
+) -> None:
+    throttle = LoginThrottle(resources.settings.with_changes(login_backoff_max=10), resources.database)
+    for _ in range(FREE - 1):
+        assert await attempt(throttle) is None
+    waits = []
+    for _ in range(6):
+        assert await attempt(throttle) is None
+        waits.append(await attempt(throttle))
+        await run_sql(resources, "UPDATE login_attempts SET blocked_until = clock_timestamp()")
+    assert waits == [1, 2, 4, 8, 10, 10]
+    await run_sql(resources, "UPDATE login_attempts SET updated_at = now() - interval '25 hours'")
+    assert [await attempt(throttle) for _ in range(FREE)] == [None] * FREE
+    assert await attempt(throttle) is not None
+
+
+async def test_an_address_that_tries_many_accounts_is_blocked_and_others_are_not(resources: Resources) -> None:
+    throttle = LoginThrottle(resources.settings.with_changes(login_address_attempts=3), resources.database)
+    assert [await attempt(throttle, f"user {number}") for number in range(3)] == [None] * 3
+    assert await attempt(throttle, "user 4") is not None
+    assert await attempt(throttle, "user 4", "192.0.2.8") is None
+    counted = await run_sql(resources, "SELECT count(*) FROM login_attempts")
+    assert counted == [(6,)], "the refused guess was counted for nobody"
+
+
+async def test_a_success_at_the_limit_lets_the_address_go_on(resources: Resources) -> None:
+    throttle = LoginThrottle(resources.settings.with_changes(login_address_attempts=2), resources.database)
+    first = await throttle.reserve("ada", "192.0.2.9")
+    second = await throttle.reserve("bob", "192.0.2.9")
+    async with resources.database.transaction() as session:
+        await throttle.succeed(session, second)
+    assert (first.address.failures, second.address.failures) == (1, 2)
+    assert await attempt(throttle, "eve", "192.0.2.9") is None
+
+
+async def test_counters_hold_neither_addresses_nor_names(anonymous: httpx.AsyncClient, resources: Resources) -> None:
+    await enter(anonymous, "my-secret-password", "wrong")
+    rows = await run_sql(resources, "SELECT login_attempts::text FROM login_attempts")
+    assert len(rows) == 2
+    assert "my-secret" not in str(rows)
+    assert b"my-secret".hex() not in str(rows)
+
+
+async def test_a_guess_that_was_never_checked_is_not_counted(
+    anonymous: httpx.AsyncClient, user: Person, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> Verdict:
+        raise UnavailableError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resources.passwords, "verify", full)
+        for _ in range(2 * FREE):
+            assert (await enter(anonymous, user.email)).status_code == 503
+    assert (await enter(anonymous, user.email)).status_code == 200
+
+
+async def stored_hash(resources: Resources, user: Person) -> str:
+    rows = await run_sql(resources, "SELECT password_hash FROM users WHERE id = :id", id=user.id)
+    return str(rows[0][0])
+
+
+async def test_a_hash_of_old_parameters_is_renewed_at_sign_in(
+    anonymous: httpx.AsyncClient, user: Person, resources: Resources
+) -> None:
+    old = PasswordHasher(resources.settings.with_changes(password_iterations=2))
+    await run_sql(resources, SET_HASH, hash=await old.hash(PASSWORD), id=user.id)
+    old.close()
+    assert ",t=2," in await stored_hash(resources, user)
+    assert (await enter(anonymous, user.email)).status_code == 200
+    assert ",t=1," in await stored_hash(resources, user)
+    assert (await enter(anonymous, user.email)).status_code == 200
+
+
+@pytest.fixture
+def changed_meanwhile(resources: Resources, user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's password changes while the old one is being verified."""
+    verify = resources.passwords.verify
+
+    async def slow(password: str, stored: str | None) -> Verdict:
+        verdict = await verify(password, stored)
+        new = await resources.passwords.hash("another password")
+        await run_sql(resources, SET_HASH, hash=new, id=user.id)
+        return verdict
+
+    monkeypatch.setattr(resources.passwords, "verify", slow)
+
+
+@pytest.mark.usefixtures("changed_meanwhile")
+async def test_a_password_that_is_changed_while_it_is_verified_signs_nobody_in(
+    anonymous: httpx.AsyncClient, user: Person
+) -> None:
+    assert (await enter(anonymous, user.email)).status_code == 401
+
+
+@pytest.mark.usefixtures("changed_meanwhile")
+async def test_without_looking_again_the_old_password_would_sign_in(
+    anonymous: httpx.AsyncClient, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def always(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(queries, "lock_verified_account", always)
+    assert (await enter(anonymous, user.email)).status_code == 200
