@@ -5,20 +5,25 @@ Standard library only, because it runs before anything is installed. Arguments: 
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import subprocess
 import sys
 
-PACKAGES = {"redis-server": "redis-server", "chromium": "chromium", "wrk": "wrk"}
+PACKAGES = {"redis-server": "redis-server", "chromium": "chromium", "wrk": "wrk", "postgres": "postgresql"}
 """Program → Debian package that has it."""
 
-FOR_TESTS = ("redis-server", "chromium")
+FOR_TESTS = ("redis-server", "chromium", "postgres")
 
 
 def missing(programs: list[str]) -> list[str]:
-    """The Debian packages whose program isn't on the PATH."""
-    return [PACKAGES[program] for program in programs if shutil.which(program) is None]
+    """The Debian packages whose program isn't there; PostgreSQL's are kept off the PATH by Debian."""
+    return [
+        PACKAGES[program]
+        for program in programs
+        if shutil.which(program) is None and not glob.glob(f"/usr/lib/postgresql/*/bin/{program}")  # noqa: PTH207
+    ]
 
 
 def install(packages: list[str]) -> None:

@@ -62,7 +62,7 @@ async def test_pages_come_from_local_files_only(serve: Serve, path: str) -> None
         hosts: set[str] = set()
         page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
         await page.goto(slipway.base + path)
-        await page.get_by_text("Create an item").first.wait_for()
+        await page.get_by_text("Create an item").first.wait_for(state="attached")
         assert hosts - {""} == {urlsplit(slipway.base).netloc}
 
 

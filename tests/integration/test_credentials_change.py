@@ -1,0 +1,209 @@
+"""New database credentials: idle connections of the old login end at once, busy ones after their transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from servers.databases import APP, TestDatabase, superuser_sql
+from servers.postgres import PostgresServer
+from servers.waiting import until
+from slipway.resources import open_database, open_resources
+from slipway.settings import Settings
+from slipway.storage.engine import Database
+from slipway.storage.login import Login
+
+PROMISED = 2.0
+
+
+@pytest.fixture
+async def logins(postgres: PostgresServer, database: TestDatabase) -> AsyncIterator[tuple[Login, Login]]:
+    """Two login roles that take turns, members of the service's role."""
+    names = [f"app_{turn}_{secrets.token_hex(4)}" for turn in "ab"]
+    for name in names:
+        await superuser_sql(postgres, f"CREATE ROLE {name} LOGIN PASSWORD '{name} secret' IN ROLE {APP}")
+    first, second = (
+        Login("127.0.0.1", postgres.port, database.name, name, SecretStr(f"{name} secret")) for name in names
+    )
+    yield first, second
+    for name in names:
+        await superuser_sql(
+            postgres,
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{name}'",  # noqa: S608 - a name made here
+            f"DROP ROLE {name}",
+        )
+
+
+@pytest.fixture
+async def opened(settings: Settings, logins: tuple[Login, Login]) -> AsyncIterator[Database]:
+    database = Database(settings, logins[0])
+    yield database
+    await database.close()
+
+
+async def connections_of(server: PostgresServer, login: Login) -> int:
+    connection = await asyncpg.connect(server.url())
+    try:
+        counted = await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", login.username)
+    finally:
+        await connection.close()
+    return int(counted)
+
+
+async def who(session: AsyncSession) -> str:
+    return str((await session.execute(text("SELECT session_user"))).scalar_one())
+
+
+async def hold(database: Database, begun: asyncio.Event, release: asyncio.Event) -> tuple[str, str]:
+    """A transaction that is busy until it is released; who it ran as at its start and at its end."""
+    async with database.transaction() as session:
+        first = await who(session)
+        begun.set()
+        await release.wait()
+        return first, await who(session)
+
+
+async def busy(database: Database, count: int, release: asyncio.Event) -> list[asyncio.Task[tuple[str, str]]]:
+    events = [asyncio.Event() for _ in range(count)]
+    tasks = [asyncio.create_task(hold(database, begun, release)) for begun in events]
+    await asyncio.gather(*(begun.wait() for begun in events))
+    return tasks
+
+
+async def with_idle_and_busy(database: Database, release: asyncio.Event) -> list[asyncio.Task[tuple[str, str]]]:
+    """Three idle connections and two busy ones, which end when `release` is set."""
+    idle = asyncio.Event()
+    idlers = await busy(database, 5, idle)
+    idle.set()
+    await asyncio.gather(*idlers)
+    return await busy(database, 2, release)
+
+
+async def test_idle_connections_end_at_once_and_busy_ones_after_their_transaction(
+    postgres: PostgresServer, opened: Database, logins: tuple[Login, Login]
+) -> None:
+    old, new = logins
+    release = asyncio.Event()
+    running = await with_idle_and_busy(opened, release)
+    assert await connections_of(postgres, old) == 5
+
+    await opened.change_login(new)
+    await until(lambda: _has(postgres, old, 2))
+    assert opened.role == new.username
+    assert await opened.read(who) == new.username
+
+    release.set()
+    assert [await task for task in running] == [(old.username, old.username)] * 2
+    await until(lambda: _has(postgres, old, 0))
+
+
+async def _has(server: PostgresServer, login: Login, count: int) -> bool:
+    return await connections_of(server, login) == count
+
+
+async def test_without_closing_them_busy_connections_would_stay_after_their_transaction(
+    postgres: PostgresServer, settings: Settings, logins: tuple[Login, Login], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Database, "_close_outdated", lambda *_: None)
+    database = Database(settings, logins[0])
+    release = asyncio.Event()
+    running = await with_idle_and_busy(database, release)
+    pool = database.engine.pool  # what keeps connections once they come back
+    await database.change_login(logins[1])
+    release.set()
+    await asyncio.gather(*running)
+    await asyncio.sleep(0.2)
+    assert await connections_of(postgres, logins[0]) == 2
+    pool.dispose()
+    await database.close()
+    await until(lambda: _has(postgres, logins[0], 0))
+
+
+async def work(database: Database, roles: set[str], stop: asyncio.Event) -> int:
+    """Transactions and reads without a pause until told to stop; any error ends it."""
+    done = 0
+    while not stop.is_set():
+        async with database.transaction() as session:
+            roles.add(await who(session))
+            await session.execute(text("SELECT pg_sleep(0.002)"))
+        roles.add(await database.read(who))
+        done += 2
+    return done
+
+
+async def test_nothing_fails_while_logins_change_under_load(
+    postgres: PostgresServer, opened: Database, logins: tuple[Login, Login]
+) -> None:
+    roles: set[str] = set()
+    stop = asyncio.Event()
+    workers = [asyncio.create_task(work(opened, roles, stop)) for _ in range(12)]
+    for turn in range(1, 5):
+        await asyncio.sleep(0.2)
+        await opened.change_login(logins[turn % 2])
+        await until(lambda turn=turn: _has(postgres, logins[(turn + 1) % 2], 0))  # type: ignore[misc]
+    stop.set()
+    assert min(await asyncio.gather(*workers)) > 0
+    assert roles == {login.username for login in logins}
+
+
+async def test_a_login_that_the_server_refuses_is_not_taken(opened: Database, logins: tuple[Login, Login]) -> None:
+    wrong = Login(logins[1].host, logins[1].port, logins[1].database, logins[1].username, SecretStr("wrong"))
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await opened.change_login(wrong)
+    assert opened.role == logins[0].username
+    assert await opened.read(who) == logins[0].username
+
+
+def write(folder: Path, login: Login, **changes: str) -> None:
+    values = {
+        "host": login.host,
+        "port": str(login.port),
+        "database": login.database,
+        "username": login.username,
+        "password": login.password.get_secret_value(),
+    }
+    folder.mkdir(exist_ok=True)
+    for name, value in (values | changes).items():
+        (folder / name).write_text(value)
+
+
+async def test_credentials_in_files_take_effect_within_two_seconds_and_bad_ones_never(
+    postgres: PostgresServer, settings: Settings, logins: tuple[Login, Login], tmp_path: Path
+) -> None:
+    old, new = logins
+    folder = tmp_path / "credentials"
+    write(folder, old)
+    interval = Settings.model_fields["files_poll_interval"].default
+    changed = settings.with_changes(
+        database_credentials_dir=folder, files_poll_interval=interval, data_dir=tmp_path / "data"
+    )
+    async with open_resources(changed) as resources:
+        roles: set[str] = set()
+        stop = asyncio.Event()
+        worker = asyncio.create_task(work(resources.database, roles, stop))
+        write(folder, new, password="")
+        await asyncio.sleep(interval * 3)
+        assert resources.database.role == old.username
+        write(folder, new, password="not the password")
+        await asyncio.sleep(interval * 3)
+        assert resources.database.role == old.username
+        write(folder, new)
+        await until(lambda: resources.database.role == new.username, within=PROMISED)
+        await until(lambda: _has(postgres, old, 0))
+        stop.set()
+        assert await worker > 0
+        assert roles == {old.username, new.username}
+
+
+async def test_a_pool_without_a_folder_follows_nothing(settings: Settings) -> None:
+    database, folder = open_database(settings)
+    assert folder is None
+    await database.close()
