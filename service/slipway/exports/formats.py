@@ -42,7 +42,12 @@ def header(kind: ExportFormat) -> bytes:
 def encode(rows: Iterable[ItemRow], kind: ExportFormat) -> bytes:
     if kind == "csv":
         return _csv_lines(map(_cells, rows))
-    return b"".join(orjson.dumps(row._asdict(), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z) for row in rows)
+    return b"".join(map(_json_line, rows))
+
+
+def _json_line(row: ItemRow) -> bytes:
+    # The driver's UUIDs are of a class of their own, which orjson doesn't take.
+    return orjson.dumps({**row._asdict(), "id": str(row.id)}, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
 
 
 def _cells(row: ItemRow) -> Sequence[str]:

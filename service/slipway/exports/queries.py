@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.exports.formats import ItemRow
 from slipway.exports.models import Export, ExportChunk
+from slipway.exports.schemas import ExportFormat
 from slipway.items.models import Item
 from slipway.paging import PageRequest
+from slipway.storage.models import new_id
 
 _UNEXPIRED = Export.expires_at > func.now()
 
@@ -20,6 +23,11 @@ async def get(session: AsyncSession, owner_id: UUID, export_id: UUID) -> Export 
     """One's own, unless its time is over."""
     statement = select(Export).where(Export.id == export_id, Export.owner_id == owner_id, _UNEXPIRED)
     return (await session.scalars(statement)).one_or_none()
+
+
+async def add(session: AsyncSession, owner_id: UUID, kind: ExportFormat, lifetime: timedelta) -> Export:
+    values = {"id": new_id(), "owner_id": owner_id, "format": kind, "expires_at": func.now() + lifetime}
+    return (await session.scalars(insert(Export).values(values).returning(Export))).one()
 
 
 async def page(session: AsyncSession, wanted: PageRequest, owner_id: UUID) -> Sequence[Export]:

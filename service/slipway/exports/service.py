@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.exports import queries
@@ -36,10 +36,7 @@ async def request_export(
         raise ConflictError(
             f"You have {MOST_UNFINISHED} exports that aren't finished: wait for one of them.", headers=RETRY_AFTER
         )
-    lifetime = func.make_interval(0, 0, 0, 0, 0, 0, settings.export_ttl)
-    export = Export(owner_id=owner_id, format=kind, expires_at=func.now() + lifetime)
-    session.add(export)
-    await session.flush()
+    export = await queries.add(session, owner_id, kind, timedelta(seconds=settings.export_ttl))
     await queue.enqueue(session, JOB, {"export_id": str(export.id)}, dedupe_key=f"{JOB}:{export.id}")
     return export
 

@@ -39,10 +39,10 @@ EXPIRIES = (
     Expiry("exports", "expires_at < now()", batch=10),
     Expiry("sessions", "expires_at < now()", batch=100),
     # A used token is kept as long as one could come back, to recognise that; the newest one of a session isn't used.
-    Expiry("refresh_tokens", "used_at < now() - :refresh_token_ttl"),
+    Expiry("refresh_tokens", "used_at < now() - CAST(:refresh_token_ttl AS interval)"),
     Expiry("password_resets", "expires_at < now()"),
     Expiry("idempotency_keys", "expires_at < now()"),
-    Expiry("login_attempts", "updated_at < now() - :login_memory AND blocked_until < now()"),
+    Expiry("login_attempts", "updated_at < now() - CAST(:login_memory AS interval) AND blocked_until < now()"),
 )
 
 

@@ -30,7 +30,7 @@ _TAKE = text("""
         FOR UPDATE SKIP LOCKED
     )
     UPDATE jobs
-    SET lease = gen_random_uuid(), attempts = attempts + 1, run_after = now() + :lasting
+    SET lease = gen_random_uuid(), attempts = attempts + 1, run_after = now() + CAST(:lasting AS interval)
     FROM due
     WHERE jobs.id = due.id
     RETURNING jobs.id, name, payload, context, attempts, lease, created_at
