@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 from slipway.migrations.errors import MigrationError
 from slipway.settings import Settings
 from slipway.storage.engine import connect_arguments
-from slipway.storage.login import Login
+from slipway.storage.login import login_from_settings
 
 Report = Callable[[str], None]
 """Takes one line of progress."""
@@ -36,21 +36,12 @@ class Session:
     sqlalchemy: AsyncConnection
 
 
-def login_of(settings: Settings) -> Login:
-    """Who to log in as. Raises LoginError, or MigrationError when the settings name no database."""
-    if settings.database_credentials_dir is not None:
-        return Login.from_files(settings.database_credentials_dir)
-    if settings.database_url is not None:
-        return Login.from_url(settings.database_url.get_secret_value())
-    raise MigrationError("No database: set SLIPWAY_DATABASE_URL or SLIPWAY_DATABASE_CREDENTIALS_DIR.")
-
-
 async def connect(
     settings: Settings, *, command_timeout: float | None = None, **server_settings: str
 ) -> asyncpg.Connection:
     """Log in. Raises what `DATABASE_ERRORS` lists when that fails within the connect timeout."""
     return await asyncpg.connect(
-        **connect_arguments(settings, login_of(settings)),
+        **connect_arguments(settings, login_from_settings(settings)),
         command_timeout=command_timeout,
         server_settings=server_settings,
     )
