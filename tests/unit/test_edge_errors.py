@@ -72,7 +72,7 @@ async def test_a_fault_of_ours_is_500_and_tells_nothing_but_the_request_id(
 
 
 async def test_without_the_edge_inside_fastapis_own_error_layer_the_500_is_no_problem(
-    whole: WholeEdge, raises: Raises, monkeypatch: pytest.MonkeyPatch
+    whole: WholeEdge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slipway.edge.edge.inner_application", lambda app: app)
     reply = await call(whole.edge, path="/raise")

@@ -211,7 +211,7 @@ async def test_beyond_the_rate_limit_a_request_is_429_with_the_time_to_wait(
 
 
 async def test_without_the_rate_guard_a_refused_request_is_served(
-    whole: WholeEdge, limiter: FakeLimiter, api: Api, monkeypatch: pytest.MonkeyPatch
+    whole: WholeEdge, limiter: FakeLimiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unlimited(*_: object) -> None:
         return
@@ -229,8 +229,13 @@ async def test_the_limiter_is_asked_where_it_cannot_answer_at_once(whole: WholeE
 
 @pytest.mark.parametrize(
     ("authorization", "key"),
-    [("Bearer good", "u:user-1"), ("bearer good", "u:user-1"), ("Bearer bad", "a:203.0.113.7"), ("Basic good", "a:203.0.113.7")],
-)  # fmt: skip
+    [
+        ("Bearer good", "u:user-1"),
+        ("bearer good", "u:user-1"),
+        ("Bearer bad", "a:203.0.113.7"),
+        ("Basic good", "a:203.0.113.7"),
+    ],
+)
 async def test_who_presents_a_valid_token_is_counted_and_logged_as_themselves(
     whole: WholeEdge, limiter: FakeLimiter, authorization: str, key: str
 ) -> None:
@@ -252,7 +257,7 @@ async def test_health_is_not_counted(whole: WholeEdge, limiter: FakeLimiter) -> 
         ("/json", "POST", {"Content-Length": "999999"}, 413),
     ],
 )
-async def test_errors_carry_cors_headers_and_the_request_id(  # noqa: PLR0917 - one case a row
+async def test_errors_carry_cors_headers_and_the_request_id(
     whole: WholeEdge, limiter: FakeLimiter, path: str, method: str, headers: dict[str, str], status: int
 ) -> None:
     limiter.decision = Decision(allowed="X-Limited" not in headers)

@@ -14,7 +14,7 @@ _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 def json_depth(body: bytes) -> int:
     """The deepest nesting of arrays and objects; 0 for a scalar. Broken JSON gets the depth a parser would reach."""
     brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
-    return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+    return max(accumulate(map(_STEP.__getitem__, brackets), initial=0))
 
 
 def deeper_than(body: bytes, limit: int) -> bool:

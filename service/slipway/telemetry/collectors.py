@@ -13,8 +13,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 from sqlalchemy.pool import QueuePool
 
-from slipway.telemetry.build import service_version
 from slipway.telemetry.registry import REGISTRY
+from slipway.version import VERSION
 
 
 class PoolCollector(Collector):
@@ -47,5 +47,5 @@ POOL = PoolCollector()
 REGISTRY.register(POOL)
 ProcessCollector(registry=REGISTRY)
 Info("slipway_build", "What runs here.", registry=REGISTRY).info(
-    {"version": service_version(), "python": platform.python_version()}
+    {"version": VERSION, "python": platform.python_version()}
 )

@@ -21,8 +21,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusC
 
 from slipway.settings import Settings
 from slipway.telemetry import spans
-from slipway.telemetry.build import service_version
 from slipway.telemetry.context import RequestContext, current
+from slipway.version import VERSION
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -55,7 +55,7 @@ class Tracing:
         self._ids = _GivenTraceIds()
         self._provider = TracerProvider(
             sampler=ParentBased(TraceIdRatioBased(self._ratio)),
-            resource=Resource({SERVICE_NAME: "slipway", SERVICE_VERSION: service_version()}),
+            resource=Resource({SERVICE_NAME: "slipway", SERVICE_VERSION: VERSION}),
             id_generator=self._ids,
             shutdown_on_exit=False,
         )
@@ -64,7 +64,7 @@ class Tracing:
             from slipway.telemetry.exporting import batch_processor  # noqa: PLC0415 - 15 MiB that only exporting needs
 
             self._provider.add_span_processor(batch_processor(settings.otlp_endpoint, exporter))
-        self.tracer = self._provider.get_tracer("slipway", service_version())
+        self.tracer = self._provider.get_tracer("slipway", VERSION)
         spans.use_tracer(self.tracer)
 
     def begin(self, context: RequestContext, traceparent: bytes | None, tracestate: bytes | None) -> bool:
