@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from integration.sql import run_sql
 from slipway.resources import Resources
@@ -16,6 +15,7 @@ from slipway.sessions import principals, queries
 from slipway.sessions.models import Session
 from slipway.sessions.principals import Principals
 from slipway.storage.engine import Database
+from slipway.storage.login import login_from_settings
 from slipway.users.models import User
 
 
@@ -51,7 +51,7 @@ async def session_id(resources: Resources) -> UUID:
 @pytest.fixture
 async def elsewhere(resources: Resources) -> AsyncIterator[Principals]:
     """What another process would hold: its own cache and its own connections."""
-    database = Database(resources.settings, resources.database.login)
+    database = Database(resources.settings, login_from_settings(resources.settings))
     yield Principals(resources.settings, database)
     await database.close()
 
@@ -238,12 +238,3 @@ async def test_the_cache_is_bounded(resources: Resources, monkeypatch: pytest.Mo
     for _ in range(5):
         await resources.principals.get(uuid4())
     assert len(resources.principals._entries) == 3  # noqa: SLF001 - its size is seen by nobody else
-
-
-async def test_one_question_costs_one_statement(resources: Resources, session_id: UUID) -> None:
-    async def plan(session: AsyncSession) -> str:
-        compiled = principals.LIVE_SESSION.compile(compile_kwargs={"literal_binds": False})
-        return str(compiled)
-
-    assert (await resources.database.read(plan)).count("SELECT") == 1
-    assert await resources.principals.get(session_id) is not None

@@ -6,10 +6,11 @@ lost; everything else raises, and the edge turns a lost or exhausted database in
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import asyncpg
@@ -23,6 +24,7 @@ from slipway.settings import Settings
 from slipway.storage.login import Login
 
 T = TypeVar("T")
+logger = logging.getLogger("slipway.storage")
 
 
 class DeadlineConnection(asyncpg.Connection):
@@ -41,7 +43,6 @@ class _Generation:
 
     login: Login
     number: int = 0
-    retired: int = field(default=0)
 
 
 class Database:
@@ -63,6 +64,8 @@ class Database:
         event.listen(self.engine.sync_engine, "connect", self._stamp)
         event.listen(self.engine.sync_engine, "checkout", self._refuse_closed)
         event.listen(self.engine.sync_engine, "checkin", self._close_outdated)
+        event.listen(self.engine.sync_engine, "close", self._forget_idle)
+        self._idle: set[ConnectionPoolEntry] = set()
 
     @property
     def role(self) -> str:
@@ -88,24 +91,41 @@ class Database:
 
     def _refuse_closed(self, dbapi_connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         """A connection whose socket the server closed, or of an old login, is replaced before it is handed out."""
+        self._idle.discard(record)
         if dbapi_connection.driver_connection.is_closed() or record.info["generation"] != self._generation.number:
             raise DisconnectionError
 
     def _close_outdated(self, dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
-        if dbapi_connection is not None and record.info.get("generation") != self._generation.number:
-            self._generation.retired += 1
+        if dbapi_connection is None:
+            return
+        if record.info.get("generation") == self._generation.number:
+            self._idle.add(record)
+        else:
             record.invalidate()
 
+    def _forget_idle(self, _dbapi_connection: object, record: ConnectionPoolEntry) -> None:
+        self._idle.discard(record)
+
     async def change_login(self, login: Login) -> None:
-        """Use another login from now on: idle connections are closed at once, busy ones after their transaction."""
-        self._generation = _Generation(login, self._generation.number + 1, self._generation.retired)
-        await self.engine.dispose()
+        """Use another login from now on: idle connections are closed at once, busy ones after their transaction.
+
+        The new login is tried first; when it can't connect, this raises what asyncpg raises and changes nothing.
+        """
+        probe = await asyncpg.connect(**connect_arguments(self._settings, login))
+        await probe.close(timeout=self._settings.database_connect_timeout)
+        self._generation = _Generation(login, self._generation.number + 1)
+        # Not by AsyncEngine.dispose(): while that waits, connections are made in the pool it is about to abandon,
+        # and stay there, unused and open. Nothing here awaits, so no connection changes hands meanwhile.
+        for record in tuple(self._idle):
+            record.invalidate()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A unit of work: committed when the block ends, rolled back when it raises."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        """A unit of work: committed when the block ends, rolled back when it raises; then `after_commit` runs."""
+        async with AsyncSession(self.engine, expire_on_commit=False) as session:
+            async with session.begin():
+                yield session
+            await _run_after_commit(session)
 
     async def read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run a read in autocommit; once more on a fresh connection when the first one was lost."""
@@ -122,6 +142,20 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def after_commit(session: AsyncSession, act: Callable[[], Awaitable[None]]) -> None:
+    """Do something once the session's transaction is committed, such as dropping what is cached; not if it isn't."""
+    session.info.setdefault("after_commit", []).append(act)
+
+
+async def _run_after_commit(session: AsyncSession) -> None:
+    for act in session.info.pop("after_commit", ()):
+        try:
+            await act()
+        except Exception:
+            # The work is committed and must be reported as such; what is cached ends by its own bound.
+            logger.exception("An act after commit failed")
 
 
 def connect_arguments(settings: Settings, login: Login) -> dict[str, Any]:
