@@ -3,19 +3,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
 from sqlalchemy import text
 
-from servers.databases import TestDatabase
-from servers.jobs import create_table, done, rows, working
+from servers.jobs import done, rows, working
 from slipway.exports.service import MOST_UNFINISHED
 from slipway.jobs.registry import job_kinds
 from slipway.resources import Resources
-
-
-@pytest.fixture(autouse=True)
-async def _table(database: TestDatabase) -> None:
-    await create_table(database)
 
 
 async def work(resources: Resources) -> None:

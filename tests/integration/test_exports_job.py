@@ -11,8 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select, text
 
-from servers.databases import TestDatabase
-from servers.jobs import create_table, done, rows, working
+from servers.jobs import done, rows, working
 from servers.waiting import until
 from slipway.exports import job as export_job
 from slipway.exports import queries, service
@@ -31,8 +30,7 @@ from slipway.users.models import User
 
 
 @pytest.fixture
-async def settings(settings: Settings, database: TestDatabase) -> Settings:
-    await create_table(database)
+def settings(settings: Settings) -> Settings:
     return settings.with_changes(job_backoff=0.02, job_max_attempts=2)
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import text
 
 from servers.databases import TestDatabase
-from servers.jobs import create_table, enqueue, rows
+from servers.jobs import enqueue, rows
 from slipway.jobs.cli import jobs
 from slipway.storage.engine import Database
 
@@ -18,7 +18,6 @@ Slipway = Callable[..., Awaitable[Result]]
 @pytest.fixture
 async def slipway(database: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> Slipway:
     """Runs `slipway jobs …`, in a thread, because it has an event loop of its own."""
-    await create_table(database)
     monkeypatch.setenv("SLIPWAY_DATABASE_URL", database.url_app)
     return lambda *arguments: asyncio.to_thread(CliRunner().invoke, jobs, list(arguments))
 

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from servers.databases import APP, PASSWORD, TestDatabase, superuser_sql
-from servers.jobs import QUICK, create_table, done, enqueue, rows, working
+from servers.jobs import QUICK, done, enqueue, rows, working
 from servers.waiting import until
 from slipway.jobs.kinds import Job, Kind
 from slipway.jobs.listener import Listener
@@ -41,11 +41,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-@pytest.fixture(autouse=True)
-async def _table(database: TestDatabase) -> None:
-    await create_table(database)
 
 
 @pytest.fixture
@@ -259,7 +254,7 @@ async def test_no_connection_of_the_old_login_is_kept_when_it_changes(
 async def test_a_listener_that_does_not_notice_would_keep_the_old_login(
     settings: Settings, db: Database, database: TestDatabase, other_login: Login, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Listener, "_mark_outdated", lambda *_: None)
+    monkeypatch.setattr(Listener, "_has_old_login", lambda *_: False)
     async with working(settings, db, {"greet": Kind(nothing)}, QUICK):
         await until(lambda: listening(database))
         await db.change_login(other_login)

@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from servers.databases import TestDatabase
-from servers.jobs import create_table, rows, working
+from servers.jobs import rows, working
 from servers.waiting import until
 from slipway.jobs import periodic
 from slipway.jobs.kinds import Kind
@@ -34,12 +33,6 @@ INSERT INTO idempotency_keys (key_hash, user_id, fingerprint, expires_at) SELECT
     WHERE email = '{n}@example.com';
 INSERT INTO login_attempts VALUES ('a{n}', 1, {expiry}, {expiry});
 """
-
-
-@pytest.fixture
-async def settings(settings: Settings, database: TestDatabase) -> Settings:
-    await create_table(database)
-    return settings
 
 
 async def fill(db: Database) -> None:

@@ -4,20 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from servers.databases import TestDatabase
-from servers.jobs import create_table, done, enqueue, rows, working
+from servers.jobs import done, enqueue, rows, working
 from slipway.jobs.kinds import Job, Kind
 from slipway.jobs.queue import JobQueue
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.telemetry.context import RequestContext, current
-
-
-@pytest.fixture(autouse=True)
-async def _table(database: TestDatabase) -> None:
-    await create_table(database)
+from slipway.telemetry.tracing import Tracing
 
 
 class TakeItBackError(Exception):
@@ -94,3 +90,27 @@ async def test_a_job_that_no_request_wanted_has_an_id_of_its_own(settings: Setti
         await done(db)
     assert seen[0] is not None
     assert seen[0].request_id == f"job-{row.id}"
+
+
+async def test_the_span_of_a_job_is_a_child_of_its_request_s(settings: Settings, db: Database) -> None:
+    exporter = InMemorySpanExporter()
+    tracing = Tracing(settings, exporter=exporter)
+    request = RequestContext("request-1")
+    request.trace_id, request.span_id, request.trace_flags = (
+        "0af7651916cd43dd8448eb211c80319c",
+        "b7ad6b7169203331",
+        "01",
+    )
+
+    async def run(_: Job) -> None:
+        pass
+
+    token = current.set(request)
+    await enqueue(db, "greet")
+    current.reset(token)
+    async with working(settings, db, {"greet": Kind(run)}):
+        await done(db)
+    tracing.shutdown()
+    [span] = [span for span in exporter.get_finished_spans() if span.name == "job greet"]
+    assert span.parent is not None
+    assert f"{span.parent.trace_id:032x}-{span.parent.span_id:016x}" == f"{request.trace_id}-{request.span_id}"

@@ -8,8 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
-from servers.databases import TestDatabase
-from servers.jobs import QUICK, create_table, done, enqueue, rows, working
+from servers.jobs import QUICK, done, enqueue, rows, working
 from servers.waiting import until
 from slipway.jobs import queries
 from slipway.jobs.kinds import Job, JobError, Kind, LeaseLostError
@@ -18,11 +17,6 @@ from slipway.jobs.worker import Pace, Worker
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.telemetry.registry import REGISTRY
-
-
-@pytest.fixture(autouse=True)
-async def _table(database: TestDatabase) -> None:
-    await create_table(database)
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ from uuid import uuid4
 import pytest
 import trustme
 
-from servers.databases import TestDatabase
-from servers.jobs import create_table, done, enqueue, rows, working
+from servers.jobs import done, enqueue, rows, working
 from servers.mail import mail_server
 from servers.waiting import free_port, until
 from slipway.jobs.kinds import Job, JobError, Kind
@@ -127,8 +126,7 @@ async def test_a_mail_refused_for_good_is_not_sent_again(answer: str, final: boo
 
 class TestThroughTheQueue:
     @pytest.fixture
-    async def settings(self, settings: Settings, database: TestDatabase) -> Settings:
-        await create_table(database)
+    def settings(self, settings: Settings) -> Settings:
         return settings.with_changes(job_backoff=0.05, smtp_timeout=2)
 
     async def test_a_mail_that_is_put_off_is_sent_later_and_once(self, settings: Settings, db: Database) -> None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import select
 
-from servers.databases import APP, TestDatabase
 from servers.waiting import until
 from slipway.jobs.kinds import Kind
 from slipway.jobs.models import JobRow
@@ -21,15 +18,6 @@ from slipway.settings import Settings
 from slipway.storage.engine import Database
 
 QUICK = Pace(lease=0.6, look=0.2)
-
-
-async def create_table(database: TestDatabase) -> None:
-    """What the schema revision does; nothing where it did already."""
-    engine = create_async_engine(database.url_owner.replace("postgresql:", "postgresql+asyncpg:"))
-    async with engine.begin() as connection:
-        await connection.run_sync(lambda sync: JobRow.metadata.create_all(sync, tables=[JobRow.__table__]))
-        await connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON jobs TO {APP}"))
-    await engine.dispose()
 
 
 async def enqueue(db: Database, name: str, payload: dict[str, object] | None = None, **options: Any) -> None:
@@ -46,11 +34,6 @@ async def rows(db: Database) -> list[JobRow]:
 
 async def empty(db: Database) -> bool:
     return not await rows(db)
-
-
-async def make_due(db: Database) -> None:
-    async with db.transaction() as session:
-        await session.execute(text("UPDATE jobs SET run_after = now() WHERE lease IS NULL"))
 
 
 @asynccontextmanager
@@ -70,6 +53,3 @@ async def working(
 
 async def done(db: Database, within: float = 10) -> None:
     await until(lambda: empty(db), within=within)
-
-
-SOON = timedelta(seconds=0.1)

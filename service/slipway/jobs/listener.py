@@ -8,17 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
 from typing import Any
-
-from sqlalchemy import event
 
 from slipway.jobs.away import DATABASE_AWAY, pauses
 from slipway.jobs.metrics import DATABASE_ERRORS
 from slipway.jobs.queue import CHANNEL
 from slipway.storage.engine import Database
 
-_CHECK_EVERY = 15.0
-_CHECK_TIMEOUT = 5.0
+_LOOK_EVERY = 0.5
+"""Seconds between looks at the login in use; they cost no round trip."""
+
+_ASK_EVERY = 15.0
+_ANSWER_WITHIN = 5.0
 
 log = logging.getLogger("slipway.jobs")
 
@@ -29,48 +32,44 @@ class Listener:
     def __init__(self, database: Database, wake: Callable[[], None]) -> None:
         self._database = database
         self._wake = wake
-        self._outdated = asyncio.Event()
 
     async def run(self) -> None:
         """Listen until cancelled; never raises because of the database."""
-        engine = self._database.engine.sync_engine
-        # The pool is disposed of when the login changes, after the new login took its place.
-        event.listen(engine, "engine_disposed", self._mark_outdated)
-        try:
-            waits = pauses()
-            while True:
-                try:
-                    await self._listen()
-                    waits = pauses()
-                except DATABASE_AWAY as error:
-                    DATABASE_ERRORS.inc()
-                    log.warning("can't listen for jobs", extra={"error": type(error).__name__})
-                await asyncio.sleep(next(waits))
-        finally:
-            event.remove(engine, "engine_disposed", self._mark_outdated)
-
-    def _mark_outdated(self, *_: object) -> None:
-        self._outdated.set()
+        waits = pauses()
+        while True:
+            try:
+                await self._listen()
+                waits = pauses()
+            except DATABASE_AWAY as error:
+                DATABASE_ERRORS.inc()
+                log.warning("can't listen for jobs", extra={"error": type(error).__name__})
+            await asyncio.sleep(next(waits))
 
     async def _listen(self) -> None:
         """Returns when this connection is of no more use; raises when it can't be had or stops answering."""
-        self._outdated.clear()
+        lost = asyncio.Event()
         async with self._database.engine.connect() as connection:
             # Never goes back to the pool: whoever got it next would be listening too.
             try:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
-                driver.add_termination_listener(self._mark_outdated)
-                async with asyncio.timeout(_CHECK_TIMEOUT):
+                driver.add_termination_listener(lambda _: lost.set())
+                async with asyncio.timeout(_ANSWER_WITHIN):
                     await driver.add_listener(CHANNEL, lambda *_: self._wake())
                 self._wake()
-                await self._until_outdated(driver)
+                await self._until_useless(driver, lost)
             finally:
                 await connection.invalidate()
 
-    async def _until_outdated(self, driver: Any) -> None:
-        while not self._outdated.is_set():
-            try:
-                await asyncio.wait_for(self._outdated.wait(), _CHECK_EVERY)
-            except TimeoutError:
+    async def _until_useless(self, driver: Any, lost: asyncio.Event) -> None:
+        asked = monotonic()
+        while not lost.is_set() and not self._has_old_login(driver):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(lost.wait(), _LOOK_EVERY)
+            if monotonic() - asked > _ASK_EVERY:
                 # A peer that vanished without a word is noticed by asking.
-                await driver.fetchval("SELECT 1", timeout=_CHECK_TIMEOUT)
+                await driver.fetchval("SELECT 1", timeout=_ANSWER_WITHIN)
+                asked = monotonic()
+
+    def _has_old_login(self, driver: Any) -> bool:
+        """PostgreSQL reports whom it let in, whatever role such a login takes on afterwards."""
+        return bool(driver.get_settings().session_authorization != self._database.role)
