@@ -8,6 +8,8 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any, Protocol
 
+from prometheus_client import Counter
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,10 +26,15 @@ from slipway.problems import (
 )
 from slipway.settings import Settings
 from slipway.telemetry.http_metrics import SCOPE_KEY
+from slipway.telemetry.registry import REGISTRY
 
 HEALTH = "/health"
 WELL_KNOWN = "/.well-known/"
 MOST_HEADERS = 200
+
+POOL_TIMEOUTS = Counter(
+    "slipway_pool_timeouts_total", "Requests that waited for a connection in vain.", registry=REGISTRY
+)
 
 log = logging.getLogger("slipway.edge")
 
@@ -168,7 +175,9 @@ class Guard:
             log.error("The request failed by a fault of ours.", exc_info=error)
             problem = AppException()
         elif not isinstance(error, AppException):
-            log.warning("The request failed for now: %s.", type(error).__name__)
+            if isinstance(error, PoolTimeout):
+                POOL_TIMEOUTS.inc()
+            log.warning("The request failed for now.", extra={"error": type(error).__name__})
         await self._answer(exchange, problem)
 
     async def _answer(self, exchange: Exchange, problem: AppException) -> None:

@@ -35,12 +35,20 @@ class PoolCollector(Collector):
         )
         limit = GaugeMetricFamily("slipway_pool_size", "Connections that the pool keeps open.")
         overflow = GaugeMetricFamily("slipway_pool_overflow", "Connections open beyond slipway_pool_size.")
+        waiting = GaugeMetricFamily("slipway_pool_waiting", "Requests and jobs that wait for a connection.")
         if isinstance(pool, QueuePool):
             connections.add_metric(("in_use",), pool.checkedout())
             connections.add_metric(("idle",), pool.checkedin())
             limit.add_metric((), pool.size())
             overflow.add_metric((), max(0, pool.overflow()))
-        yield from (connections, limit, overflow)
+            waiting.add_metric((), _waiting(pool))
+        yield from (connections, limit, overflow, waiting)
+
+
+def _waiting(pool: QueuePool) -> int:
+    """How many wait; SQLAlchemy keeps its queue's waiters to itself, so 0 where they can't be found."""
+    queue = getattr(getattr(pool, "_pool", None), "_queue", None)
+    return len(getattr(queue, "_getters", ()))
 
 
 POOL = PoolCollector()

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from prometheus_client import Counter
 
-from slipway.telemetry.registry import DEGRADED, REGISTRY
+from slipway.telemetry.registry import DEGRADED, EXPORT_FAILURES
 from slipway.telemetry.tracing import SHUTDOWN_TIMEOUT
 
 EXPORT_TIMEOUT = 3.0
@@ -21,12 +20,6 @@ EXPORT_TIMEOUT = 3.0
 QUEUE_SIZE = 2048
 BATCH_SIZE = 512
 BATCH_DELAY_MS = 1000
-
-EXPORT_FAILURES = Counter(
-    "slipway_trace_export_failures_total",
-    "Batches of spans that the collector didn't take.",
-    registry=REGISTRY,
-)
 
 log = logging.getLogger("slipway.telemetry")
 
