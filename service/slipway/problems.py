@@ -6,6 +6,7 @@ Every error a client sees is one of these. The body carries the standard members
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -141,7 +142,7 @@ class UnavailableError(AppException):
 
 class DeadlineExceededError(UnavailableError):
     code = "deadline_exceeded"
-    default_message = "This took longer than a request may take; nothing was changed. Try again."
+    default_message = "This took longer than a request may take. Look whether it was done before you repeat it."
 
 
 def problem_body(problem: AppException, request_id: str) -> bytes:
@@ -156,7 +157,10 @@ def problem_body(problem: AppException, request_id: str) -> bytes:
         "details": [detail.model_dump() for detail in problem.details],
         "request_id": request_id,
     }
-    return orjson.dumps(document)
+    try:
+        return orjson.dumps(document)
+    except TypeError:  # names of a request's members may be text that isn't Unicode; JSON's escapes can say it
+        return json.dumps(document).encode("ascii")
 
 
 def problem_headers(problem: AppException, body: bytes) -> list[tuple[bytes, bytes]]:

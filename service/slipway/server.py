@@ -128,14 +128,15 @@ def keys_report(resources: Resources) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def _working(worker: Worker) -> AsyncIterator[None]:
+async def _working(worker: Worker, stop: asyncio.Event) -> AsyncIterator[None]:
+    """Run jobs for as long as the block runs. A worker that ends by itself ends the process: somebody must notice."""
     task = asyncio.create_task(worker.run())
+    task.add_done_callback(lambda _: stop.set())
     try:
         yield
     finally:
         await worker.stop()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await task
 
 
 async def serve(
@@ -154,7 +155,7 @@ async def serve(
         startup = Startup(resources, drain)
         await stack.enter_async_context(_ops(settings, resources, startup))
         if with_worker:
-            await stack.enter_async_context(_working(make_worker(settings, resources.database)))
+            await stack.enter_async_context(_working(make_worker(settings, resources.database), stop))
 
         async def leave() -> None:
             drain.begin()
@@ -181,7 +182,7 @@ async def work(settings: Settings) -> None:
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
         if startup.done.is_set():
-            await stack.enter_async_context(_working(make_worker(settings, resources.database)))
+            await stack.enter_async_context(_working(make_worker(settings, resources.database), stop))
             await stop.wait()
 
 

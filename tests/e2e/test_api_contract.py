@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import httpx
-from servers.slipway import SlipwayProcess
 
 from e2e.conftest import Serve, sign_in
+from servers.slipway import SlipwayProcess
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
@@ -32,7 +32,6 @@ def _schemathesis(slipway: SlipwayProcess, phases: str, examples: int, folder: P
         check=False,
     )  # fmt: skip
     report = done.stdout + done.stderr
-    print(report[-4000:])
     assert done.returncode == 0, report[-6000:]
     return report
 

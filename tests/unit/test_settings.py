@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from slipway.settings import Settings, SettingsError, load_settings, production_faults
 from slipway.settings_table import settings_table
 

@@ -9,8 +9,6 @@ from slipway.problems import AppException, DeadlineExceededError, UnavailableErr
 
 RETRY_AFTER = 2.0
 
-DEADLINE_MESSAGE = "This took longer than a request may take. Look whether it was done before you repeat it."
-
 # Conditions of PostgreSQL that pass: connection lost, out of connections, starting up, shutting down.
 _PASSING_CLASSES = ("08", "57P", "53")
 _QUERY_CANCELED = "57014"
@@ -35,14 +33,10 @@ def as_problem(error: BaseException) -> AppException | None:
         return error
     state = _sql_state(error)
     if state == _QUERY_CANCELED:
-        return deadline_exceeded()
+        return DeadlineExceededError()
     if _database_is_away(error, state):
         return UnavailableError("The database can't be reached just now; try again shortly.", retry_after=RETRY_AFTER)
     return None
-
-
-def deadline_exceeded() -> DeadlineExceededError:
-    return DeadlineExceededError(DEADLINE_MESSAGE)
 
 
 def _sql_state(error: BaseException) -> str | None:

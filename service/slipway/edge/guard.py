@@ -14,11 +14,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slipway.edge.exchange import CLIENT_GONE, Cancelled, Exchange, Headers
-from slipway.edge.faults import as_problem, deadline_exceeded
+from slipway.edge.faults import as_problem
 from slipway.edge.sweeper import Sweeper
 from slipway.problems import (
     AppException,
     BadRequestError,
+    DeadlineExceededError,
     HeadersTooLargeError,
     PayloadTooLargeError,
     RateLimitedError,
@@ -157,7 +158,7 @@ class Guard:
     async def _after_cancel(self, exchange: Exchange) -> None:
         if exchange.cancelled is Cancelled.DEADLINE:
             log.warning("The request passed its deadline.")
-            await self._answer(exchange, deadline_exceeded())
+            await self._answer(exchange, DeadlineExceededError())
         elif exchange.status == 0:
             exchange.status = CLIENT_GONE
 

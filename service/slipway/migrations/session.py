@@ -13,7 +13,6 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from slipway.migrations.errors import MigrationError
 from slipway.settings import Settings
 from slipway.storage.engine import connect_arguments
 from slipway.storage.login import login_from_settings

@@ -59,6 +59,7 @@ class Database:
             pool_timeout=settings.database_pool_timeout,
             pool_recycle=settings.database_pool_recycle,
             pool_use_lifo=True,
+            hide_parameters=True,  # exceptions are logged; rows aren't
         )
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         event.listen(self.engine.sync_engine, "connect", self._stamp)

@@ -17,6 +17,8 @@ class Base(DeclarativeBase):
         datetime: DateTime(timezone=True),
         list[str]: ARRAY(Text()),
     }
+    # What the server computes comes back with the statement itself: asyncio has no lazy loading.
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - SQLAlchemy's own protocol
 
 
 def new_id() -> UUID:
