@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response, Security
+from fastapi import APIRouter, Request, Response
 from starlette.responses import StreamingResponse
 
 from slipway.exports import queries, service
@@ -15,11 +14,9 @@ from slipway.exports.schemas import ExportOut, ExportRequest
 from slipway.paging import Page, PageQuery, build_page
 from slipway.problems import AuthenticationError, AuthorizationError, ConflictError, NotFoundError, responses
 from slipway.resources import resources_of
-from slipway.sessions.dependencies import Principal, require_permission
+from slipway.sessions.dependencies import ItemsReader
 from slipway.storage.idempotency import Idempotency
 from slipway.storage.session import DbSession
-
-ItemsReader = Annotated[Principal, Security(require_permission("items:read"), scopes=["items:read"])]
 
 router = APIRouter(
     prefix="/api/v1/exports", tags=["exports"], responses=responses(AuthenticationError, AuthorizationError)
@@ -84,6 +81,6 @@ async def read_file(request: Request, export_id: UUID, user: ItemsReader) -> Str
     )
 
 
-async def _own(request: Request, user: Principal, export_id: UUID) -> Export:
+async def _own(request: Request, user: ItemsReader, export_id: UUID) -> Export:
     database = resources_of(request).database
     return service.existing(await database.read(lambda session: queries.get(session, user.id, export_id)))

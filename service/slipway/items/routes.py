@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response, Security
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.fields import CleanText
@@ -22,13 +22,10 @@ from slipway.problems import (
     responses,
 )
 from slipway.resources import Resources, resources_of
-from slipway.sessions.dependencies import Principal, require_permission
+from slipway.sessions.dependencies import ItemsReader, ItemsWriter
 from slipway.storage.engine import after_commit
 from slipway.storage.idempotency import Idempotency
 from slipway.storage.session import DbSession
-
-ItemsReader = Annotated[Principal, Security(require_permission("items:read"), scopes=["items:read"])]
-ItemsWriter = Annotated[Principal, Security(require_permission("items:write"), scopes=["items:write"])]
 
 router = APIRouter(prefix="/api/v1/items", tags=["items"], responses=responses(AuthenticationError, AuthorizationError))
 
