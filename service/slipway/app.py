@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from slipway.docs_pages import fastapi_with_pages, fastapi_without_pages
 from slipway.edge.drain import DrainState
 from slipway.edge.edge import Edge
 from slipway.exports.routes import router as exports
@@ -59,18 +60,12 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
 
 
 def _fastapi(settings: Settings) -> FastAPI:
-    factory: Any = FastAPI
-    if settings.debug:
-        from fastapi_offline import FastAPIOffline  # noqa: PLC0415 - only where debug is on; not in the image
-
-        factory = FastAPIOffline
-    api: FastAPI = factory(
+    make = fastapi_with_pages if settings.debug else fastapi_without_pages
+    api = make(
         title="Slipway",
         version=VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url="/docs" if settings.debug else None,
-        redoc_url="/redoc" if settings.debug else None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
         responses=responses(*COMMON_PROBLEMS),
