@@ -70,6 +70,7 @@ def _fastapi(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         responses=responses(*COMMON_PROBLEMS),
         separate_input_output_schemas=False,
+        generate_unique_id_function=lambda route: route.name,
         swagger_ui_parameters={"persistAuthorization": True},
     )
     for router in ROUTERS:

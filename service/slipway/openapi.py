@@ -54,7 +54,7 @@ def describe(api: FastAPI) -> None:
             document = make()
             _, schemas = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
             document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
-            _add_request_id(document)
+            _add_headers(document)
             api.openapi_schema = document
         return api.openapi_schema
 
@@ -62,13 +62,45 @@ def describe(api: FastAPI) -> None:
     api.openapi = openapi  # type: ignore[method-assign]
 
 
-def _add_request_id(document: dict[str, Any]) -> None:
-    header = {
-        "description": "Identifies the request in logs and traces; one's own is kept when it is sane.",
-        "schema": {"type": "string"},
+_HEADERS: dict[str, str] = {
+    "X-Request-ID": "Identifies the request in logs and traces; one's own is kept when it is sane.",
+    "RateLimit-Policy": 'The limit: `"default";q=<requests>;w=<seconds>`.',
+    "RateLimit": 'What is left of it: `"default";r=<requests>;t=<seconds until it is full again>`.',
+    "Retry-After": "Seconds to wait before trying again.",
+    "WWW-Authenticate": "How to authenticate, and what was wrong with the token.",
+    "Location": "Where what was made is.",
+    "ETag": "The version; send it as `If-Match` to change only this one.",
+}
+
+_HEADERS_OF_STATUS = {
+    "201": ("Location",),
+    "202": ("Location",),
+    "401": ("WWW-Authenticate",),
+    "429": ("Retry-After",),
+    "503": ("Retry-After",),
+}
+
+
+def _add_headers(document: dict[str, Any]) -> None:
+    """Name the headers that replies carry by their status, beside those that routes declare themselves."""
+    document["components"]["headers"] = {
+        name: {"description": description, "schema": {"type": "string"}} for name, description in _HEADERS.items()
     }
-    document["components"].setdefault("headers", {})["X-Request-ID"] = header
-    for path in document["paths"].values():
-        for operation in path.values():
-            for response in operation["responses"].values():
-                response.setdefault("headers", {})["X-Request-ID"] = {"$ref": "#/components/headers/X-Request-ID"}
+    for path, operations in document["paths"].items():
+        always = ("X-Request-ID",) if path == "/health" else ("X-Request-ID", "RateLimit-Policy", "RateLimit")
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                named = response.setdefault("headers", {})
+                for name in (*always, *_HEADERS_OF_STATUS.get(status, ())):
+                    named[name] = {"$ref": f"#/components/headers/{name}"}
+
+
+def versioned(status: int, *, links: dict[str, tuple[str, str]] | None = None) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI of a reply that shows a row: its ETag, and `links` from it: name → (operation, its path parameter)."""
+    described: dict[str, Any] = {"headers": {"ETag": {"$ref": "#/components/headers/ETag"}}}
+    if links:
+        described["links"] = {
+            name: {"operationId": operation, "parameters": {parameter: "$response.body#/id"}}
+            for name, (operation, parameter) in links.items()
+        }
+    return {status: described}

@@ -22,7 +22,7 @@ def _schemathesis(slipway: SlipwayProcess, phases: str, examples: int, folder: P
             str(Path(sys.executable).parent / "schemathesis"), "run", f"{slipway.base}/openapi.json",
             "--header", f"Authorization: {headers['Authorization']}",
             "--checks", CHECKS, "--phases", phases, "--max-examples", str(examples),
-            "--exclude-path-regex", "auth/(logout|password$)",
+            "--exclude-operation-id-regex", "^(sign_out|change_password|end_session)$",  # they would end the run's own
             "--request-timeout", "20", "--seed", "20261122", "--no-color", "--generation-database", "none",
         ],
         cwd=folder,
@@ -33,6 +33,7 @@ def _schemathesis(slipway: SlipwayProcess, phases: str, examples: int, folder: P
     )  # fmt: skip
     report = done.stdout + done.stderr
     assert done.returncode == 0, report[-6000:]
+    assert "Authentication failed" not in report, report[-6000:]
     return report
 
 

@@ -54,7 +54,7 @@ async def test_a_person_signs_in_on_the_docs_page_and_sends_a_request_and_nothin
         await page.locator(".auth-container button.authorize").first.click()
         await page.get_by_role("button", name="Logout").first.wait_for()
         await page.locator(".btn-done").first.click()
-        operation = page.locator("[id$=read_me_api_v1_users_me_get]")
+        operation = page.locator("[id$=read_me]")
         await operation.locator(".opblock-summary-control").click()
         await operation.get_by_role("button", name="Try it out").click()
         await operation.get_by_role("button", name="Execute").click()

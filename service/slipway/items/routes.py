@@ -12,6 +12,7 @@ from slipway.fields import CleanText
 from slipway.items import queries, service
 from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
+from slipway.openapi import versioned
 from slipway.paging import Page, PageQuery, build_page, cached_count
 from slipway.preconditions import IfMatch, etag
 from slipway.problems import (
@@ -43,7 +44,12 @@ def _forget_totals(session: AsyncSession, resources: Resources, owner_id: UUID) 
     after_commit(session, lambda: resources.cache.invalidate(_total_key(owner_id), _total_key(None)))
 
 
-@router.post("", status_code=201, summary="Create an item", response_model=ItemOut)
+_LINKS = {"read": ("read_item", "item_id"), "change": ("patch_item", "item_id"), "delete": ("delete_item", "item_id")}
+
+
+@router.post(
+    "", status_code=201, summary="Create an item", response_model=ItemOut, responses=versioned(201, links=_LINKS)
+)
 async def create_item(
     request: Request, content: ItemContent, user: ItemsWriter, session: DbSession, once: Idempotency
 ) -> Response:
@@ -83,7 +89,10 @@ async def _count(resources: Resources, owner: UUID, search: str | None) -> int:
     return await count() if search else await cached_count(resources.cache, _total_key(owner), count)
 
 
-@router.get("/{item_id}", summary="Read an item", response_model=ItemOut, responses=responses(NotFoundError))
+_READ = responses(NotFoundError) | versioned(200)
+
+
+@router.get("/{item_id}", summary="Read an item", response_model=ItemOut, responses=_READ)
 async def read_item(request: Request, item_id: UUID, user: ItemsReader) -> Response:
     """One's own, or anyone's for administrators; otherwise 404."""
     item = await resources_of(request).database.read(lambda session: queries.get(session, item_id))
@@ -91,9 +100,10 @@ async def read_item(request: Request, item_id: UUID, user: ItemsReader) -> Respo
 
 
 _WRITE_ERRORS = responses(NotFoundError, PreconditionFailedError)
+_WRITE = _WRITE_ERRORS | versioned(200)
 
 
-@router.put("/{item_id}", summary="Replace an item", response_model=ItemOut, responses=_WRITE_ERRORS)
+@router.put("/{item_id}", summary="Replace an item", response_model=ItemOut, responses=_WRITE)
 async def replace_item(
     item_id: UUID, content: ItemContent, user: ItemsWriter, session: DbSession, matching: IfMatch
 ) -> Response:
@@ -101,7 +111,7 @@ async def replace_item(
     return _reply(await service.change(session, user, item_id, content, matching))
 
 
-@router.patch("/{item_id}", summary="Change an item", response_model=ItemOut, responses=_WRITE_ERRORS)
+@router.patch("/{item_id}", summary="Change an item", response_model=ItemOut, responses=_WRITE)
 async def patch_item(
     item_id: UUID, content: ItemPatch, user: ItemsWriter, session: DbSession, matching: IfMatch
 ) -> Response:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.fields import CleanText
+from slipway.openapi import versioned
 from slipway.paging import Page, PageQuery, build_page, cached_count
 from slipway.preconditions import IfMatch, etag
 from slipway.problems import (
@@ -47,7 +48,7 @@ def _forget(session: AsyncSession, resources: Resources, user_id: UUID) -> None:
     after_commit(session, forget)
 
 
-@router.get("/me", summary="Who am I?", response_model=UserOut)
+@router.get("/me", summary="Who am I?", response_model=UserOut, responses=versioned(200))
 async def read_me(user: CurrentUser) -> Response:
     """The signed-in user, at most a second old."""
     body = UserOut.model_validate(user).model_dump_json()
@@ -77,12 +78,15 @@ async def _count(resources: Resources, email: str | None) -> int:
     return await count() if email else await cached_count(resources.cache, TOTAL, count)
 
 
+_LINKS = {"read": ("read_user", "user_id"), "change": ("patch_user", "user_id"), "delete": ("delete_user", "user_id")}
+
+
 @router.post(
     "",
     status_code=201,
     summary="Create a user",
     response_model=UserOut,
-    responses=responses(AuthorizationError, ConflictError),
+    responses=responses(AuthorizationError, ConflictError) | versioned(201, links=_LINKS),
 )
 async def create_user(request: Request, new: UserCreate, _: Admin, session: DbSession, once: Idempotency) -> Response:
     """For administrators. A welcome mail goes out by the queue."""
@@ -95,7 +99,10 @@ async def create_user(request: Request, new: UserCreate, _: Admin, session: DbSe
     return await once.remember(_reply(user, 201, {"Location": f"/api/v1/users/{user.id}"}))
 
 
-@router.get("/{user_id}", summary="Read a user", response_model=UserOut, responses=responses(NotFoundError))
+_READ = responses(NotFoundError) | versioned(200)
+
+
+@router.get("/{user_id}", summary="Read a user", response_model=UserOut, responses=_READ)
 async def read_user(request: Request, user_id: UUID, actor: CurrentUser) -> Response:
     """Oneself; anyone for administrators; otherwise 404."""
     service.require_visible(actor, user_id)
@@ -106,6 +113,7 @@ async def read_user(request: Request, user_id: UUID, actor: CurrentUser) -> Resp
 
 
 _WRITE_ERRORS = responses(AuthorizationError, NotFoundError, ConflictError, PreconditionFailedError)
+_WRITE = _WRITE_ERRORS | versioned(200)
 
 
 async def _change(
@@ -121,7 +129,7 @@ async def _change(
     return _reply(user)
 
 
-@router.put("/{user_id}", summary="Replace a user", response_model=UserOut, responses=_WRITE_ERRORS)
+@router.put("/{user_id}", summary="Replace a user", response_model=UserOut, responses=_WRITE)
 async def replace_user(
     request: Request, user_id: UUID, new: UserReplace, actor: CurrentUser, session: DbSession, matching: IfMatch
 ) -> Response:
@@ -130,7 +138,7 @@ async def replace_user(
     return await _change(request, session, actor, user_id, wanted, matching)
 
 
-@router.patch("/{user_id}", summary="Change a user", response_model=UserOut, responses=_WRITE_ERRORS)
+@router.patch("/{user_id}", summary="Change a user", response_model=UserOut, responses=_WRITE)
 async def patch_user(
     request: Request, user_id: UUID, new: UserPatch, actor: CurrentUser, session: DbSession, matching: IfMatch
 ) -> Response:
@@ -139,7 +147,7 @@ async def patch_user(
     return await _change(request, session, actor, user_id, wanted, matching)
 
 
-@router.put("/{user_id}/permissions", summary="Set permissions", response_model=UserOut, responses=_WRITE_ERRORS)
+@router.put("/{user_id}/permissions", summary="Set permissions", response_model=UserOut, responses=_WRITE)
 async def set_permissions(
     request: Request, user_id: UUID, new: Permissions, actor: Admin, session: DbSession, matching: IfMatch
 ) -> Response:
