@@ -15,7 +15,7 @@ from slipway.edge.drain import DrainState
 from slipway.edge.edge import Edge
 from slipway.exports.routes import router as exports
 from slipway.items.routes import router as items
-from slipway.openapi import COMMON_PROBLEMS, DESCRIPTION, TAGS, describe
+from slipway.openapi import DESCRIPTION, TAGS, describe
 from slipway.problems import (
     AppException,
     BadRequestError,
@@ -25,9 +25,9 @@ from slipway.problems import (
     ProblemDetail,
     UnavailableError,
     ValidationError,
-    responses,
 )
 from slipway.resources import Resources
+from slipway.routing import add_routes, domain_router
 from slipway.sessions.routes import discovery
 from slipway.sessions.routes import router as sessions
 from slipway.settings import Settings
@@ -36,7 +36,15 @@ from slipway.telemetry.logs import LineWriter
 from slipway.users.routes import router as users
 from slipway.version import VERSION
 
-ROUTERS = (users, items, sessions, exports, discovery)
+liveness = domain_router("", "health")
+ROUTERS = (users, items, sessions, exports, discovery, liveness)
+
+
+@liveness.get("/health", summary="Is the API there?")
+async def health() -> dict[str, str]:
+    """Answers without looking at anything else; the ops port tells more."""
+    return {"status": "healthy"}
+
 
 _BY_STATUS: dict[int, type[AppException]] = {
     problem.status: problem
@@ -68,24 +76,16 @@ def _fastapi(settings: Settings) -> FastAPI:
         openapi_tags=TAGS,
         openapi_url="/openapi.json",
         redirect_slashes=False,
-        responses=responses(*COMMON_PROBLEMS),
         separate_input_output_schemas=False,
-        generate_unique_id_function=lambda route: route.name,
         swagger_ui_parameters={"persistAuthorization": True},
     )
     for router in ROUTERS:
-        api.include_router(router)
-    api.add_api_route("/health", health, tags=["health"], summary="Is the API there?")
+        add_routes(api, router)
     describe(api)
     api.add_exception_handler(RequestValidationError, _request_validation)
     api.add_exception_handler(HTTPException, _http_exception)
     api.add_exception_handler(IdempotentReplay, _replay)
     return api
-
-
-async def health() -> dict[str, str]:
-    """Answers without looking at anything else; the ops port tells more."""
-    return {"status": "healthy"}
 
 
 async def _request_validation(_: Request, error: Exception) -> Response:

@@ -89,7 +89,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         database, login_folder = open_database(settings)
         stack.push_async_callback(database.close)
         instrument_engine(database.engine.sync_engine)
-        POOL.watch(database.engine.sync_engine)
+        POOL.watch(database)
         keys, keys_folder = open_keys(settings)
         redis = RedisGateway(settings)
         await redis.start()

@@ -133,7 +133,7 @@ async def test_disposing_of_the_pool_instead_would_leave_idle_connections(
     idlers = await busy(opened, 5, idle)
     idle.set()
     await asyncio.gather(*idlers)
-    monkeypatch.setattr(opened, "_idle", set())
+    monkeypatch.setattr(opened, "_idle", {})
     await opened.change_login(logins[1])
     release = asyncio.Event()
     disposing = asyncio.create_task(opened.engine.dispose())

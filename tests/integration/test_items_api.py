@@ -84,7 +84,7 @@ async def test_without_the_claim_each_repeat_makes_an_item(user: Person, monkeyp
     async def always(*_: object) -> bool:
         return True
 
-    monkeypatch.setattr(idempotency, "_claim", always)
+    monkeypatch.setattr(idempotency, "_is_first", always)
     headers = {"Idempotency-Key": str(uuid4())}
     await asyncio.gather(*(user.client.post("/api/v1/items", json=ITEM, headers=headers) for _ in range(5)))
     assert (await user.client.get("/api/v1/items")).json()["total"] == 5

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import func
 
 from integration.sql import run_sql
 from slipway.resources import Resources
@@ -42,7 +43,7 @@ async def session_id(resources: Resources) -> UUID:
     async with resources.database.transaction() as session:
         session.add(user)
         await session.flush()
-        row = Session(user_id=user.id, expires_at=principals.func.now() + principals.func.make_interval(0, 0, 0, 1))
+        row = Session(user_id=user.id, expires_at=func.now() + func.make_interval(0, 0, 0, 1))
         session.add(row)
         await session.flush()
         return row.id
@@ -60,13 +61,13 @@ async def elsewhere(resources: Resources) -> AsyncIterator[Principals]:
 def reads(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Every read of the database that this process's cache makes."""
     seen: list[object] = []
-    read = resources.database.read
+    read = resources.database.fetch_row
 
-    async def counted(query: Any) -> Any:
+    async def counted(query: str, *arguments: object) -> Any:
         seen.append(query)
-        return await read(query)
+        return await read(query, *arguments)
 
-    monkeypatch.setattr(resources.database, "read", counted)
+    monkeypatch.setattr(resources.database, "fetch_row", counted)
     return seen
 
 
@@ -154,16 +155,16 @@ class Held:
 
     def __init__(self, resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
         self.answered, self.release = asyncio.Event(), asyncio.Event()
-        read = resources.database.read
+        read = resources.database.fetch_row
 
-        async def held(query: Any) -> Any:
-            answer = await read(query)
+        async def held(query: str, *arguments: object) -> Any:
+            answer = await read(query, *arguments)
             if not self.answered.is_set():
                 self.answered.set()
                 await self.release.wait()
             return answer
 
-        monkeypatch.setattr(resources.database, "read", held)
+        monkeypatch.setattr(resources.database, "fetch_row", held)
 
 
 async def test_an_answer_from_before_a_revocation_is_not_kept(
@@ -222,11 +223,11 @@ async def test_a_client_that_goes_away_does_not_end_the_read_for_others(
 async def test_a_database_that_is_away_is_an_error_and_the_next_request_asks_again(
     resources: Resources, session_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(_: object) -> None:
+    async def away(*_: object) -> None:
         raise ConnectionRefusedError
 
     with monkeypatch.context() as patched:
-        patched.setattr(resources.database, "read", away)
+        patched.setattr(resources.database, "fetch_row", away)
         for _ in range(2):
             with pytest.raises(ConnectionRefusedError):
                 await resources.principals.get(session_id)

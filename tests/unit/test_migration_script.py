@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 
 from servers.migration_images import Step, contract, image, table
+from slipway.migrations.configuration import configuration
 from slipway.migrations.errors import MigrationError
-from slipway.migrations.script import read_chain
+from slipway.migrations.script import VERSIONS, read_chain
 
 
 def test_revisions_come_oldest_first_with_their_kind_and_message(tmp_path: Path) -> None:
@@ -56,7 +60,8 @@ def test_merged_branches_are_one_chain_again(tmp_path: Path) -> None:
     [
         (Step("a", kind="contrakt").module(None), "kind is 'contrakt'"),
         (Step("a").module("nowhere"), "can't be read"),
-        ("revision = 'a'\ndown_revision = None\nraise ValueError('in the module')", "can't be read: ValueError"),
+        ("revision = name()\ndown_revision = None", "can't be read: ValueError"),
+        ("revision = 'a'\ndown_revision = 'a'", "in a circle"),
         ("def upgrade(:", "can't be read: SyntaxError"),
     ],
 )
@@ -74,3 +79,25 @@ def test_the_service_own_revisions_follow_each_other() -> None:
     chain = read_chain()
     assert chain.revisions[0].id == "0001"
     assert all(later.parents == (earlier.id,) for earlier, later in itertools.pairwise(chain.revisions))
+
+
+def test_it_reads_what_alembic_itself_reads(tmp_path: Path) -> None:
+    for folder in (VERSIONS, image(tmp_path, table("a"), contract("b", "a"), table("c"))):
+        scripts = ScriptDirectory.from_config(configuration(folder)).walk_revisions()
+        theirs = [(script.revision, script.down_revision) for script in scripts]
+        ours = [(revision.id, (revision.parents or (None,))[0]) for revision in read_chain(folder).revisions]
+        assert ours == theirs[::-1]
+
+
+def test_annotated_declarations_of_a_plain_alembic_template_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        '"""First step\n\nRevision ID: a\nRevises:\n"""\n'
+        "from typing import Sequence, Union\n"
+        "revision: str = 'a'\ndown_revision: Union[str, None] = None\nbranch_labels: Union[str, None] = None\n"
+    )
+    assert [(revision.id, revision.message) for revision in read_chain(tmp_path).revisions] == [("a", "First step")]
+
+
+def test_the_service_loads_no_alembic_to_look_at_its_gate() -> None:
+    code = "import sys, slipway.migrations.gate; sys.exit('alembic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from starlette.responses import StreamingResponse
 
 from slipway.exports import queries, service
@@ -14,23 +14,23 @@ from slipway.exports.schemas import ExportOut, ExportRequest
 from slipway.paging import Page, PageQuery, build_page
 from slipway.problems import AuthenticationError, AuthorizationError, ConflictError, NotFoundError, responses
 from slipway.resources import resources_of
+from slipway.routing import domain_router
 from slipway.sessions.dependencies import ItemsReader
-from slipway.storage.idempotency import Idempotency
+from slipway.storage.idempotency import IdempotencyKeyHeader, claim
 from slipway.storage.session import DbSession
 
-router = APIRouter(
-    prefix="/api/v1/exports", tags=["exports"], responses=responses(AuthenticationError, AuthorizationError)
-)
+router = domain_router("/api/v1/exports", "exports", AuthenticationError, AuthorizationError)
 
 
 @router.post(
     "", status_code=202, summary="Ask for an export", response_model=ExportOut, responses=responses(ConflictError)
 )
 async def request_export(
-    request: Request, wanted: ExportRequest, user: ItemsReader, session: DbSession, once: Idempotency
+    request: Request, wanted: ExportRequest, user: ItemsReader, session: DbSession, key: IdempotencyKeyHeader = None
 ) -> Response:
     """All of one's items as a file, made in the background; `Location` is where to look for it."""
     resources = resources_of(request)
+    once = await claim(request, session, user.id, key)
     export = await service.request_export(session, resources.queue, resources.settings, user.id, wanted.format)
     body = ExportOut.model_validate(export).model_dump_json()
     headers = {"Location": f"/api/v1/exports/{export.id}"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.fields import CleanText
@@ -23,12 +23,13 @@ from slipway.problems import (
     responses,
 )
 from slipway.resources import Resources, resources_of
+from slipway.routing import domain_router
 from slipway.sessions.dependencies import ItemsReader, ItemsWriter
 from slipway.storage.engine import after_commit
-from slipway.storage.idempotency import Idempotency
+from slipway.storage.idempotency import IdempotencyKeyHeader, claim
 from slipway.storage.session import DbSession
 
-router = APIRouter(prefix="/api/v1/items", tags=["items"], responses=responses(AuthenticationError, AuthorizationError))
+router = domain_router("/api/v1/items", "items", AuthenticationError, AuthorizationError)
 
 
 def _reply(item: Item, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -51,9 +52,10 @@ _LINKS = {"read": ("read_item", "item_id"), "change": ("patch_item", "item_id"),
     "", status_code=201, summary="Create an item", response_model=ItemOut, responses=versioned(201, links=_LINKS)
 )
 async def create_item(
-    request: Request, content: ItemContent, user: ItemsWriter, session: DbSession, once: Idempotency
+    request: Request, content: ItemContent, user: ItemsWriter, session: DbSession, key: IdempotencyKeyHeader = None
 ) -> Response:
     """An item of one's own. Repeating it with the same `Idempotency-Key` gives the same reply, and no second item."""
+    once = await claim(request, session, user.id, key)
     item = await service.create(session, user.id, content)
     _forget_totals(session, resources_of(request), user.id)
     return await once.remember(_reply(item, 201, {"Location": f"/api/v1/items/{item.id}"}))

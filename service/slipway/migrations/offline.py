@@ -10,7 +10,8 @@ from pathlib import Path
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
-from slipway.migrations.script import VERSIONS, Revision, configuration
+from slipway.migrations.configuration import configuration
+from slipway.migrations.script import VERSIONS, Revision
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from slipway.migrations import ledger
+from slipway.migrations.configuration import configuration
 from slipway.migrations.errors import MigrationError, describe, sqlstate_of
 from slipway.migrations.grants import check_role, grant
 from slipway.migrations.locks import ATTEMPTS, LOCK_STATES, describe_blockers, pause_before, watching
 from slipway.migrations.plan import Phase, Steps, decide_steps
-from slipway.migrations.script import VERSIONS, Chain, Revision, configuration, read_chain
+from slipway.migrations.script import VERSIONS, Chain, Revision, read_chain
 from slipway.migrations.session import Report, Session, open_session, take_lock
 from slipway.settings import Settings
 

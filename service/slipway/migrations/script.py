@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ast
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Literal, cast
-
-from alembic.config import Config
-from alembic.script import Script, ScriptDirectory
-from alembic.util import to_tuple
+from typing import Any, Literal, cast
 
 from slipway.migrations.errors import MigrationError
 
@@ -17,6 +15,7 @@ Kind = Literal["expand", "contract"]
 
 ENVIRONMENT = Path(__file__).parent
 VERSIONS = ENVIRONMENT / "versions"
+DECLARATIONS = ("revision", "down_revision", "depends_on", "kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +66,57 @@ class Chain:
         return tuple(revision for revision in self.revisions if revision.id in wanted)
 
 
-def configuration(versions: Path = VERSIONS) -> Config:
-    """Alembic's configuration for the environment of this package and the revisions in `versions`."""
-    config = Config()
-    config.set_main_option("script_location", _escaped(ENVIRONMENT))
-    config.set_main_option("version_locations", _escaped(versions))
-    config.set_main_option("path_separator", "newline")
-    return config
-
-
-def _escaped(path: Path) -> str:
-    return str(path).replace("%", "%%")
-
-
 def read_chain(versions: Path = VERSIONS) -> Chain:
-    """Read the revisions in `versions`. Raises MigrationError when they don't make one chain."""
-    directory = ScriptDirectory.from_config(configuration(versions))
-    try:
-        heads = directory.get_heads()
-        scripts = [*cast("Iterable[Script]", directory.walk_revisions())]
-    except Exception as error:  # the revisions' own code runs while it is imported
-        raise MigrationError(f"The revisions in {versions} can't be read: {type(error).__name__}: {error}.") from error
+    """Read the revisions in `versions`. Raises MigrationError when they don't make one chain.
+
+    They are parsed, not run: a service that only asks whether its schema is there needs no Alembic in memory.
+    """
+    found = {revision.id: revision for path in sorted(versions.glob("*.py")) for revision in _read(path)}
+    missing = {parent for revision in found.values() for parent in revision.parents} - found.keys()
+    if missing:
+        raise MigrationError(f"The revisions in {versions} can't be read: there is no {', '.join(sorted(missing))}.")
+    heads = found.keys() - {parent for revision in found.values() for parent in revision.parents}
     if len(heads) > 1:
         raise MigrationError(
             f"The revisions have {len(heads)} heads ({', '.join(sorted(heads))}): "
             "change `down_revision` of one so that they follow each other, or merge them."
         )
-    return Chain(tuple(_revision(script) for script in reversed(scripts)))
+    try:
+        order = TopologicalSorter({id_: found[id_].parents for id_ in sorted(found)}).static_order()
+        return Chain(tuple(found[id_] for id_ in order))
+    except CycleError:
+        raise MigrationError(f"The revisions in {versions} follow each other in a circle.") from None
 
 
-def _revision(script: Script) -> Revision:
-    kind: Kind = getattr(script.module, "kind", "expand")
+def _read(path: Path) -> Iterator[Revision]:
+    """The revision of one file; none for a module that declares none."""
+    try:
+        module = ast.parse(path.read_text(encoding="utf-8"), path.name)
+        values = dict(_constants(module))
+    except (SyntaxError, ValueError) as error:
+        raise MigrationError(f"{path} can't be read: {type(error).__name__}: {error}.") from error
+    if not isinstance(values.get("revision"), str):
+        return
+    kind = values.get("kind", "expand")
     if kind not in ("expand", "contract"):
-        raise MigrationError(f"Revision {script.revision}: kind is {kind!r}, must be 'expand' or 'contract'.")
-    parents = to_tuple(script.down_revision, default=()) + to_tuple(script.dependencies, default=())
-    return Revision(script.revision, kind, " ".join((script.doc or "").split()), parents)
+        raise MigrationError(f"Revision {values['revision']}: kind is {kind!r}, must be 'expand' or 'contract'.")
+    message = " ".join((ast.get_docstring(module) or "").partition("Revision ID:")[0].split())
+    yield Revision(values["revision"], kind, message, _ids(values, "down_revision") + _ids(values, "depends_on"))
+
+
+def _constants(module: ast.Module) -> Iterator[tuple[str, Any]]:
+    """What the module says about itself, `name = constant` or `name: type = constant`."""
+    for statement in module.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name = statement.targets[0].id
+        elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value:
+            name = statement.target.id
+        else:
+            continue
+        if name in DECLARATIONS:
+            yield name, ast.literal_eval(cast("ast.expr", statement.value))
+
+
+def _ids(values: dict[str, Any], name: str) -> tuple[str, ...]:
+    value = values.get(name) or ()
+    return (value,) if isinstance(value, str) else tuple(value)

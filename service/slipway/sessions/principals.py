@@ -15,37 +15,18 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from slipway.sessions.models import Session
 from slipway.settings import Settings
-from slipway.users.models import User
 
 if TYPE_CHECKING:
     from slipway.storage.engine import Database
 
 CACHE_SIZE = 10_000
 
-LIVE_SESSION = (
-    select(
-        User.id,
-        User.email,
-        User.display_name,
-        User.permissions,
-        User.is_active,
-        User.version,
-        User.created_at,
-        User.updated_at,
-    )
-    .join(Session, Session.user_id == User.id)
-    .where(
-        Session.id == bindparam("session_id"),
-        Session.revoked_at.is_(None),
-        Session.expires_at > func.now(),
-        User.is_active,
-    )
-)
+LIVE_SESSION = """
+    SELECT users.id, email, display_name, permissions, is_active, version, users.created_at, users.updated_at
+    FROM sessions JOIN users ON users.id = sessions.user_id
+    WHERE sessions.id = $1 AND sessions.revoked_at IS NULL AND sessions.expires_at > now() AND users.is_active
+"""
 """The user behind a session that may still be used; no row otherwise."""
 
 
@@ -138,21 +119,18 @@ class Principals:
                 self._entries.popitem(last=False)
 
     async def _read(self, session_id: UUID) -> SessionUser | None:
-        async def query(session: AsyncSession) -> SessionUser | None:
-            row = (await session.execute(LIVE_SESSION, {"session_id": session_id})).one_or_none()
-            if row is None:
-                return None
-            user_id, email, display_name, permissions, is_active, version, created_at, updated_at = row
-            return SessionUser(
-                session_id,
-                user_id,
-                email,
-                display_name,
-                frozenset(permissions),
-                is_active,
-                version,
-                created_at,
-                updated_at,
-            )
-
-        return await self._database.read(query)
+        row = await self._database.fetch_row(LIVE_SESSION, session_id)
+        if row is None:
+            return None
+        user_id, email, display_name, permissions, is_active, version, created_at, updated_at = row
+        return SessionUser(
+            session_id,
+            user_id,
+            email,
+            display_name,
+            frozenset(permissions),
+            is_active,
+            version,
+            created_at,
+            updated_at,
+        )

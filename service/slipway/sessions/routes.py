@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Form, Query, Request, Response
+from fastapi import Form, Query, Request, Response
 
 from slipway.paging import Page, PageQuery, build_page
 from slipway.problems import AuthenticationError, ConflictError, NotFoundError, responses
 from slipway.resources import Resources, resources_of
+from slipway.routing import domain_router
 from slipway.sessions import queries, service
 from slipway.sessions.dependencies import SCOPES, CurrentUser
 from slipway.sessions.models import Session
@@ -35,8 +36,8 @@ USER_AGENT_LENGTH = 256
 # A rotation waits until caches of this age are over; a revoked key is gone from proxies as soon.
 CACHE_FOR_A_MINUTE = {"Cache-Control": "public, max-age=60"}
 
-router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
-discovery = APIRouter(prefix="/.well-known", tags=["discovery"])
+router = domain_router("/api/v1/auth", "auth")
+discovery = domain_router("/.well-known", "discovery")
 
 
 def _device(request: Request) -> Device:

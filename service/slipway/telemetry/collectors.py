@@ -5,44 +5,52 @@ from __future__ import annotations
 import platform
 import weakref
 from collections.abc import Iterator
+from typing import Protocol
 
 from prometheus_client import Info, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from slipway.telemetry.registry import REGISTRY
 from slipway.version import VERSION
 
 
+class Watched(Protocol):
+    """What is asked of a `Database`."""
+
+    @property
+    def engine(self) -> AsyncEngine: ...
+    @property
+    def idle_connections(self) -> int: ...
+
+
 class PoolCollector(Collector):
-    """Tells of one engine's connection pool; of nothing while there is none."""
+    """Tells of one database's connection pool; of nothing while there is none."""
 
     def __init__(self) -> None:
-        self._engine: weakref.ref[Engine] | None = None
+        self._database: weakref.ref[Watched] | None = None
 
-    def watch(self, engine: Engine) -> None:
-        """Tell of this engine from now on (of an AsyncEngine give `sync_engine`)."""
-        self._engine = weakref.ref(engine)
+    def watch(self, database: Watched) -> None:
+        """Tell of this database from now on."""
+        self._database = weakref.ref(database)
 
     def collect(self) -> Iterator[Metric]:
-        engine = self._engine() if self._engine is not None else None
-        pool = engine.pool if engine is not None else None
+        database = self._database() if self._database is not None else None
+        pool = database.engine.pool if database is not None else None
         connections = GaugeMetricFamily(
             "slipway_pool_connections", "Connections to PostgreSQL by what they do.", labels=("state",)
         )
-        limit = GaugeMetricFamily("slipway_pool_size", "Connections that the pool keeps open.")
-        overflow = GaugeMetricFamily("slipway_pool_overflow", "Connections open beyond slipway_pool_size.")
+        limit = GaugeMetricFamily("slipway_pool_size", "Connections that may be open at once.")
         waiting = GaugeMetricFamily("slipway_pool_waiting", "Requests and jobs that wait for a connection.")
-        if isinstance(pool, QueuePool):
+        if database is not None and isinstance(pool, QueuePool):
             connections.add_metric(("in_use",), pool.checkedout())
-            connections.add_metric(("idle",), pool.checkedin())
+            connections.add_metric(("idle",), database.idle_connections)
             limit.add_metric((), pool.size())
-            overflow.add_metric((), max(0, pool.overflow()))
             waiting.add_metric((), _waiting(pool))
-        yield from (connections, limit, overflow, waiting)
+        yield from (connections, limit, waiting)
 
 
 def _waiting(pool: QueuePool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.fields import CleanText
@@ -21,9 +21,10 @@ from slipway.problems import (
     responses,
 )
 from slipway.resources import Resources, resources_of
+from slipway.routing import domain_router
 from slipway.sessions.dependencies import Admin, CurrentUser
 from slipway.storage.engine import after_commit
-from slipway.storage.idempotency import Idempotency
+from slipway.storage.idempotency import IdempotencyKeyHeader, claim
 from slipway.storage.session import DbSession
 from slipway.users import queries, service
 from slipway.users.models import User
@@ -32,7 +33,7 @@ from slipway.users.service import UserChange
 
 TOTAL = "users:total"
 
-router = APIRouter(prefix="/api/v1/users", tags=["users"], responses=responses(AuthenticationError))
+router = domain_router("/api/v1/users", "users", AuthenticationError)
 
 
 def _reply(user: User, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -88,9 +89,12 @@ _LINKS = {"read": ("read_user", "user_id"), "change": ("patch_user", "user_id"),
     response_model=UserOut,
     responses=responses(AuthorizationError, ConflictError) | versioned(201, links=_LINKS),
 )
-async def create_user(request: Request, new: UserCreate, _: Admin, session: DbSession, once: Idempotency) -> Response:
+async def create_user(
+    request: Request, new: UserCreate, actor: Admin, session: DbSession, key: IdempotencyKeyHeader = None
+) -> Response:
     """For administrators. A welcome mail goes out by the queue."""
     resources = resources_of(request)
+    once = await claim(request, session, actor.id, key)
     password_hash = await resources.passwords.hash(new.password.get_secret_value())
     user = await service.create(session, new, password_hash)
     mail = {"to": user.email, "template": "welcome", "values": {"name": user.display_name}}
