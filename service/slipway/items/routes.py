@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Request, Response
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.fields import CleanText
@@ -32,17 +33,17 @@ from slipway.storage.session import DbSession
 router = domain_router("/api/v1/items", "items", AuthenticationError, AuthorizationError)
 
 
-def _reply(item: Item, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _reply(item: Item | Row[Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
     body = ItemOut.model_validate(item).model_dump_json()
     return Response(body, status, {"ETag": etag(item.version), **(headers or {})}, "application/json")
 
 
-def _total_key(owner_id: UUID | None) -> str:
-    return f"items:total:{owner_id or 'all'}"
+def _total_key(owner_id: UUID) -> str:
+    return f"items:total:{owner_id}"
 
 
 def _forget_totals(session: AsyncSession, resources: Resources, owner_id: UUID) -> None:
-    after_commit(session, lambda: resources.cache.invalidate(_total_key(owner_id), _total_key(None)))
+    after_commit(session, lambda: resources.cache.invalidate(_total_key(owner_id)))
 
 
 _LINKS = {"read": ("read_item", "item_id"), "change": ("patch_item", "item_id"), "delete": ("delete_item", "item_id")}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import Row, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.items import queries
@@ -24,11 +25,8 @@ def visible(actor: Principal, item: Item | None) -> Item:
     return item
 
 
-async def create(session: AsyncSession, owner_id: UUID, content: ItemContent) -> Item:
-    item = Item(owner_id=owner_id, title=content.title, body=content.body)
-    session.add(item)
-    await session.flush()
-    return item
+async def create(session: AsyncSession, owner_id: UUID, content: ItemContent) -> Row[Any]:
+    return await queries.add(session, owner_id, content.title, content.body)
 
 
 async def change(
