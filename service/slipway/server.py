@@ -20,6 +20,7 @@ import uvicorn
 from slipway.app import open_app
 from slipway.edge.drain import DrainState
 from slipway.edge.ops import OpsApp
+from slipway.edge.protocol import bounded
 from slipway.jobs.registry import make_worker
 from slipway.jobs.worker import Worker
 from slipway.readiness import Startup
@@ -69,7 +70,7 @@ def _uvicorn(app: Any, settings: Settings, *, proxies: bool) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=bounded(settings.max_header_bytes),
             ws="none",
             lifespan="off",
             log_config=None,

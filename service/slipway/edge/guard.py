@@ -87,7 +87,7 @@ class Guard:
         exchange: Exchange = scope[SCOPE_KEY]
         exchange.outward = send
         try:
-            self._check_size(scope["headers"], exchange)
+            self._check_size(scope, exchange)
             if exchange.path != HEALTH:
                 self._check_load(exchange)
                 self._identify(exchange)
@@ -110,8 +110,9 @@ class Guard:
             else:
                 await self._after_error(exchange, error)
 
-    def _check_size(self, headers: Headers, exchange: Exchange) -> None:
-        size = 0
+    def _check_size(self, scope: Scope, exchange: Exchange) -> None:
+        headers: Headers = scope["headers"]
+        size = len(scope["raw_path"]) + len(scope["query_string"])
         for name, value in headers:
             size += len(name) + len(value)
         if size > self._settings.max_header_bytes or len(headers) > MOST_HEADERS:
