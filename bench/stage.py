@@ -77,6 +77,7 @@ class Stage:
             "PORT": str(port),
             "OPS_PORT": str(ops_port),
             "ISSUER": "https://bench.example",
+            "PASSWORD_RESET_URL": "https://bench.example/reset?token={token}",
             "ACCESS_TOKEN_TTL": "1800",
             "SIGNING_KEYS_DIR": str(self._folder / "keys"),
             "ADMIN_CREDENTIALS_DIR": str(self._folder / "admin"),

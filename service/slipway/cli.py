@@ -49,6 +49,14 @@ def settings_or_exit(**changes: object) -> Settings:
         raise click.ClickException(str(error)) from None
 
 
+def _database_errors() -> tuple[type[Exception], ...]:
+    """What talking to a database raises; of these only the kind is told, because their text can quote rows."""
+    import asyncpg  # noqa: PLC0415 - not for `slipway settings`
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - as above
+
+    return (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, TimeoutError)
+
+
 def run_async(main: Coroutine[Any, Any, None]) -> None:
     """Run on uvloop where it exists; errors that people can mend end with their sentence, not a traceback."""
     try:
@@ -61,6 +69,10 @@ def run_async(main: Coroutine[Any, Any, None]) -> None:
         raise click.ClickException(
             " ".join([problem.message, *(detail.message for detail in problem.details)])
         ) from None
+    except _database_errors() as error:
+        from slipway.migrations.errors import describe  # noqa: PLC0415 - only on the way to an error
+
+        raise click.ClickException(f"The database: {describe(error)}.") from None
     except (OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -87,13 +99,18 @@ def worker() -> None:
 @root.command()
 def run() -> None:
     """Everything in one process on a database of its own, under `.slipway/`: for trying out and for development."""
-    from slipway.standalone import migrate_and_serve, own_or_given_database, run_settings  # noqa: PLC0415
+    from slipway.standalone import (  # noqa: PLC0415
+        ended_by_signals,
+        migrate_and_serve,
+        own_or_given_database,
+        run_settings,
+    )
 
     settings = settings_or_exit()
     if settings.production:
         raise click.ClickException("`slipway run` is for development; use `slipway serve` in production.")
     lines = _logging(settings)
-    with own_or_given_database(run_settings(settings)) as (for_migrations, for_service):
+    with ended_by_signals(), own_or_given_database(run_settings(settings)) as (for_migrations, for_service):
         run_async(migrate_and_serve(for_migrations, for_service, lines))
 
 

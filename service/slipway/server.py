@@ -1,7 +1,7 @@
 """Runs the processes: listeners, signals, the order of starting and stopping.
 
 Stop, in order: SIGTERM → `/readyz` 503 at once → the API serves on for `drain` seconds, closing kept-alive
-connections with its replies → listeners close → running requests finish within `shutdown_timeout` → worker → pools.
+connections with its replies → listeners close; running requests and jobs finish within `shutdown_timeout` → pools.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -85,18 +85,40 @@ def _uvicorn(app: Any, settings: Settings, *, proxies: bool) -> _Server:
     )
 
 
-@asynccontextmanager
-async def _serving(
-    server: _Server, listener: socket.socket, *, leave: Callable[[], Awaitable[None]]
-) -> AsyncIterator[None]:
-    """Serve for as long as the block runs; `leave` is awaited before the listener closes."""
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield
-    finally:
-        await leave()
-        server.should_exit = True
-        await task
+class _Parts:
+    """What runs side by side, and ends at the same time. A part that ends by itself ends all: somebody must notice."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        self._parts: list[tuple[asyncio.Task[None], Callable[[], Awaitable[None]]]] = []
+
+    def add_server(self, server: _Server, listener: socket.socket) -> None:
+        async def end() -> None:
+            server.should_exit = True
+
+        self._add(server.serve(sockets=[listener]), end)
+
+    def add_worker(self, worker: Worker) -> None:
+        self._add(worker.run(), worker.stop)
+
+    def _add(self, work: Coroutine[Any, Any, None], end: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        self._parts.append((task, end))
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        if not self._stop.is_set():
+            logger.error("A part of the process ended by itself, so the process ends.")
+            self._stop.set()
+
+    async def end(self) -> None:
+        """End all at once and wait for all. Raises what a part ended with."""
+        self._stop.set()
+        await asyncio.gather(*(end() for _, end in self._parts))
+        ends = await asyncio.gather(*(task for task, _ in self._parts), return_exceptions=True)
+        for error in ends:
+            if isinstance(error, BaseException):
+                raise error
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -107,16 +129,10 @@ def _stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def _nothing() -> None:
-    return None
-
-
-@asynccontextmanager
-async def _ops(settings: Settings, resources: Resources, startup: Startup) -> AsyncIterator[None]:
+def _add_ops(parts: _Parts, settings: Settings, resources: Resources, startup: Startup) -> None:
     app = OpsApp(readiness=startup.checks, keys=lambda: keys_report(resources))
     listener = listen(settings.ops_host, settings.ops_port, "SLIPWAY_OPS_PORT")
-    async with _serving(_uvicorn(app, settings, proxies=False), listener, leave=_nothing):
-        yield
+    parts.add_server(_uvicorn(app, settings, proxies=False), listener)
 
 
 def keys_report(resources: Resources) -> dict[str, object]:
@@ -126,18 +142,6 @@ def keys_report(resources: Resources) -> dict[str, object]:
         "token_lifetime": resources.settings.access_token_ttl,
         "database_role": resources.database.role,
     }
-
-
-@asynccontextmanager
-async def _working(worker: Worker, stop: asyncio.Event) -> AsyncIterator[None]:
-    """Run jobs for as long as the block runs. A worker that ends by itself ends the process: somebody must notice."""
-    task = asyncio.create_task(worker.run())
-    task.add_done_callback(lambda _: stop.set())
-    try:
-        yield
-    finally:
-        await worker.stop()
-        await task
 
 
 async def serve(
@@ -154,23 +158,21 @@ async def serve(
         resources = await stack.enter_async_context(open_resources(settings))
         drain = DrainState()
         startup = Startup(resources, drain)
-        await stack.enter_async_context(_ops(settings, resources, startup))
-        if with_worker:
-            await stack.enter_async_context(_working(make_worker(settings, resources.database), stop))
-
-        async def leave() -> None:
-            drain.begin()
-            logger.info("Draining.", extra={"seconds": settings.drain})
-            await asyncio.sleep(settings.drain)
-
         edge = await stack.enter_async_context(open_app(resources, lines, drain))
-        server = _uvicorn(edge, settings, proxies=True)
-        await stack.enter_async_context(_serving(server, listener, leave=leave))
+        parts = _Parts(stop)
+        stack.push_async_callback(parts.end)
+        _add_ops(parts, settings, resources, startup)
+        if with_worker:
+            parts.add_worker(make_worker(settings, resources.database))
+        parts.add_server(_uvicorn(edge, settings, proxies=True), listener)
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
         if ready is not None and startup.done.is_set():
             await ready(resources)
         await stop.wait()
+        drain.begin()
+        logger.info("Draining.", extra={"seconds": settings.drain})
+        await asyncio.sleep(settings.drain)
 
 
 async def work(settings: Settings) -> None:
@@ -179,11 +181,15 @@ async def work(settings: Settings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         resources = await stack.enter_async_context(open_resources(settings))
         startup = Startup(resources, DrainState())
-        await stack.enter_async_context(_ops(settings, resources, startup))
+        # Ended after the worker, so that one can watch the last jobs.
+        ops, jobs = _Parts(stop), _Parts(stop)
+        stack.push_async_callback(ops.end)
+        _add_ops(ops, settings, resources, startup)
+        stack.push_async_callback(jobs.end)
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
         if startup.done.is_set():
-            await stack.enter_async_context(_working(make_worker(settings, resources.database), stop))
+            jobs.add_worker(make_worker(settings, resources.database))
             await stop.wait()
 
 

@@ -18,6 +18,9 @@ MIB = 1024 * 1024
 DEMO_SECRETS = frozenset({"slipway", "slipway-demo", "demo", "postgres", "password", "changeme", "admin", "secret"})
 """Passwords that documentation and demo values use; production refuses each of them."""
 
+PASSWORD_RESET_PAGE = "/docs?token={token}#/auth/confirm_password_reset"  # noqa: S105 - an address
+"""Where reset mail leads in development: the documentation of what takes the token."""
+
 CommaSeparated = Annotated[list[str], NoDecode]
 
 
@@ -117,7 +120,9 @@ class Settings(BaseSettings):
     login_backoff_max: int = Field(900, ge=1, le=43_200, description="Longest back-off; it doubles from one second.")
     password_reset_ttl: int = Field(1800, ge=60, description="Lifetime of a password reset link.")
     password_reset_url: str = Field(
-        "http://127.0.0.1:8000/reset?token={token}", description="Link in the reset mail; `{token}` is replaced."
+        "http://127.0.0.1:8000" + PASSWORD_RESET_PAGE,
+        description="Link in the reset mail, to a page of yours that sends the token to "
+        "`POST /api/v1/auth/password-reset/confirm`; `{token}` is replaced. The default opens the documentation there.",
     )
 
     # Limits
@@ -156,7 +161,9 @@ class Settings(BaseSettings):
     purge_interval: float = Field(600.0, ge=1, description="How often expired rows are deleted.")
     export_ttl: int = Field(7 * 86400, ge=60, description="How long an export can be fetched.")
     smtp_url: SecretStr | None = Field(
-        None, description="`smtp://user:password@host:587` (STARTTLS) or `smtps://`. Without it mail goes to the log."
+        None,
+        description="`smtp://user:password@host:587` (STARTTLS) or `smtps://`. Without it mail is shown on "
+        "standard error in development, and its jobs become dead letters in production.",
     )
     smtp_ca_file: Path | None = Field(None, description="CA bundle for the mail server; the system's when unset.")
     smtp_timeout: float = Field(10.0, gt=0, description="Longest wait for the mail server.")
@@ -223,6 +230,10 @@ def production_faults(settings: Settings) -> list[str]:
         (
             not settings.issuer.startswith("https://"),
             "SLIPWAY_ISSUER must be the public https:// address of the API.",
+        ),
+        (
+            not settings.password_reset_url.startswith("https://") or "{token}" not in settings.password_reset_url,
+            "SLIPWAY_PASSWORD_RESET_URL must be the public https:// address of your page, with {token} in it.",
         ),
         (
             not 900 <= settings.access_token_ttl <= 1800,  # noqa: PLR2004 - the bounds are the rule itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ from slipway.embedded import APP, embedded_postgres
 from slipway.migrations.runner import upgrade
 from slipway.resources import Resources
 from slipway.server import serve
-from slipway.settings import Settings
+from slipway.settings import PASSWORD_RESET_PAGE, Settings
 from slipway.telemetry.logs import LineWriter
 from slipway.users.administrators import create_first_administrator
 
@@ -25,7 +26,7 @@ def own_or_given_database(settings: Settings) -> Iterator[tuple[Settings, Settin
     if settings.database_url is not None or settings.database_credentials_dir is not None:
         yield settings, settings
         return
-    with embedded_postgres(settings.data_dir.resolve() / "postgres") as database:
+    with embedded_postgres(settings.data_dir.resolve()) as database:
         yield (
             settings.with_changes(database_url=database.owner_url, database_grant_to=APP),
             settings.with_changes(database_url=database.app_url),
@@ -33,9 +34,34 @@ def own_or_given_database(settings: Settings) -> Iterator[tuple[Settings, Settin
 
 
 def run_settings(settings: Settings) -> Settings:
-    """What `run` decides unless it was told: documentation pages are on, and nobody is there to drain for."""
-    wanted = {"debug": True, "drain": 0.0, "shutdown_timeout": 1.0}
+    """What `run` decides unless it was told: documentation is on, nobody is there to drain for, links lead here."""
+    base = base_url(settings)
+    wanted = {
+        "debug": True,
+        "drain": 0.0,
+        "shutdown_timeout": 1.0,
+        "issuer": base,
+        "password_reset_url": base + PASSWORD_RESET_PAGE,
+    }
     return settings.with_changes(**{k: v for k, v in wanted.items() if k not in settings.model_fields_set})
+
+
+def base_url(settings: Settings) -> str:
+    """Where a browser on this machine finds the API; an address that stands for all of them is none to go to."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block in the same way, from its first moment, and quietly."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("Ended before it was ready.", err=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def migrate_and_serve(for_migrations: Settings, for_service: Settings, lines: LineWriter) -> None:
@@ -48,11 +74,9 @@ async def announce(resources: Resources) -> None:
     settings = resources.settings
     password = secrets.token_urlsafe(15)
     created = await create_first_administrator(resources.database, resources.passwords, ADMINISTRATOR, password)
-    base = f"http://{settings.host}:{settings.port}"
-    lines = [
-        "",
-        f"Slipway is ready:  {base}   documentation: {base}/docs   ops: http://{settings.ops_host}:{settings.ops_port}",
-    ]
+    base = base_url(settings)
+    documentation = f"   documentation: {base}/docs" if settings.debug else ""
+    lines = ["", f"Slipway is ready:  {base}{documentation}   ops: http://{settings.ops_host}:{settings.ops_port}"]
     if created:
         lines += ["", *first_steps(base, password)]
     click.echo("\n".join([*lines, "", "Ctrl-C ends it; the data stays.", ""]))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from uuid import uuid4
@@ -131,3 +135,132 @@ async def test_a_taken_port_is_said_with_the_setting_to_change(slipway: SlipwayP
     assert second.wait() == 1
     assert "SLIPWAY_PORT" in second.output
     assert "Traceback" not in second.output
+
+
+async def test_addresses_are_those_of_the_port_that_it_runs_on(slipway: SlipwayProcess) -> None:
+    slipway.start()
+    email, _ = await _first_login(slipway)
+    found = httpx.get(f"{slipway.base}/.well-known/openid-configuration").json()
+    assert found["issuer"] == slipway.base
+    assert found["jwks_uri"].startswith(slipway.base)
+    httpx.post(f"{slipway.base}/api/v1/auth/password-reset", json={"email": email})
+    await until(lambda: f"{slipway.base}/docs?token=" in slipway.output, within=20)
+    (link,) = re.findall(r"http://\S+/docs\?token=\S+", slipway.output)
+    assert httpx.get(link).status_code == 200
+
+
+async def test_documentation_is_only_named_where_it_is_on(tmp_path: Path) -> None:
+    slipway = SlipwayProcess("run", tmp_path, {"SLIPWAY_DEBUG": "false"})
+    try:
+        slipway.start()
+        await _first_login(slipway)
+        assert "/docs" not in slipway.output
+        assert httpx.get(f"{slipway.base}/docs").status_code == 404
+    finally:
+        slipway.signal(signal.SIGINT)
+        slipway.wait()
+
+
+def _beside(slipway: SlipwayProcess, *command: str, url: str | None = None, text: str = "") -> tuple[int, str]:
+    """Another command in the same data folder, with no settings but that one."""
+    environment = {"PATH": os.environ["PATH"], "SLIPWAY_DATA_DIR": slipway.settings["SLIPWAY_DATA_DIR"]}
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "slipway"), *command],
+        env={**environment, **({"SLIPWAY_DATABASE_URL": url} if url else {})},
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+async def test_other_commands_find_the_database_of_a_run_and_say_so_when_there_is_none(
+    slipway: SlipwayProcess,
+) -> None:
+    slipway.start()
+    await _first_login(slipway)
+    files = sorted(Path(slipway.settings["SLIPWAY_DATA_DIR"]).glob("*.url"))
+    assert [(file.name, file.stat().st_mode & 0o777) for file in files] == [
+        ("database-owner.url", 0o600),
+        ("database.url", 0o600),
+    ]
+    assert _beside(slipway, "jobs", "list")[0] == 0
+    assert "gate     open" in _beside(slipway, "db", "current")[1]
+    made = ["admin", "create", "--password-file", "-", "--email"]
+    assert _beside(slipway, *made, "ada@example.com", text="a long enough password") == (
+        0,
+        "ada@example.com is an administrator now.\n",
+    )
+    code, said = _beside(slipway, "db", "stamp", "head")
+    assert (code, "permission denied" in said or "owner" in said) == (1, True), said
+    assert _beside(slipway, "db", "stamp", "head", url=files[0].read_text().strip())[0] == 0
+    slipway.signal(signal.SIGINT)
+    slipway.wait()
+    code, said = _beside(slipway, "jobs", "list")
+    assert code == 1
+    assert "start `slipway run`" in said
+
+
+async def test_an_administrator_needs_an_address_and_a_database_in_one_line(slipway: SlipwayProcess) -> None:
+    slipway.start()
+    await _first_login(slipway)
+    made = ["admin", "create", "--password-file", "-", "--email"]
+    for email in ("no address", f"{'x' * 60}@{'y' * 60}.{'z' * 60}.{'w' * 60}.{'v' * 60}.example"):
+        code, said = _beside(slipway, *made, email, text="a long enough password")
+        assert code == 1
+        assert said.startswith("Error: This is no usable e-mail address"), said
+        assert said.count("\n") == 1
+    socket_folder = (Path(slipway.settings["SLIPWAY_DATA_DIR"]) / "database.url").read_text().partition("host=")[2]
+    for url, reason in (
+        (f"postgresql://nobody@/slipway?host={socket_folder.strip()}", 'role "nobody" does not exist'),
+        ("postgresql://slipway:very-hidden@127.0.0.1:1/slipway", "refused"),
+    ):
+        code, said = _beside(slipway, *made, "eva@example.com", url=url, text="a long enough password")
+        assert code == 1
+        assert reason.lower() in said.lower()
+        assert said.count("\n") == 1, said
+        assert "hidden" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_while_the_database_starts_leaves_no_server(
+    slipway: SlipwayProcess, number: signal.Signals
+) -> None:
+    postmaster = Path(slipway.settings["SLIPWAY_DATA_DIR"]) / "postgres" / "postmaster.pid"
+    slipway.spawn()
+    await until(postmaster.exists, within=30)
+    slipway.signal(number)
+    assert slipway.wait() == 0, slipway.output
+    assert "Traceback" not in slipway.output
+    assert "Aborted" not in slipway.output
+    assert not postmaster.exists()
+    # What was made so far is whole.
+    slipway.start()
+
+
+async def test_ctrl_c_ends_it_in_time_with_a_slow_client_and_sign_ins_under_way(slipway: SlipwayProcess) -> None:
+    slipway.start()
+    email, password = await _first_login(slipway)
+    slow = socket.create_connection(("127.0.0.1", slipway.port), timeout=10)
+    slow.sendall(
+        b"POST /api/v1/auth/token HTTP/1.1\r\nHost: slipway\r\nContent-Length: 100\r\n"
+        b"Content-Type: application/x-www-form-urlencoded\r\n\r\nusername="
+    )
+
+    def sign_in(_: int) -> None:
+        with suppress(httpx.TransportError):
+            httpx.post(f"{slipway.base}/api/v1/auth/token", data={"username": email, "password": password}, timeout=10)
+
+    with slow, ThreadPoolExecutor(40) as threads:
+        waiting = [threads.submit(sign_in, number) for number in range(40)]
+        await until(lambda: any(one.done() for one in waiting), within=20)
+        pressed = monotonic()
+        slipway.signal(signal.SIGINT)
+        assert slipway.wait() == 0, slipway.output
+        assert monotonic() - pressed <= 2.0
+    # What is broken off is in the log as such; nothing else complains.
+    assert all(line.startswith("{") for line in slipway.output.rpartition("Draining.")[2].splitlines()[1:])
+    assert not list(Path(slipway.folder).rglob("postmaster.pid"))

@@ -32,7 +32,8 @@ class SlipwayProcess:
             "SLIPWAY_PORT": str(self.port),
             "SLIPWAY_OPS_PORT": str(self.ops_port),
             "SLIPWAY_DATA_DIR": str(folder / "data"),
-            "SLIPWAY_ISSUER": self.base,
+            # `run` finds it out itself.
+            **({} if command == "run" else {"SLIPWAY_ISSUER": self.base}),
             **(settings or {}),
         }
         self._lines: list[str] = []

@@ -14,6 +14,7 @@ SAFE = {
     "SLIPWAY_DATABASE_URL": "postgresql://api:kq93-long-and-random@db/slipway",
     "SLIPWAY_SIGNING_KEYS_DIR": "/keys",
     "SLIPWAY_ISSUER": "https://api.example.com",
+    "SLIPWAY_PASSWORD_RESET_URL": "https://www.example.com/reset?token={token}",
 }
 
 
@@ -45,6 +46,7 @@ def test_safe_production_settings_are_accepted(monkeypatch: pytest.MonkeyPatch) 
         ({"SLIPWAY_SMTP_URL": "smtp://me:password@mail"}, "SLIPWAY_SMTP_URL"),
         ({"SLIPWAY_CORS_ORIGINS": "*", "SLIPWAY_CORS_CREDENTIALS": "true"}, "SLIPWAY_CORS_ORIGINS"),
         ({"SLIPWAY_ISSUER": "http://api.example.com"}, "SLIPWAY_ISSUER"),
+        ({"SLIPWAY_PASSWORD_RESET_URL": "https://www.example.com/reset"}, "SLIPWAY_PASSWORD_RESET_URL"),
         ({"SLIPWAY_ACCESS_TOKEN_TTL": "60"}, "SLIPWAY_ACCESS_TOKEN_TTL"),
     ],
 )
@@ -57,7 +59,7 @@ def test_production_refuses_what_is_unsafe_there(
     assert len(refused.value.faults) == 1
 
 
-@pytest.mark.parametrize("missing", ["SLIPWAY_DATABASE_URL", "SLIPWAY_SIGNING_KEYS_DIR"])
+@pytest.mark.parametrize("missing", ["SLIPWAY_DATABASE_URL", "SLIPWAY_SIGNING_KEYS_DIR", "SLIPWAY_PASSWORD_RESET_URL"])
 def test_production_refuses_what_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     _set(monkeypatch, {name: value for name, value in SAFE.items() if name != missing})
     with pytest.raises(SettingsError, match=missing):

@@ -74,10 +74,25 @@ def _text(files: Files, name: str) -> str:
         raise LoginError(f"The file {name} of the database credentials is no UTF-8 text.") from None
 
 
+URL_FILE = "database.url"
+"""File in the data folder where `slipway run` keeps the service's login while it runs."""
+
+
 def login_from_settings(settings: Settings) -> Login:
-    """The login that the settings name. Raises LoginError, or FilesError when its folder can't be read."""
+    """The login that the settings name; in development else that of a `slipway run` in the same data folder.
+
+    Raises LoginError, or FilesError when its folder can't be read.
+    """
     if settings.database_credentials_dir is not None:
         return Login.from_files(settings.database_credentials_dir)
     if settings.database_url is not None:
         return Login.from_url(settings.database_url.get_secret_value())
-    raise LoginError("No database is configured: set SLIPWAY_DATABASE_URL or SLIPWAY_DATABASE_CREDENTIALS_DIR.")
+    if not settings.production:
+        try:
+            return Login.from_url((settings.data_dir / URL_FILE).read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            pass  # no `slipway run` here
+    raise LoginError(
+        "No database is configured: set SLIPWAY_DATABASE_URL or SLIPWAY_DATABASE_CREDENTIALS_DIR "
+        "(in development: or start `slipway run` in this folder)."
+    )

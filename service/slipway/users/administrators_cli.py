@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
+from slipway.fields import Email
 from slipway.sessions.passwords import PasswordHasher
 from slipway.settings import Settings, is_demo_secret
 from slipway.storage.engine import Database
@@ -15,6 +17,11 @@ async def create(settings: Settings, email: str, password: str) -> None:
     """Make the administrator, or say why not. Raises ValueError and AppException with a sentence for people."""
     if settings.production and is_demo_secret(password):
         raise ValueError("This is a demo password: choose another.")
+    try:
+        email = TypeAdapter(Email).validate_python(email)
+    except ValidationError as error:
+        reason = error.errors(include_input=False, include_url=False)[0]["msg"]
+        raise ValueError(f"This is no usable e-mail address: {reason}.") from None
     database = Database(settings, login_from_settings(settings))
     passwords = PasswordHasher(settings)
     try:
