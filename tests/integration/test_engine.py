@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, cast
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as SqlTimeoutError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from servers.databases import TestDatabase, superuser_sql
+from servers.silence import SilentProxy, silent_proxy
 from servers.waiting import until
+from slipway.edge.faults import as_problem
 from slipway.settings import Settings
+from slipway.storage import engine
 from slipway.storage.engine import Database
 
 
@@ -98,3 +107,91 @@ async def test_a_cancelled_fetch_gives_its_connection_to_nobody_else(empty_datab
         assert await database.fetch_row("SELECT 1 AS one") is not None
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def _behind_a_proxy(database: TestDatabase, deadline: float) -> AsyncIterator[tuple[Database, SilentProxy]]:
+    settings = Settings(
+        database_pool_size=2, database_max_overflow=0, database_pool_timeout=2, request_deadline=deadline
+    )
+    async with silent_proxy(database.owner.port) as proxy:
+        opened = Database(settings, replace(database.owner, port=proxy.port))
+        try:
+            yield opened, proxy
+        finally:
+            await opened.close()
+
+
+async def _read_one(database: Database) -> object:
+    async def one(session: AsyncSession) -> object:
+        return (await session.execute(text("SELECT 1"))).scalar_one()
+
+    return await database.read(one)
+
+
+async def _fetch_one(database: Database) -> object:
+    row = await database.fetch_row("SELECT 1 AS one")
+    assert row is not None
+    return row["one"]
+
+
+@pytest.mark.parametrize("ask", [_read_one, _fetch_one])
+async def test_connections_that_fall_silent_cost_one_deadline_and_never_the_pool(
+    empty_database: TestDatabase, ask: Callable[[Database], Awaitable[object]]
+) -> None:
+    async with _behind_a_proxy(empty_database, deadline=0.5) as (database, proxy):
+        await _use_at_once(database, 2)
+        proxy.silence()
+        lost = await asyncio.gather(ask(database), ask(database), return_exceptions=True)
+        assert [type(error) for error in lost] == [TimeoutError, TimeoutError]
+        problems = [as_problem(error) for error in lost if isinstance(error, BaseException)]
+        assert [problem.status for problem in problems if problem] == [503, 503]
+        async with asyncio.timeout(2):
+            assert await asyncio.gather(ask(database), ask(database)) == [1, 1]
+
+
+@pytest.mark.parametrize("ask", [_read_one, _fetch_one])
+async def test_without_a_limit_silent_connections_would_keep_the_pool(
+    empty_database: TestDatabase, ask: Callable[[Database], Awaitable[object]]
+) -> None:
+    async with _behind_a_proxy(empty_database, deadline=60) as (database, proxy):
+        await _use_at_once(database, 2)
+        proxy.silence()
+        waiting = [asyncio.create_task(ask(database)) for _ in range(2)]
+        await until(lambda: database.idle_connections == 0)
+        with pytest.raises(SqlTimeoutError):
+            await ask(database)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_the_kernel_is_told_to_drop_a_silent_peer(empty_database: TestDatabase) -> None:
+    database = Database(Settings(request_deadline=7), empty_database.owner)
+    try:
+        raw = await database.engine.raw_connection()
+        link = cast("Any", raw.driver_connection)._transport.get_extra_info("socket")  # noqa: SLF001 - what is tested
+        assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+        raw.close()
+    finally:
+        await database.close()
+
+
+async def test_the_tls_context_is_made_once_for_all_connections(
+    empty_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Settings] = []
+
+    def counted(settings: Settings) -> bool:
+        made.append(settings)
+        return False
+
+    monkeypatch.setattr(engine, "tls_context", counted)
+    database = Database(Settings(), empty_database.owner)
+    try:
+        await _use_at_once(database, 3)
+        await database.change_login(empty_database.app)
+    finally:
+        await database.close()
+    assert len(made) == 1

@@ -212,7 +212,8 @@ class Cache:
             else:
                 _miss()
                 began = self._clock()
-                value = await load()
+                async with asyncio.timeout(LOAD_TIME):
+                    value = await load()
             if value is not None and self._flights.get(key) is flight:
                 self._local.put(key, value, began + self._local_age)
                 if isinstance(found, int):

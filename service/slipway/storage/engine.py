@@ -1,13 +1,15 @@
 """The connection pool: deadlines that reach SQL, logins that change while it works, lost connections noticed for free.
 
 Failure policy: nothing here swallows a database error. `Database.read` repeats a read once when its connection was
-lost; everything else raises, and the edge turns a lost or exhausted database into a 503 problem.
+lost; everything else raises, and the edge turns a lost or exhausted database into a 503 problem. A read that gets no
+answer within `request_deadline` is a TimeoutError, and its connection is dropped: nobody waits for a dead peer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,9 +34,20 @@ from slipway.telemetry.sql import statement_name
 T = TypeVar("T")
 logger = logging.getLogger("slipway.storage")
 
-
 IDLE_OVERFLOW = 30.0
 """Seconds after which an idle connection beyond `database_pool_size` is closed."""
+
+LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError)
+"""What asyncpg raises on a lost connection; InternalClientError when the server's last words are there, its FIN not."""
+
+FAREWELL = 0.5
+"""Seconds that a connection which is given up may take to close."""
+
+KEEPALIVE_AFTER = 10
+"""Seconds without a packet after which the kernel asks whether the server is still there."""
+
+KEEPALIVE_EVERY = 5
+"""Seconds between such questions; the third without an answer ends the connection."""
 
 
 class DeadlineConnection(asyncpg.Connection):
@@ -44,7 +57,17 @@ class DeadlineConnection(asyncpg.Connection):
         left = remaining()
         if left is not None and query.startswith("BEGIN"):
             query = f"{query} SET LOCAL statement_timeout = {max(1, int(left * 1000))}"
-        return await super().execute(query, *args, timeout=timeout)  # type: ignore[no-any-return]
+        try:
+            return await super().execute(query, *args, timeout=timeout)  # type: ignore[no-any-return]
+        except asyncpg.InternalClientError as error:
+            raise asyncpg.ConnectionDoesNotExistError("The server ended this connection.") from error
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's
+        """SQLAlchemy names a time limit where it gives a connection up: 2 s, each of them lost on a silent peer.
+
+        What remains is enough for PostgreSQL to hear that a statement is cancelled; then the socket is dropped.
+        """
+        await super().close(timeout=None if timeout is None else min(timeout, FAREWELL))
 
 
 @dataclass(slots=True)
@@ -61,6 +84,7 @@ class Database:
     def __init__(self, settings: Settings, login: Login) -> None:
         self._settings = settings
         self._generation = _Generation(login)
+        self._tls: ssl.SSLContext | bool | None = None
         self.engine: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self._connect,
@@ -94,7 +118,7 @@ class Database:
     async def _connect(self) -> Any:
         generation = self._generation
         connection = await asyncpg.connect(
-            **connect_arguments(self._settings, generation.login),
+            **self._connect_arguments(generation.login),
             connection_class=DeadlineConnection,
             server_settings={
                 "application_name": "slipway",
@@ -103,7 +127,17 @@ class Database:
             },
         )
         connection.slipway_generation = generation.number
+        drop_when_silent(connection, self._settings.request_deadline)
         return connection
+
+    def _connect_arguments(self, login: Login) -> dict[str, Any]:
+        """As `connect_arguments`, with one TLS context for all connections: reading the authorities takes 50 ms.
+
+        A changed CA file therefore counts after a restart, as every other setting does.
+        """
+        if self._tls is None:
+            self._tls = tls_context(self._settings)
+        return connect_arguments(self._settings, login, tls=self._tls)
 
     def _stamp(self, dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
         record.info["generation"] = dbapi_connection.driver_connection.slipway_generation
@@ -143,7 +177,7 @@ class Database:
 
         The new login is tried first; when it can't connect, this raises what asyncpg raises and changes nothing.
         """
-        probe = await asyncpg.connect(**connect_arguments(self._settings, login))
+        probe = await asyncpg.connect(**self._connect_arguments(login))
         await probe.close(timeout=self._settings.database_connect_timeout)
         self._generation = _Generation(login, self._generation.number + 1)
         # Not by AsyncEngine.dispose(): while that waits, connections are made in the pool it is about to abandon,
@@ -160,40 +194,48 @@ class Database:
             await _run_after_commit(session)
 
     async def read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        """Run a read in autocommit; once more on a fresh connection when the first one was lost."""
+        """Run a read in autocommit; once more on a fresh connection when the first one was lost.
+
+        Raises TimeoutError when that takes longer than `request_deadline`.
+        """
         try:
             return await self._read_once(query)
-        except DBAPIError as error:
-            if not error.connection_invalidated:
+        except (DBAPIError, asyncpg.InternalClientError) as error:
+            if isinstance(error, DBAPIError) and not error.connection_invalidated:
                 raise
             return await self._read_once(query)
 
     async def _read_once(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        async with AsyncSession(self._autocommit, expire_on_commit=False, autoflush=False) as session:
+        async with (
+            asyncio.timeout(self._settings.request_deadline),
+            AsyncSession(self._autocommit, expire_on_commit=False, autoflush=False) as session,
+        ):
             return await query(session)
 
     async def fetch_row(self, query: str, *arguments: object) -> asyncpg.Record | None:
         """The first row of one read in PostgreSQL's own syntax (`$1`): the shortest way there is, for hot paths.
 
-        In autocommit; once more on a fresh connection when the first one was lost. Raises asyncpg's errors.
+        In autocommit; once more on a fresh connection when the first one was lost. Raises asyncpg's errors, and
+        TimeoutError when there is no answer within `request_deadline`.
         """
         attributes = {"db.system.name": "postgresql", "db.query.text": query}
         with span(statement_name(query), kind=SpanKind.CLIENT, attributes=attributes):
             try:
                 return await self._fetch_row_once(query, arguments)
-            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError):
+            except LOST:
                 return await self._fetch_row_once(query, arguments)
 
     async def _fetch_row_once(self, query: str, arguments: tuple[object, ...]) -> asyncpg.Record | None:
-        connection = await self.engine.raw_connection()
-        try:
-            return await cast("Any", connection.driver_connection).fetchrow(query, *arguments)
-        except BaseException:
-            # Lost, or left in the middle by a cancellation: nobody else gets it.
-            connection.invalidate()
-            raise
-        finally:
-            connection.close()
+        async with asyncio.timeout(self._settings.request_deadline):
+            connection = await self.engine.raw_connection()
+            try:
+                return await cast("Any", connection.driver_connection).fetchrow(query, *arguments)
+            except BaseException:
+                # Lost, or left in the middle by a cancellation: nobody else gets it.
+                connection.invalidate()
+                raise
+            finally:
+                connection.close()
 
     async def close(self) -> None:
         if self._trimming is not None:
@@ -215,8 +257,11 @@ async def _run_after_commit(session: AsyncSession) -> None:
             logger.exception("An act after commit failed")
 
 
-def connect_arguments(settings: Settings, login: Login) -> dict[str, Any]:
-    """What asyncpg.connect needs to reach the database: address, login, TLS, time limit."""
+def connect_arguments(settings: Settings, login: Login, *, tls: ssl.SSLContext | bool | None = None) -> dict[str, Any]:
+    """What asyncpg.connect needs to reach the database: address, login, TLS, time limit.
+
+    Who connects more than once makes the `tls_context` once and passes it.
+    """
     return {
         "host": login.host,
         "port": login.port,
@@ -224,8 +269,26 @@ def connect_arguments(settings: Settings, login: Login) -> dict[str, Any]:
         "password": login.password.get_secret_value() or None,
         "database": login.database,
         "timeout": settings.database_connect_timeout,
-        "ssl": tls_context(settings),
+        "ssl": tls_context(settings) if tls is None else tls,
     }
+
+
+def drop_when_silent(connection: Any, seconds: float) -> None:
+    """Have the kernel close the socket when its peer has said nothing for `seconds`, in use or idle."""
+    link: socket.socket | None = connection._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg has no other way
+    if link is None or link.family == socket.AF_UNIX:
+        return
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    limits = {
+        "TCP_KEEPIDLE": KEEPALIVE_AFTER,
+        "TCP_KEEPINTVL": KEEPALIVE_EVERY,
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": max(1, int(seconds * 1000)),
+    }
+    for name, value in limits.items():
+        option: int | None = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            link.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | bool:
