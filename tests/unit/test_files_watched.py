@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,6 @@ async def test_a_swapped_set_is_taken_at_once(tmp_path: Path) -> None:
 async def test_a_renamed_file_counts_although_its_time_stamp_is_older(folder: Path) -> None:
     watched = WatchedFolder("halves", folder, lambda content: content["left"])
     (folder / ".left").write_text("two")
-    import os  # noqa: PLC0415 - here only
-
     os.utime(folder / ".left", (0, 0))
     (folder / ".left").rename(folder / "left")
     await watched.look()
@@ -130,7 +129,8 @@ async def test_without_waiting_for_two_looks_a_mixed_pair_would_be_taken(
     assert watched.accepted == (b"two", b"one")
 
 
-async def test_a_set_that_cannot_be_applied_is_tried_again(folder: Path) -> None:
+async def test_a_set_that_cannot_be_applied_is_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FIRST_PAUSE", 0.0)
     applied: list[str] = []
     working = asyncio.Event()
 
@@ -146,6 +146,78 @@ async def test_a_set_that_cannot_be_applied_is_tried_again(folder: Path) -> None
     working.set()
     assert await watched.look()
     assert (applied, watched.accepted) == (["two"], "two")
+
+
+async def refused_applications(folder: Path, looks: int) -> list[str]:
+    """What was tried in so many looks at a set that can't be applied, and then at another one."""
+    tried: list[str] = []
+
+    async def refuse(value: str) -> None:
+        tried.append(value)
+        raise ConnectionRefusedError
+
+    watched = WatchedFolder("halves", folder, parse, refuse)
+    for value in ("two", "three"):
+        write(folder, value, value)
+        for _ in range(looks):
+            await watched.look()
+    return tried
+
+
+async def test_a_refused_login_is_not_tried_at_every_look_but_a_changed_one_at_once(folder: Path) -> None:
+    assert await refused_applications(folder, looks=6) == ["two", "three"]
+
+
+async def test_without_a_pause_it_would_be_tried_at_every_look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FIRST_PAUSE", 0.0)
+    assert await refused_applications(folder, looks=6) == ["two"] * 5 + ["three"] * 5
+
+
+async def test_a_folder_that_hangs_does_not_keep_the_others_waiting(tmp_path: Path) -> None:
+    write(tmp_path / "slow", "one", "one")
+    write(tmp_path / "quick", "one", "one")
+    hanging = asyncio.Event()
+
+    async def hang(_: str) -> None:
+        hanging.set()
+        await asyncio.Event().wait()
+
+    slow = WatchedFolder("slow", tmp_path / "slow", parse, hang)
+    quick = WatchedFolder("quick", tmp_path / "quick", parse)
+    watcher = Watcher(0.01, [slow, quick])
+    watcher.start()
+    write(tmp_path / "slow", "two", "two")
+    await asyncio.wait_for(hanging.wait(), 5)
+    write(tmp_path / "quick", "two", "two")
+    await until(lambda: quick.accepted == "two")
+    await watcher.stop()
+
+
+async def test_a_file_name_that_is_no_utf8_does_not_disturb(folder: Path) -> None:
+    watched = WatchedFolder("halves", folder, parse)
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9")).write_text("")
+    write(folder, "two", "two")
+    assert [await watched.look() for _ in range(2)] == [False, True]
+
+
+async def test_the_watcher_survives_a_look_that_fails_for_whatever_reason(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = WatchedFolder("halves", folder, parse)
+    failing = asyncio.Event()
+
+    def fail(_: Path) -> Files:
+        failing.set()
+        raise RuntimeError
+
+    watcher = Watcher(0.01, [watched])
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "read_folder", fail)
+        watcher.start()
+        await asyncio.wait_for(failing.wait(), 5)
+    write(folder, "two", "two")
+    await until(lambda: watched.accepted == "two")
+    await watcher.stop()
 
 
 async def test_a_folder_that_vanishes_or_grows_too_large_is_refused(

@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import Counter
@@ -25,6 +26,10 @@ MAX_BYTES = 1024 * 1024
 """Largest file read; a Kubernetes Secret can't be larger either."""
 
 MAX_FILES = 64
+
+FIRST_PAUSE = 2.0
+LONGEST_PAUSE = 30.0
+"""Seconds until the same refused set is tried again: the first time, and at most."""
 
 RELOADS = Counter(
     "slipway_file_reloads_total",
@@ -73,7 +78,8 @@ def is_swapped_as_a_whole(folder: Path) -> bool:
 def _digest(files: Files) -> bytes:
     digest = hashlib.sha256()
     for name, content in files.items():
-        digest.update(f"{name}\0{len(content)}\0".encode())
+        # A name needn't be UTF-8; Python then carries its bytes as half surrogates.
+        digest.update(f"{name}\0{len(content)}\0".encode("utf-8", "surrogateescape"))
         digest.update(content)
     return digest.digest()
 
@@ -82,7 +88,8 @@ class WatchedFolder(Generic[T]):
     """A folder and what its files mean; `accepted` is the last good set.
 
     `parse` is pure and raises FilesError for a set that is no good. `apply` takes a new set into use; when it raises,
-    the set is refused and tried again at the next look. The first set is read when this is made, and its errors are
+    the set is refused and tried again after a pause that doubles (a server may lock a login that fails twice a second),
+    or as soon as the files change. The first set is read when this is made, and its errors are
     raised: a process without keys must not start.
     """
 
@@ -98,11 +105,13 @@ class WatchedFolder(Generic[T]):
         self._accepted_digest = _digest(files)
         self._seen_digest = self._accepted_digest
         self._refused_digest: bytes | None = None
+        self._pause = FIRST_PAUSE
+        self._again_at = 0.0
         for result in ("accepted", "refused"):
             RELOADS.labels(name, result)
 
     async def look(self) -> bool:
-        """Read the folder once; True when a new set was taken into use. Never raises."""
+        """Read the folder once; True when a new set was taken into use."""
         try:
             files = read_folder(self.folder)
         except FilesError as error:
@@ -114,6 +123,8 @@ class WatchedFolder(Generic[T]):
         if digest == self._accepted_digest:
             self._refused_digest = None
             return False
+        if digest == self._refused_digest and monotonic() < self._again_at:
+            return False
         # Files written one by one may be between two sets although each parses: only what two looks agree on counts.
         return settled and await self._take(files, digest)
 
@@ -123,12 +134,17 @@ class WatchedFolder(Generic[T]):
             if self._apply is not None:
                 await self._apply(value)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new set, the last good one stays
+            self._put_off(digest)
             self._refuse(digest, error)
             return False
         self.accepted, self._accepted_digest, self._refused_digest = value, digest, None
         RELOADS.labels(self.name, "accepted").inc()
         logger.info("New files are in use.", extra={"set": self.name})
         return True
+
+    def _put_off(self, digest: bytes) -> None:
+        self._pause = min(self._pause * 2, LONGEST_PAUSE) if digest == self._refused_digest else FIRST_PAUSE
+        self._again_at = monotonic() + self._pause
 
     def _refuse(self, digest: bytes, error: Exception) -> None:
         if digest == self._refused_digest:
@@ -143,25 +159,32 @@ class WatchedFolder(Generic[T]):
 
 
 class Watcher:
-    """Looks at folders every `interval` seconds until it is stopped."""
+    """Looks at each folder every `interval` seconds until it is stopped, in a task of its own.
+
+    So a database that takes its time over a new login doesn't keep new keys waiting.
+    """
 
     def __init__(self, interval: float, folders: Sequence[WatchedFolder[Any]]) -> None:
         self._interval = interval
         self._folders = folders
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        if self._folders:
-            self._task = asyncio.create_task(self._run(), name="slipway-files")
+        self._tasks = [
+            asyncio.create_task(self._follow(folder), name=f"slipway-files-{folder.name}") for folder in self._folders
+        ]
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
 
-    async def _run(self) -> None:
+    async def _follow(self, folder: WatchedFolder[Any]) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            for folder in self._folders:
+            try:
                 await folder.look()
+            except Exception:
+                # Whatever it was, later files must still be seen.
+                logger.exception("A folder could not be looked at.", extra={"set": folder.name})
