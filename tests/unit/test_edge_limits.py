@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from servers.asgi import Call, WholeEdge, call
 from servers.waiting import until
 from slipway.edge import exchange as exchange_module
+from slipway.edge import guard as guard_module
 from slipway.edge.guard import Guard
 from slipway.settings import Settings
 
@@ -225,6 +226,31 @@ async def test_the_limiter_is_asked_where_it_cannot_answer_at_once(whole: WholeE
     limiter.at_once = False
     await call(whole.edge, "POST", "/items")
     assert limiter.keys == ["a:203.0.113.7", "asked a:203.0.113.7"]
+
+
+@pytest.mark.parametrize(
+    ("client", "key"),
+    [
+        ("::ffff:203.0.113.7", "a:203.0.113.7"),
+        ("2001:db8:1:2:aaaa::1", "a:2001:db8:1:2::/64"),
+        ("2001:db8:1:2:bbbb::2", "a:2001:db8:1:2::/64"),
+        ("unix", "a:unix"),
+    ],
+)
+async def test_an_ipv6_client_is_counted_by_its_site_and_a_mapped_one_by_its_ipv4_address(
+    whole: WholeEdge, limiter: FakeLimiter, client: str, key: str
+) -> None:
+    await call(whole.edge, "POST", "/items", client=client)
+    assert limiter.keys == [key]
+
+
+async def test_without_networks_each_address_of_a_site_has_its_own_limit(
+    whole: WholeEdge, limiter: FakeLimiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard_module, "network_of", lambda address: address)
+    for client in ("2001:db8::1", "2001:db8::2"):
+        await call(whole.edge, "POST", "/items", client=client)
+    assert len(set(limiter.keys)) == 2
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from slipway.edge.deadline import set_deadline
 from slipway.edge.drain import DrainState
 from slipway.edge.json_depth import deeper_than
+from slipway.edge.load import BODY_TIMEOUT, Load
 from slipway.problems import AppException, BadRequestError, PayloadTooLargeError, problem_body, problem_headers
 from slipway.settings import Settings
 from slipway.telemetry.context import RequestContext
@@ -28,6 +29,7 @@ class Cancelled(Enum):
     """Why the sweeper cancelled a request."""
 
     DEADLINE = "deadline"
+    SLOW_BODY = "slow body"
     CLIENT_GONE = "client gone"
 
 
@@ -44,6 +46,7 @@ class Exchange(RequestContext):
         "bytes_sent",
         "cancelled",
         "claims",
+        "client",
         "complete",
         "deadline",
         "disconnected",
@@ -51,6 +54,7 @@ class Exchange(RequestContext):
         "headers",
         "id_header",
         "inbox",
+        "load",
         "method",
         "outward",
         "path",
@@ -88,6 +92,9 @@ class Exchange(RequestContext):
         self.route: str | None = None
         self.claims: Any = None
         """What the access token says, once it was found valid; else None."""
+        self.client = "a:unknown"
+        """Who is counted for the request: a user or an address."""
+        self.load: Load | None = None
         self.started = monotonic()
         self.deadline = self.started + settings.request_deadline
         self.status = 0
@@ -147,24 +154,48 @@ class Exchange(RequestContext):
     # What the client sends
 
     async def receive(self) -> Message:
-        """The next message; answers and raises the problem of a body that is too large or too deep."""
+        """The next message; answers and raises the problem of a body that may not be, or not now."""
         if self.inbox is not None:
             return _DISCONNECT if self.disconnected and self.inbox.empty() else await self.inbox.get()
+        try:
+            if self.body_read or self.status != 0 or self.load is None:
+                message = await self._next()
+            else:
+                message = await self._next_of_body(self.load)
+            if message["type"] == "http.disconnect":
+                self.disconnected = True
+            else:
+                problem = self._body_problem(message.get("body", b""), more=message.get("more_body", False))
+                if problem is not None:
+                    raise problem
+        except AppException as refusal:
+            if self.status == 0:
+                # FastAPI turns what is raised while it reads a body into a plain 400, so the reply goes out here.
+                await self.reply(refusal)
+                self.refused = True
+            raise
+        return message
+
+    async def _next(self) -> Message:
         self.receiving = True
         try:
-            message = await self._receive()
+            return await self._receive()
         finally:
             self.receiving = False
-        if message["type"] == "http.disconnect":
-            self.disconnected = True
-        else:
-            problem = self._body_problem(message.get("body", b""), more=message.get("more_body", False))
-            if problem is not None and self.status == 0:
-                # FastAPI turns what is raised while it reads a body into a plain 400, so the reply goes out here.
-                await self.reply(problem)
-                self.refused = True
-            if problem is not None:
-                raise problem
+
+    async def _next_of_body(self, load: Load) -> Message:
+        """While a body is waited for, its own limits hold in place of the request's."""
+        load.begin_waiting(self.client)
+        whole, short = self.deadline, min(self.deadline, self.started + BODY_TIMEOUT)
+        self.deadline = short
+        try:
+            message = await self._next()
+        finally:
+            load.end_waiting(self.client)
+            if self.deadline == short:  # a reply that has started meanwhile has set another
+                self.deadline = whole
+        if not message.get("more_body", False):
+            load.check()
         return message
 
     def _body_problem(self, chunk: bytes, *, more: bool) -> AppException | None:
@@ -190,7 +221,8 @@ class Exchange(RequestContext):
     def cancel(self, why: Cancelled) -> None:
         """Stop the handler; the guard turns that into a reply, or into nothing for a client that is gone."""
         if self.cancelled is None and not self.complete and self.task is not None:
-            self.cancelled = why
+            late = why is Cancelled.DEADLINE and self.receiving and not self.body_read
+            self.cancelled = Cancelled.SLOW_BODY if late else why
             self.task.cancel()
 
     def watch(self) -> asyncio.Task[None]:

@@ -13,8 +13,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from slipway.edge.addresses import network_of
 from slipway.edge.exchange import CLIENT_GONE, Cancelled, Exchange, Headers
 from slipway.edge.faults import as_problem
+from slipway.edge.limiter import Decision
+from slipway.edge.load import Load
 from slipway.edge.sweeper import Sweeper
 from slipway.problems import (
     AppException,
@@ -23,7 +26,6 @@ from slipway.problems import (
     HeadersTooLargeError,
     PayloadTooLargeError,
     RateLimitedError,
-    UnavailableError,
 )
 from slipway.settings import Settings
 from slipway.telemetry.http_metrics import SCOPE_KEY
@@ -32,27 +34,13 @@ from slipway.telemetry.registry import REGISTRY
 HEALTH = "/health"
 WELL_KNOWN = "/.well-known/"
 MOST_HEADERS = 200
+SLOW_BODY = "The body of the request took too long to arrive; nothing was done."
 
 POOL_TIMEOUTS = Counter(
     "slipway_pool_timeouts_total", "Requests that waited for a connection in vain.", registry=REGISTRY
 )
 
 log = logging.getLogger("slipway.edge")
-
-
-class Decision(Protocol):
-    """What the rate limiter says about one request; times are seconds."""
-
-    @property
-    def allowed(self) -> bool: ...
-    @property
-    def limit(self) -> int: ...
-    @property
-    def remaining(self) -> int: ...
-    @property
-    def reset_after(self) -> float: ...
-    @property
-    def retry_after(self) -> float: ...
 
 
 class Limiter(Protocol):
@@ -78,7 +66,7 @@ class Guard:
         self.enter = app
         """The application inside; the edge replaces it once it is built."""
         self._settings = settings
-        self._in_flight = sweeper.in_flight
+        self._load = Load(settings.max_concurrency, sweeper.in_flight)
         self._policy = f'"default";q={settings.rate_limit};w={settings.rate_limit_window}'.encode()
         self.limiter: Limiter | None = None
         self.identify: Identify | None = None
@@ -86,12 +74,13 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[SCOPE_KEY]
         exchange.outward = send
+        exchange.load = self._load
         try:
             self._check_size(scope, exchange)
             if exchange.path != HEALTH:
                 self._check_load(exchange)
-                self._identify(exchange)
-                await self._check_rate(scope, exchange)
+                self._identify(scope, exchange)
+                await self._check_rate(exchange)
             await self.enter(scope, receive, send)
             if exchange.status == 0:
                 await self._after_silence(exchange)
@@ -125,12 +114,13 @@ class Guard:
                 raise PayloadTooLargeError
 
     def _check_load(self, exchange: Exchange) -> None:
-        # This request is one of those in flight.
-        if len(self._in_flight) > self._settings.max_concurrency and not exchange.path.startswith(WELL_KNOWN):
-            raise UnavailableError("More requests are running than this process takes on; try again shortly.")
+        if not exchange.path.startswith(WELL_KNOWN):
+            self._load.check()
 
-    def _identify(self, exchange: Exchange) -> None:
+    def _identify(self, scope: Scope, exchange: Exchange) -> None:
         """Find out who sends the request; a token that isn't valid is the application's to refuse."""
+        client = scope.get("client")
+        exchange.client = f"a:{network_of(client[0])}" if client else "a:unknown"
         authorization = exchange.headers.get(b"authorization")
         if authorization is None or self.identify is None or authorization[:7].lower() != b"bearer ":
             return
@@ -138,19 +128,15 @@ class Guard:
         if claims is not None:
             exchange.claims = claims
             exchange.user_id = claims.subject
+            exchange.client = f"u:{claims.subject}"
 
-    async def _check_rate(self, scope: Scope, exchange: Exchange) -> None:
+    async def _check_rate(self, exchange: Exchange) -> None:
         limiter = self.limiter
         if limiter is None:
             return
-        if exchange.user_id is not None:
-            key = f"u:{exchange.user_id}"
-        else:
-            client = scope.get("client")
-            key = f"a:{client[0]}" if client else "a:unknown"
-        decision = limiter.try_acquire(key)
+        decision = limiter.try_acquire(exchange.client)
         if decision is None:
-            decision = await limiter.acquire(key)
+            decision = await limiter.acquire(exchange.client)
         state = f'"default";r={decision.remaining};t={ceil(decision.reset_after)}'
         exchange.rate_headers = [(b"ratelimit-policy", self._policy), (b"ratelimit", state.encode())]
         if not decision.allowed:
@@ -160,6 +146,8 @@ class Guard:
         if exchange.cancelled is Cancelled.DEADLINE:
             log.warning("The request passed its deadline.")
             await self._answer(exchange, DeadlineExceededError())
+        elif exchange.cancelled is Cancelled.SLOW_BODY:
+            await self._answer(exchange, DeadlineExceededError(SLOW_BODY))
         elif exchange.status == 0:
             exchange.status = CLIENT_GONE
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.edge.addresses import network_of
 from slipway.problems import RateLimitedError
 from slipway.sessions import queries
 from slipway.settings import Settings
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from slipway.storage.engine import Database
 
 Purpose = Literal["login", "reset"]
-
-IPV6_SITE = 64
-"""Bits of an IPv6 address that name a customer; the rest is theirs to vary."""
 
 THROTTLED = Counter(
     "slipway_login_throttled_total",
@@ -107,15 +104,3 @@ def _refusal(by: str, wait: float) -> RateLimitedError:
 def hash_key(purpose: Purpose, by: str, value: str) -> bytes:
     """What a counter is stored under; people type passwords into the wrong field, so never what they typed."""
     return sha256(f"slipway {purpose} {by}\0{value}".encode("utf-8", "surrogatepass")).digest()
-
-
-def network_of(address: str) -> str:
-    """The address that back-off counts for: an IPv4 address, an IPv6 /64, or whatever else a server calls a peer."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address):
-        mapped = parsed.ipv4_mapped
-        return str(mapped) if mapped else str(ip_network((int(parsed), IPV6_SITE), strict=False))
-    return str(parsed)
