@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
+from slipway.openapi_examples import add_examples
 from slipway.problems import (
     AppException,
     BadRequestError,
@@ -55,6 +56,7 @@ def describe(api: FastAPI) -> None:
             _, schemas = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
             document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
             _add_headers(document)
+            add_examples(document)
             api.openapi_schema = document
         return api.openapi_schema
 
@@ -70,29 +72,56 @@ _HEADERS: dict[str, str] = {
     "WWW-Authenticate": "How to authenticate, and what was wrong with the token.",
     "Location": "Where what was made is.",
     "ETag": "The version; send it as `If-Match` to change only this one.",
+    "Idempotency-Replayed": "`true` on a reply that an earlier request with this `Idempotency-Key` got already.",
+    "Cache-Control": "Who may keep the reply, and how long.",
+    "Content-Disposition": "The name to save the file under.",
 }
 
 _HEADERS_OF_STATUS = {
     "201": ("Location",),
-    "202": ("Location",),
     "401": ("WWW-Authenticate",),
     "429": ("Retry-After",),
     "503": ("Retry-After",),
 }
 
+_HEADERS_OF_REPLY = {
+    ("request_export", "202"): ("Location",),
+    ("read_file", "200"): ("Content-Disposition", "Cache-Control"),
+    ("read_file", "409"): ("Retry-After",),
+    ("sign_in", "200"): ("Cache-Control",),
+    ("refresh_session", "200"): ("Cache-Control",),
+    ("read_jwks", "200"): ("Cache-Control",),
+    ("read_configuration", "200"): ("Cache-Control",),
+}
+"""By operation and status, what isn't told by the status alone."""
+
+_NEVER_OF_HEALTH = ("413", "429")
+
 
 def _add_headers(document: dict[str, Any]) -> None:
-    """Name the headers that replies carry by their status, beside those that routes declare themselves."""
+    """Name the headers that replies carry, beside those that routes declare themselves."""
     document["components"]["headers"] = {
         name: {"description": description, "schema": {"type": "string"}} for name, description in _HEADERS.items()
     }
     for path, operations in document["paths"].items():
         always = ("X-Request-ID",) if path == "/health" else ("X-Request-ID", "RateLimit-Policy", "RateLimit")
         for operation in operations.values():
+            if path == "/health":
+                for status in _NEVER_OF_HEALTH:
+                    operation["responses"].pop(status, None)
             for status, response in operation["responses"].items():
                 named = response.setdefault("headers", {})
-                for name in (*always, *_HEADERS_OF_STATUS.get(status, ())):
+                for name in (*always, *_headers_of(operation, status)):
                     named[name] = {"$ref": f"#/components/headers/{name}"}
+
+
+def _headers_of(operation: dict[str, Any], status: str) -> tuple[str, ...]:
+    takes_key = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", []))
+    return (
+        *_HEADERS_OF_STATUS.get(status, ()),
+        *_HEADERS_OF_REPLY.get((operation["operationId"], status), ()),
+        *(("Idempotency-Replayed",) if takes_key and status in {"201", "202"} else ()),
+    )
 
 
 def versioned(status: int, *, links: dict[str, tuple[str, str]] | None = None) -> dict[int | str, dict[str, Any]]:

@@ -1,0 +1,126 @@
+"""The OpenAPI document as a reader meets it: every part says what it is, and shows what it looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from slipway.app import openapi_document
+from slipway.exports.schemas import ExportRequest
+from slipway.items.schemas import ItemContent, ItemPatch
+from slipway.openapi_examples import CURSOR, ID
+from slipway.paging import encode_cursor
+from slipway.sessions.schemas import (
+    PasswordChange,
+    PasswordResetConfirm,
+    PasswordResetRequest,
+    RefreshRequest,
+    SignInForm,
+)
+from slipway.settings import Settings
+from slipway.storage.models import new_id
+from slipway.users.schemas import Permissions, UserCreate, UserPatch, UserReplace
+
+BODIES: list[type[BaseModel]] = [
+    ExportRequest, ItemContent, ItemPatch, PasswordChange, PasswordResetConfirm, PasswordResetRequest, Permissions,
+    RefreshRequest, SignInForm, UserCreate, UserPatch, UserReplace,
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return openapi_document(Settings())
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield f"{method} {path}", operation
+
+
+def _shows_itself(schema: dict[str, Any]) -> bool:
+    if any(word in schema for word in ("examples", "format", "$ref")):
+        return True
+    parts = [*schema.get("anyOf", []), *([schema["items"]] if "items" in schema else [])]
+    return any(_shows_itself(part) for part in parts)
+
+
+def faults(document: dict[str, Any]) -> list[str]:
+    """What a reader would miss."""
+    schemas = document["components"]["schemas"]
+    found = [
+        f"{name}.{field}: no example"
+        for name, schema in schemas.items()
+        for field, described in schema.get("properties", {}).items()
+        if not _shows_itself(described)
+    ]
+    for name, operation in _operations(document):
+        found += [f"{name}: {fault}" for fault in _faults_of(operation, schemas)]
+    return found
+
+
+def _faults_of(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[str]:
+    yield from (f"no {word}" for word in ("summary", "description") if not operation.get(word))
+    for parameter in operation.get("parameters", []):
+        if not parameter.get("description"):
+            yield f"{parameter['name']} has no description"
+        if not (_shows_itself(parameter["schema"]) or "example" in parameter):
+            yield f"{parameter['name']} has no example"
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        if not schemas[media["schema"]["$ref"].rpartition("/")[2]].get("examples"):
+            yield "no example of its body"
+    for status, reply in operation["responses"].items():
+        if int(status) >= 400 and not all("example" in media for media in reply["content"].values()):
+            yield f"no example of {status}"
+
+
+def test_every_part_says_what_it_is_and_shows_what_it_looks_like(document: dict[str, Any]) -> None:
+    assert faults(document) == []
+
+
+def test_a_part_without_an_example_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control."""
+    monkeypatch.setattr("slipway.openapi.add_examples", lambda _: None)
+    found = faults(openapi_document(Settings()))
+    assert "Discovery.jwks_uri: no example" in found
+    assert "post /api/v1/items: no example of its body" in found
+    assert "get /api/v1/items/{item_id}: item_id has no description" in found
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_examples_of_bodies_are_accepted(document: dict[str, Any], body: type[BaseModel]) -> None:
+    for example in document["components"]["schemas"][body.__name__]["examples"]:
+        assert example
+        body.model_validate(example)
+
+
+def test_examples_cover_every_body(document: dict[str, Any]) -> None:
+    used = {
+        media["schema"]["$ref"].rpartition("/")[2]
+        for _, operation in _operations(document)
+        for media in operation.get("requestBody", {}).get("content", {}).values()
+    }
+    assert used == {body.__name__ for body in BODIES}
+
+
+def test_the_example_of_a_cursor_is_one() -> None:
+    assert encode_cursor(type(new_id())(ID)) == CURSOR
+
+
+def _headers(document: dict[str, Any], path: str, method: str, status: str) -> set[str]:
+    return set(document["paths"][path][method]["responses"][status]["headers"])
+
+
+def test_replies_promise_the_headers_that_they_carry(document: dict[str, Any]) -> None:
+    assert "Location" not in _headers(document, "/api/v1/auth/password-reset", "post", "202")
+    assert {"Location", "Idempotency-Replayed"} <= _headers(document, "/api/v1/exports", "post", "202")
+    assert {"Location", "Idempotency-Replayed", "ETag"} <= _headers(document, "/api/v1/items", "post", "201")
+    for path in ("token", "refresh"):
+        assert "Cache-Control" in _headers(document, f"/api/v1/auth/{path}", "post", "200")
+    file = "/api/v1/exports/{export_id}/file"
+    assert {"Content-Disposition", "Cache-Control"} <= _headers(document, file, "get", "200")
+    assert "Retry-After" in _headers(document, file, "get", "409")
+    assert not {"413", "429"} & set(document["paths"]["/health"]["get"]["responses"])
