@@ -2,6 +2,9 @@
 
 Schema and database are looked at while starting only: later, a database that is away gives honest 503 problems,
 whereas an unready pod would empty the Service and give connection errors.
+
+Failure policy: whatever goes wrong is logged and shown by `/readyz?verbose`, and looked at again: nothing ends the
+looking but success and the end of the process.
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from slipway.edge.drain import DrainState
 from slipway.edge.ops import Check
+from slipway.migrations.errors import DATABASE_ERRORS, MigrationError, describe
 from slipway.migrations.gate import GateVerdict, look_at_gate
+from slipway.problems import AppException
 from slipway.resources import Resources
 from slipway.settings import is_demo_secret
 from slipway.users.administrators import AdministratorError, create_first_administrator, read_administrator
@@ -25,6 +30,12 @@ logger = logging.getLogger("slipway.readiness")
 
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 5.0
+
+LONGEST_LOOK = 60.0
+"""Seconds; each read in it has a shorter limit of its own."""
+
+OWN_SENTENCES = (AdministratorError, AppException, MigrationError)
+FORESEEN = (*OWN_SENTENCES, *DATABASE_ERRORS, SQLAlchemyError)
 
 
 class Startup:
@@ -60,11 +71,10 @@ class Startup:
         wait = FIRST_WAIT
         while not self.done.is_set():
             try:
-                await self._look_once()
-            except (OSError, SQLAlchemyError, AdministratorError) as error:
-                # Only our own sentences are sure not to quote a login.
-                own = isinstance(error, AdministratorError)
-                self._report(str(error) if own else f"the database can't be reached ({type(error).__name__})")
+                async with asyncio.timeout(LONGEST_LOOK):
+                    await self._look_once()
+            except Exception as error:  # noqa: BLE001 - see above; a task that ended would leave the process unready, mute
+                self._report(_reason(error), unforeseen=None if isinstance(error, FORESEEN) else error)
             if not self.done.is_set():
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 wait = min(LONGEST_WAIT, wait * 2)
@@ -88,7 +98,18 @@ class Startup:
         if await create_first_administrator(self._resources.database, self._resources.passwords, email, password):
             logger.info("The first administrator was created.")
 
-    def _report(self, reason: str) -> None:
+    def _report(self, reason: str, *, unforeseen: Exception | None = None) -> None:
         if reason != self._waiting_for:
-            logger.warning("Not ready yet.", extra={"reason": reason})
+            logger.warning("Not ready yet.", extra={"reason": reason}, exc_info=unforeseen)
         self._waiting_for = reason
+
+
+def _reason(error: Exception) -> str:
+    """A sentence without secrets: our own as they are, the database's as `slipway db` says them, or the kind."""
+    if isinstance(error, AppException):
+        return " ".join([error.message, *(f"{detail.location}: {detail.message}" for detail in error.details)])
+    if isinstance(error, OWN_SENTENCES):
+        return str(error)
+    if isinstance(error, (*DATABASE_ERRORS, SQLAlchemyError)):
+        return f"the database can't be used: {describe(error)}"
+    return f"unforeseen, see the log: {type(error).__name__}"
