@@ -102,6 +102,12 @@ AWAY = [
     _wrapped(Exception("reset"), lost=True),
     _wrapped(asyncpg.AdminShutdownError("terminating")),
     _wrapped(asyncpg.IdleInTransactionSessionTimeoutError("idle")),
+    asyncpg.InvalidPasswordError("password authentication failed"),
+    asyncpg.InvalidAuthorizationSpecificationError("no pg_hba.conf entry"),
+    asyncpg.InvalidCatalogNameError("database does not exist"),
+    _wrapped(asyncpg.ReadOnlySQLTransactionError("read-only transaction")),
+    _wrapped(asyncpg.DeadlockDetectedError("deadlock")),
+    _wrapped(asyncpg.SerializationError("could not serialize")),
 ]
 
 
@@ -130,6 +136,7 @@ async def test_without_the_mapping_a_lost_database_would_be_500(
         FileNotFoundError(2, "No such file", "/etc/x"),
         _wrapped(asyncpg.UniqueViolationError("duplicate")),
         _wrapped(asyncpg.UndefinedTableError("no table")),
+        _wrapped(asyncpg.ForeignKeyViolationError("names no constraint")),
     ],
 )
 def test_faults_of_ours_are_not_called_passing(error: Exception) -> None:

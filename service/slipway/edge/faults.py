@@ -5,14 +5,26 @@ from __future__ import annotations
 import asyncpg
 from sqlalchemy import exc as sqlalchemy_errors
 
-from slipway.problems import AppException, DeadlineExceededError, UnavailableError
+from slipway.problems import AppException, AuthenticationError, DeadlineExceededError, UnavailableError
 
 RETRY_AFTER = 2.0
+SESSION_ENDED = 'Bearer realm="slipway", error="invalid_token"'
 
-# Conditions of PostgreSQL that pass: connection lost, out of connections, starting up, shutting down.
-_PASSING_CLASSES = ("08", "57P", "53")
+# Conditions of PostgreSQL that pass, or that its operators mend without us: connection lost, out of connections,
+# starting up, shutting down; login refused (a password that is being changed).
+_AWAY_CLASSES = ("08", "57P", "53", "28")
+_AWAY_STATES = frozenset(
+    (
+        "25P03",  # idle in a transaction for too long: the server closed the connection
+        "25006",  # read only: a standby that isn't the primary yet, or no longer
+        "3D000",  # the database isn't there: being restored
+    )
+)
+_CONFLICT_CLASS = "40"  # deadlock, serialization failure: nothing was done, again is likely to work
 _QUERY_CANCELED = "57014"
-_PASSING_STATES = frozenset(("25P03",))  # idle in a transaction for too long: the server closed the connection
+_FOREIGN_KEY = "23503"
+# PostgreSQL's own names for foreign keys: table, column, "fkey".
+_USER_KEYS = ("_user_id_fkey", "_owner_id_fkey")
 
 _LOST_BY_TYPE = (
     asyncpg.PostgresConnectionError,
@@ -27,13 +39,19 @@ _LOST_BY_TYPE = (
 def as_problem(error: BaseException) -> AppException | None:
     """The problem to reply with where an exception has a meaning for clients; None for a fault of ours (500).
 
-    A statement stopped by its timeout is a missed deadline; a lost or exhausted database is 503.
+    A statement stopped by its timeout is a missed deadline; a lost or exhausted database is 503, and so is a
+    transaction that lost against another. A row for a user who isn't there any more is their session's end (401): a
+    process believes in a user for a moment after they were deleted.
     """
     if isinstance(error, AppException):
         return error
     state = _sql_state(error)
     if state == _QUERY_CANCELED:
         return DeadlineExceededError()
+    if state is not None and state.startswith(_CONFLICT_CLASS):
+        return UnavailableError("Another request was changing the same thing; try again.", retry_after=1)
+    if state == _FOREIGN_KEY and _constraint(error).endswith(_USER_KEYS):
+        return AuthenticationError("This session has ended: sign in again.", challenge=SESSION_ENDED)
     if _database_is_away(error, state):
         return UnavailableError("The database can't be reached just now; try again shortly.", retry_after=RETRY_AFTER)
     return None
@@ -45,8 +63,15 @@ def _sql_state(error: BaseException) -> str | None:
     return state if isinstance(state, str) else None
 
 
+def _constraint(error: BaseException) -> str:
+    """The constraint that was violated: asyncpg's exception knows it, the cause of SQLAlchemy's."""
+    cause = error.orig if isinstance(error, sqlalchemy_errors.DBAPIError) else error
+    name = getattr(cause, "constraint_name", None) or getattr(getattr(cause, "__cause__", None), "constraint_name", "")
+    return name or ""
+
+
 def _database_is_away(error: BaseException, state: str | None) -> bool:
-    if state is not None and (state.startswith(_PASSING_CLASSES) or state in _PASSING_STATES):
+    if state is not None and (state.startswith(_AWAY_CLASSES) or state in _AWAY_STATES):
         return True
     if isinstance(error, sqlalchemy_errors.DBAPIError):
         return error.connection_invalidated or isinstance(
