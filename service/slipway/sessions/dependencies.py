@@ -87,7 +87,7 @@ class SignedInUser(OAuth2PasswordBearer):
 
 
 def _claims(scope: MutableMapping[str, Any], resources: Any) -> TokenClaims:
-    """What the edge found out already, or else what the Authorization header says."""
+    """What the edge found out; without an edge, what the Authorization header says."""
     exchange = scope.get(SCOPE_KEY)
     claims: TokenClaims | None = exchange.claims if exchange is not None else None
     if claims is not None:
@@ -95,8 +95,9 @@ def _claims(scope: MutableMapping[str, Any], resources: Any) -> TokenClaims:
     token = bearer_token(scope["headers"])
     if token is None:
         raise AuthenticationError
-    claims = resources.tokens.identify(token)
-    if claims is None:
+    if exchange is None:
+        claims = resources.tokens.identify(token)
+    if claims is None:  # the edge has looked at this very token: once is enough, and counted once
         raise AuthenticationError(
             "This access token is not valid: refresh it or sign in again.", challenge=CHALLENGE_AFTER_REFUSAL
         )
@@ -104,10 +105,10 @@ def _claims(scope: MutableMapping[str, Any], resources: Any) -> TokenClaims:
 
 
 def bearer_token(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """The token of the Authorization header, whose scheme's case doesn't matter; None without one."""
+    """The token of the first Authorization header, whose scheme's case doesn't matter; None where it has none."""
     for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return value[7:].strip().decode("latin-1")
+        if name == b"authorization":
+            return value[7:].strip().decode("latin-1") if value[:7].lower() == b"bearer " else None
     return None
 
 
