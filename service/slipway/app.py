@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from slipway.docs_pages import fastapi_with_pages, fastapi_without_pages
 from slipway.edge.drain import DrainState
@@ -101,10 +102,15 @@ def validation_details(faults: Sequence[Any]) -> list[ProblemDetail]:
     ]
 
 
-async def _http_exception(_: Request, error: Exception) -> Response:
+async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     problem = _BY_STATUS.get(error.status_code, BadRequestError)()
     problem.headers.update(error.headers or {})
+    if isinstance(problem, MethodNotAllowedError):
+        # The framework names the methods of the first route of the address only.
+        routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
+        problem.headers["Allow"] = ", ".join(sorted(methods))
     raise problem from None
 
 
