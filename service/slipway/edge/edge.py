@@ -37,10 +37,9 @@ EXPOSED_HEADERS = (
     "RateLimit-Policy",
     "Retry-After",
     "Location",
-    "Link",
     "Idempotency-Replayed",
 )
-ALLOWED_HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID", "traceparent")
+ALLOWED_HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "X-Request-ID", "traceparent")
 
 
 class Edge:
@@ -48,11 +47,8 @@ class Edge:
 
         lines = configure_logging(settings)
         edge = Edge(app, settings, tracing=Tracing(settings), lines=lines, drain=DrainState())
-        uvicorn.run(edge, log_config=None, ...)
-
-    and in the lifespan, around everything that serves requests:
-
-        async with edge.serving(limiter=resources.limiter, identify=resources.tokens.identify): yield
+        async with edge.serving(limiter=resources.limiter, identify=resources.tokens.identify):
+            ...  # a server serves `edge`
 
     A handler finds its `Exchange` in `request.scope["slipway.exchange"]`: `.claims` (of a valid bearer token, else
     None), `.request_id`, `.user_id` (set it where somebody signs in, and the access line names them).

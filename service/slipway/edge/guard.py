@@ -101,7 +101,7 @@ class Guard:
 
     def _check_size(self, scope: Scope, exchange: Exchange) -> None:
         headers: Headers = scope["headers"]
-        size = len(scope["raw_path"]) + len(scope["query_string"])
+        size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
         for name, value in headers:
             size += len(name) + len(value)
         if size > self._settings.max_header_bytes or len(headers) > MOST_HEADERS:
