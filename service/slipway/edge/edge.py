@@ -1,7 +1,9 @@
 """What surrounds every request, as one pure ASGI application around FastAPI.
 
 Outermost first: identity of the request, access log line and server span (here), HTTP metrics, CORS, limits and errors
-(guard.py). All of it shares one `Exchange`; deadlines and clients that went away are the sweeper's.
+(guard.py). All of it shares one `Exchange`; deadlines and clients that went away are the sweeper's. CORS preflights are
+answered before the limits: a browser must get its answer, which waits for nothing and costs less than asking the
+limiter would; their size is the connection's to bound (protocol.py).
 """
 
 from __future__ import annotations

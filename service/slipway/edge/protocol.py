@@ -30,7 +30,7 @@ log = logging.getLogger("slipway.edge")
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Costs a request one addition and a few assignments; a connection one timer."""
+    """Costs a request three calls of a line each; a connection one timer."""
 
     max_head_bytes: ClassVar[int] = 32 * 1024
 
@@ -61,25 +61,21 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.abort()
             return
         self._standing += len(data)
-        super().data_received(data)
+        HttpToolsProtocol.data_received(self, data)
         if self._standing > self.max_head_bytes and not self._refused:
             self._refuse(HeadersTooLargeError())
 
     def on_message_begin(self) -> None:
         self._standing = 0
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
 
     def on_headers_complete(self) -> None:
         self._standing = 0
-        super().on_headers_complete()
+        HttpToolsProtocol.on_headers_complete(self)
 
     def on_body(self, body: bytes) -> None:
         self._standing = 0
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._standing = 0
-        super().on_message_complete()
+        HttpToolsProtocol.on_body(self, body)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what isn't HTTP; the name is uvicorn's."""
