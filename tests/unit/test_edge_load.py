@@ -129,6 +129,9 @@ async def test_without_asking_again_more_would_be_worked_on_than_may(
     running = [Call(whole.edge, path="/items").start() for _ in range(2)]
     await until(lambda: whole.edge.in_flight == 3)
     monkeypatch.setattr(Load, "check", lambda _: None)
+    slow[0].go.set()
+    with pytest.raises(AssertionError, match="Not seen"):
+        await until(lambda: slow[0].sent, within=0.2)
     api.go.set()
     assert await _finish(slow) == [200]
     assert [(await one.reply()).status for one in running] == [200, 200]
