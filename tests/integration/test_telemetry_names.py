@@ -5,19 +5,25 @@ from __future__ import annotations
 import ast
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 import slipway
 import slipway.server  # with it every metric of API and worker is defined
 from servers.asgi import Lines
 from servers.otlp import Collector, attributes
+from servers.redis import RedisServer
 from servers.waiting import until
 from slipway.app import open_app
 from slipway.edge.drain import DrainState
+from slipway.jobs.kinds import Job
+from slipway.jobs.tracing import job_context
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
 from slipway.telemetry.logs import configure_logging
@@ -62,9 +68,11 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 async def running(
-    app_settings: Settings, collector: Collector, lines: Lines
+    app_settings: Settings, collector: Collector, lines: Lines, redis_server: RedisServer
 ) -> AsyncIterator[tuple[Resources, httpx.AsyncClient]]:
-    settings = app_settings.with_changes(otlp_endpoint=collector.url, trace_sample_ratio=1.0)
+    settings = app_settings.with_changes(
+        otlp_endpoint=collector.url, trace_sample_ratio=1.0, redis_url=redis_server.url
+    )
     writer = configure_logging(settings, lines)  # type: ignore[arg-type]
     async with open_resources(settings) as resources, open_app(resources, writer, DrainState()) as app:
         transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
@@ -76,12 +84,17 @@ def _own_families() -> dict[str, str]:
     return {f.name: f.type for f in REGISTRY.collect() if f.name.startswith(("slipway_", "http_", "process_"))}
 
 
+def undocumented(families: dict[str, str], documented: dict[str, list[str]]) -> set[str]:
+    """Names that are only on one side, or there with another type."""
+    said = {(name, cells[0]) for name, cells in documented.items()}
+    return {name for name, _ in said ^ set(families.items())}
+
+
 async def test_every_metric_is_documented_with_its_type_and_every_documented_one_exists(
     running: tuple[Resources, httpx.AsyncClient],
 ) -> None:
     assert running
-    documented = {name: cells[0] for name, cells in table("Metric").items()}
-    assert documented == _own_families()
+    assert undocumented(_own_families(), table("Metric")) == set()
 
 
 async def test_metrics_have_the_documented_labels(running: tuple[Resources, httpx.AsyncClient]) -> None:
@@ -131,20 +144,59 @@ def _keys(literal: ast.Dict) -> list[str]:
     return [key.value for key in literal.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
 
 
-async def test_spans_have_documented_names_and_attributes(
-    running: tuple[Resources, httpx.AsyncClient], collector: Collector
-) -> None:
+KINDS = {
+    "{method} {route}": r"[A-Z]+ (/\S*)",
+    "{operation} {table}": r"[A-Z]+( [a-z_]+)?",
+    "redis {name}": r"redis [a-z_.]+",
+    "job {name}": r"job [a-z_]+",
+}
+"""Documented kinds of spans, and what their names look like."""
+
+
+def span_faults(spans: Iterable[Span], documented: dict[str, list[str]]) -> set[str]:
+    """Names of spans that the document doesn't know, or knows with other attributes."""
+    faults = set()
+    for span in spans:
+        kind = next((kind for kind, pattern in KINDS.items() if re.fullmatch(pattern, span.name)), "")
+        if kind not in documented or not set(attributes(span)) <= names_in(documented[kind][1]):
+            faults.add(span.name)
+    return faults
+
+
+@pytest.fixture
+async def spans(running: tuple[Resources, httpx.AsyncClient], collector: Collector) -> list[Span]:
+    """Spans of a request that asks PostgreSQL and Redis, and of a job."""
     _, client = running
     await client.post("/api/v1/auth/token", data={"username": "nobody@example.com", "password": "not the one"})
-    await until(lambda: any(span.name.startswith("POST ") for span in collector.spans))
-    documented = {name: names_in(cells[1]) for name, cells in table("Span").items()}
-    for span in collector.spans:
-        kind = "{method} {route}" if span.kind == span.SPAN_KIND_SERVER else "{operation} {table}"
-        assert set(attributes(span)) <= documented[kind], span.name
-        assert re.fullmatch(r"[A-Z]+( \S+)?", span.name)
+    job = Job(7, "reset_mail", payload={}, context={}, attempts=1, lease=uuid4(), created_at=datetime.now(UTC))
+    with job_context(job):
+        pass
+    seen: set[str] = set()
+
+    def every_kind_arrived() -> bool:
+        seen.update(kind for span in collector.spans for kind in KINDS if re.fullmatch(KINDS[kind], span.name))
+        return seen == set(KINDS)
+
+    await until(every_kind_arrived, within=10)
+    return list(collector.spans)
 
 
-def test_a_name_missing_from_the_document_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    families = _own_families()
-    monkeypatch.setitem(families, "slipway_undocumented", "counter")
-    assert set(families) != set(table("Metric"))
+async def test_spans_have_documented_names_and_attributes(spans: list[Span]) -> None:
+    assert set(table("Span")) == set(KINDS)
+    assert span_faults(spans, table("Span")) == set()
+
+
+async def test_a_kind_of_span_missing_from_the_document_would_be_noticed(spans: list[Span]) -> None:
+    """Negative control."""
+    documented = table("Span")
+    del documented["job {name}"]
+    assert span_faults(spans, documented) == {"job reset_mail"}
+
+
+def test_a_metric_missing_from_the_document_would_be_noticed() -> None:
+    """Negative control."""
+    documented = table("Metric")
+    del documented["slipway_logins"]
+    assert undocumented(_own_families(), documented) == {"slipway_logins"}
+    documented = {**table("Metric"), "slipway_no_more": ["counter"]}
+    assert undocumented(_own_families(), documented) == {"slipway_no_more"}
