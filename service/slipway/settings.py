@@ -179,9 +179,8 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, value: list[str]) -> list[str]:
-        for part in value:
-            ipaddress.ip_network(part, strict=False)
-        return value
+        # As the server wants them: it reads networks strictly, and would take `10.1.2.3/8` for a name.
+        return [str(ipaddress.ip_network(part, strict=False)) for part in value]
 
     @field_validator("issuer")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from uvicorn.middleware.proxy_headers import _TrustedHosts
 
 from slipway.settings import Settings, SettingsError, load_settings, production_faults
 from slipway.settings_table import settings_table
@@ -118,3 +119,13 @@ def test_production_faults_are_sentences() -> None:
     faults = production_faults(Settings(environment="production"))
     assert faults
     assert all(fault.endswith(".") for fault in faults)
+
+
+def test_trusted_proxies_are_networks_as_the_server_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_TRUSTED_PROXIES", "10.1.2.3/8, 192.0.2.7, 2001:db8::1/32")
+    networks = load_settings().trusted_proxies
+    assert networks == ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]
+    trusted = _TrustedHosts(networks)
+    assert "10.9.9.9" in trusted
+    assert "11.0.0.1" not in trusted
+    assert "10.9.9.9" not in _TrustedHosts(["10.1.2.3/8"]), "what it makes of a network with host bits"
