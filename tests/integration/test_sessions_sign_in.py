@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
+from typing import Any
 
 import httpx
 import pytest
@@ -12,9 +14,10 @@ from integration.conftest import PASSWORD, Person, SignIn
 from integration.sql import run_sql
 from slipway.problems import RateLimitedError, UnavailableError
 from slipway.resources import Resources
-from slipway.sessions import queries
+from slipway.sessions import queries, service
 from slipway.sessions.passwords import PasswordHasher, Verdict
 from slipway.sessions.throttle import LoginThrottle
+from slipway.storage.models import new_id
 
 
 async def enter(client: httpx.AsyncClient, email: str, password: str = PASSWORD) -> httpx.Response:
@@ -223,6 +226,131 @@ async def test_a_hash_of_old_parameters_is_renewed_at_sign_in(
     assert (await enter(anonymous, user.email)).status_code == 200
     assert ",t=1," in await stored_hash(resources, user)
     assert (await enter(anonymous, user.email)).status_code == 200
+
+
+SIGN_INS = 4
+
+
+@pytest.fixture
+async def outdated(resources: Resources, user: Person) -> str:
+    """The user's hash, made with other parameters than today's."""
+    old = PasswordHasher(resources.settings.with_changes(password_iterations=2))
+    stored = await old.hash(PASSWORD)
+    old.close()
+    await run_sql(resources, SET_HASH, hash=stored, id=user.id)
+    return stored
+
+
+@pytest.fixture
+def verified_together(resources: Resources, outdated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first comparisons all end at the same moment, so that what follows them meets."""
+    del outdated  # its user has signed in before this
+    verify = resources.passwords.verify
+    together = asyncio.Barrier(SIGN_INS)
+    left = SIGN_INS
+
+    async def verify_together(password: str, stored: str | None) -> Verdict:
+        nonlocal left
+        verdict = await verify(password, stored)
+        if left:
+            left -= 1
+            await together.wait()
+        return verdict
+
+    monkeypatch.setattr(resources.passwords, "verify", verify_together)
+
+
+@pytest.mark.usefixtures("verified_together")
+async def test_right_sign_ins_at_once_all_succeed_while_the_hash_is_renewed(
+    anonymous: httpx.AsyncClient, user: Person, resources: Resources, outdated: str
+) -> None:
+    replies = await asyncio.gather(*(enter(anonymous, user.email) for _ in range(SIGN_INS)))
+    assert [reply.status_code for reply in replies] == [200] * SIGN_INS
+    assert ",t=1," in await stored_hash(resources, user) != outdated
+
+
+@pytest.mark.usefixtures("verified_together")
+async def test_without_comparing_again_some_would_be_refused(
+    anonymous: httpx.AsyncClient, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: one sign-in renews the hash before the others' transactions begin."""
+    monkeypatch.setattr(service, "TRIES", 1)
+    lock = queries.lock_verified_account
+    renewed = asyncio.Event()
+    first = True
+
+    async def lock_after_renewal(session: AsyncSession, account: queries.Account) -> bool:
+        nonlocal first
+        if first:
+            first = False
+        else:
+            await renewed.wait()
+        return await lock(session, account)
+
+    async def renew(*arguments: Any) -> None:
+        await store(*arguments)
+        renewed.set()
+
+    store = service._renew_hash  # noqa: SLF001 - watched, not changed
+    monkeypatch.setattr(service, "_renew_hash", renew)
+    monkeypatch.setattr(queries, "lock_verified_account", lock_after_renewal)
+    replies = await asyncio.gather(*(enter(anonymous, user.email) for _ in range(SIGN_INS)))
+    assert sorted(reply.status_code for reply in replies) == [200, *[401] * (SIGN_INS - 1)]
+
+
+async def test_a_password_is_changed_although_its_hash_is_renewed_meanwhile(
+    user: Person, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hash_new = resources.passwords.hash
+
+    async def renewed_meanwhile(password: str, *, location: str = "body.password") -> str:
+        await run_sql(resources, SET_HASH, hash=await resources.passwords.rehash(PASSWORD), id=user.id)
+        return await hash_new(password, location=location)
+
+    monkeypatch.setattr(resources.passwords, "hash", renewed_meanwhile)
+    body = {"current_password": PASSWORD, "new_password": "another good password"}
+    assert (await user.client.post("/api/v1/auth/password", json=body)).status_code == 204
+
+
+SPELLINGS = [
+    ("\u0130da@example.com", "ida@example.com"),
+    ("i\u0307da@example.com", "\u0130da@example.com"),
+    ("ren\u00e9@example.com", "rene\u0301@example.com"),
+    ("REN\u00c9@example.com", "rene\u0301@example.com"),
+]
+
+
+async def attempts_on(client: httpx.AsyncClient, spellings: tuple[str, str]) -> list[tuple[int, str]]:
+    replies = [await enter(client, spelling, "wrong") for spelling in spellings * (FREE // 2 + 2)]
+    return [(reply.status_code, reply.json()["error"]) for reply in replies]
+
+
+@pytest.mark.parametrize("spellings", SPELLINGS)
+async def test_spellings_of_an_address_get_the_same_replies_whether_there_is_an_account_or_not(
+    anonymous: httpx.AsyncClient, resources: Resources, spellings: tuple[str, str]
+) -> None:
+    unknown = await attempts_on(anonymous, spellings)
+    await run_sql(resources, "DELETE FROM login_attempts")
+    stored = {"id": new_id(), "email": unicodedata.normalize("NFC", spellings[0]), "hash": "no hash"}
+    await run_sql(resources, "INSERT INTO users (id, email, password_hash) VALUES (:id, :email, :hash)", **stored)
+    assert await attempts_on(anonymous, spellings) == unknown
+
+
+async def test_counting_unknown_addresses_by_other_rules_than_the_look_up_would_tell_accounts_apart(
+    anonymous: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def by_python(_: AsyncSession, email: str) -> str:
+        return email.lower()
+
+    monkeypatch.setattr(queries, "folded", by_python)
+    composed = "ren\u00e9@example.com"
+    spellings = (composed, unicodedata.normalize("NFD", composed))
+    unknown = await attempts_on(anonymous, spellings)
+    await run_sql(resources, "DELETE FROM login_attempts")
+    await run_sql(
+        resources, "INSERT INTO users (id, email, password_hash) VALUES (:id, :email, '')", id=new_id(), email=composed
+    )
+    assert await attempts_on(anonymous, spellings) != unknown
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
 from slipway.openapi import versioned
 from slipway.paging import Page, PageQuery, build_page, cached_count
+from slipway.permissions import ADMIN
 from slipway.preconditions import IfMatch, etag
 from slipway.problems import (
     AuthenticationError,
@@ -77,7 +78,7 @@ async def list_items(
 ) -> Page[ItemOut]:
     """One's own items, oldest first; administrators name any owner."""
     owner = owner_id or user.id
-    if owner != user.id and service.ADMIN not in user.permissions:
+    if owner != user.id and ADMIN not in user.permissions:
         raise AuthorizationError("Only administrators list items of others.")
     resources = resources_of(request)
     rows = await resources.database.read(lambda session: queries.page(session, wanted, owner, q))

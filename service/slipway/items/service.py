@@ -11,11 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from slipway.items import queries
 from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemPatch
+from slipway.permissions import ADMIN
 from slipway.preconditions import require_match
 from slipway.problems import NotFoundError
 from slipway.sessions.dependencies import Principal
-
-ADMIN = "admin:write"
 
 
 def visible(actor: Principal, item: Item | None) -> Item:

@@ -11,7 +11,7 @@ from typing import Any
 
 from slipway.jobs.kinds import Job, JobError
 from slipway.mail.mailer import Mailer
-from slipway.mail.templates import PASSWORD_RESET, WELCOME, Template
+from slipway.mail.templates import EMAIL_CHANGED, PASSWORD_RESET, WELCOME, Template
 from slipway.settings import Settings
 
 JOB = "send_mail"
@@ -21,7 +21,7 @@ ResetLink = Callable[[str], Awaitable[str | None]]
 
 
 class MailJob:
-    """Payload: `to`, `template` (`welcome` or `password_reset`), `values` (what the template shows)."""
+    """Payload: `to`, `template` (`welcome`, `email_changed`, `password_reset`), `values` (what the template shows)."""
 
     def __init__(self, settings: Settings, mailer: Mailer, reset_link: ResetLink) -> None:
         self._sender = settings.mail_from
@@ -40,6 +40,8 @@ class MailJob:
     async def _write(self, name: str, to: str, values: dict[str, Any]) -> tuple[Template, str] | None:
         if name == "welcome":
             return WELCOME, WELCOME.render({"greeting": f"Hello {values.get('name') or ''}"})
+        if name == "email_changed":
+            return EMAIL_CHANGED, EMAIL_CHANGED.render({})
         if name == "password_reset":
             link = await self._reset_link(to)
             if link is None:

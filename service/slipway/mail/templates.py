@@ -32,3 +32,9 @@ PASSWORD_RESET = Template(
     "Hello,\n\nsomebody, probably you, asked for a new password. Choose it here, within {minutes} minutes:\n\n"
     "{link}\n\nIf it wasn't you, there is nothing to do: your password stays as it is.\n",
 )
+
+EMAIL_CHANGED = Template(
+    "Your address was changed",
+    "Hello,\n\nthe account that had this e-mail address has another one now. You sign in with that from now on.\n\n"
+    "If that wasn't you, tell whoever runs this service at once.\n",
+)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -12,13 +11,12 @@ from fastapi import Request, Security
 from fastapi.security import OAuth2PasswordBearer
 from prometheus_client import Counter
 
+from slipway.permissions import ADMIN
 from slipway.problems import AuthenticationError, AuthorizationError
 from slipway.sessions.principals import SessionUser
 from slipway.sessions.tokens import TokenClaims
 from slipway.telemetry.http_metrics import SCOPE_KEY
 from slipway.telemetry.registry import REGISTRY
-
-ADMIN = "admin:write"
 
 SCOPES = {
     ADMIN: "Manage users, their permissions, sessions and items.",
@@ -37,18 +35,19 @@ REFUSED = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The signed-in user of a request. `permissions` are those in force: in the token and still in the user's row."""
+    """Who asks. `permissions` are those in force, in the token and in the row; `user.permissions` are the row's."""
 
-    id: UUID
-    email: str
-    display_name: str
+    user: SessionUser
     permissions: frozenset[str]
-    is_active: bool
-    version: int
-    created_at: datetime
-    updated_at: datetime
-    session_id: UUID
     claims: TokenClaims
+
+    @property
+    def id(self) -> UUID:
+        return self.user.id
+
+    @property
+    def session_id(self) -> UUID:
+        return self.user.session_id
 
 
 class SignedInUser(OAuth2PasswordBearer):
@@ -72,18 +71,7 @@ class SignedInUser(OAuth2PasswordBearer):
         permissions = claims.permissions & user.permissions
         if self._permission is not None and self._permission not in permissions:
             raise AuthorizationError(f"This needs the permission {self._permission}.")
-        return Principal(
-            user.id,
-            user.email,
-            user.display_name,
-            permissions,
-            user.is_active,
-            user.version,
-            user.created_at,
-            user.updated_at,
-            user.session_id,
-            claims,
-        )
+        return Principal(user, permissions, claims)
 
 
 def _claims(scope: MutableMapping[str, Any], resources: Any) -> TokenClaims:

@@ -32,7 +32,7 @@ LIVE_SESSION = """
 
 @dataclass(frozen=True, slots=True)
 class SessionUser:
-    """A live session's user, as the row was when it was read."""
+    """A live session's user, as the row was when it was read; a token may carry fewer permissions."""
 
     session_id: UUID
     id: UUID

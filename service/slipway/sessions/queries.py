@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
@@ -71,10 +72,22 @@ def _accounts() -> Select[UUID, str, str, list[str], bool]:
     return select(User.id, User.email, User.password_hash, User.permissions, User.is_active)
 
 
-async def account_by_email(session: AsyncSession, email: str) -> Account | None:
-    # lower() by PostgreSQL on both sides: its idea of lower case differs from Python's for some letters.
-    row = (await session.execute(_accounts().where(func.lower(User.email) == func.lower(email)))).one_or_none()
+async def folded(session: AsyncSession, email: str) -> str:
+    """What accounts are told apart by. Made by PostgreSQL: its lower case differs from Python's for some letters."""
+    found: str = await session.scalar(select(func.lower(_composed(email)))) or ""
+    return found
+
+
+async def account_by_email(session: AsyncSession, email: str, *, lock: bool = False) -> Account | None:
+    """Whose address it is; locked, it stays theirs until the commit."""
+    statement = _accounts().where(func.lower(User.email) == func.lower(_composed(email)))
+    row = (await session.execute(statement.with_for_update(read=True) if lock else statement)).one_or_none()
     return Account(*row) if row else None
+
+
+def _composed(email: str) -> str:
+    # Addresses are stored so: their validation composes them.
+    return unicodedata.normalize("NFC", email)
 
 
 async def account_by_id(session: AsyncSession, user_id: UUID) -> Account | None:

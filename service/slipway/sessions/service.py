@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
-from contextlib import suppress
+import logging
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from prometheus_client import Counter
 from sqlalchemy import func
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.permissions import ADMIN
 from slipway.problems import (
     AuthenticationError,
     ConflictError,
@@ -22,7 +23,7 @@ from slipway.problems import (
     ValidationError,
 )
 from slipway.sessions import queries
-from slipway.sessions.dependencies import ADMIN, Principal
+from slipway.sessions.dependencies import Principal
 from slipway.sessions.models import Session
 from slipway.sessions.passwords import Verdict
 from slipway.sessions.queries import Account
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
     from slipway.resources import Resources
     from slipway.settings import Settings
     from slipway.storage.engine import Database
+
+TRIES = 2
+"""Comparisons with a stored hash: once more when another sign-in renewed it meanwhile."""
+
+logger = logging.getLogger("slipway.sessions")
 
 LOGINS = Counter(
     "slipway_logins_total", "Passwords checked for a sign-in: accepted or refused.", ("result",), registry=REGISTRY
@@ -60,23 +66,44 @@ async def sign_in(resources: Resources, email: str, password: str, device: Devic
 
     Unknown address, wrong password and switched-off account are one reply, after the same work.
     """
-    account = await resources.database.read(
-        lambda session: queries.account_by_email(session, unicodedata.normalize("NFC", email))
-    )
-    reservation = await resources.throttle.reserve(_throttled_as(account, email), device.address)
-    verdict = await _verify(resources, reservation, password, account)
-    if account is None or not verdict.ok or not account.is_active:
-        LOGINS.labels("refused").inc()
-        raise InvalidCredentialsError
-    rehashed = await _rehashed(resources, password, verdict)
-    grant = await _start_session(resources, account, reservation, device, rehashed)
-    LOGINS.labels("accepted").inc()
-    return grant
+    found = await resources.database.read(lambda session: _look_up(session, email))
+    reservation = await resources.throttle.reserve(found.throttled_as, device.address)
+    account = found.account
+    for _ in range(TRIES):
+        verdict = await _verify(resources, reservation, password, account)
+        if account is None or not verdict.ok or not account.is_active:
+            break
+        grant = await _start_session(resources, account, reservation, device)
+        if grant is not None:
+            LOGINS.labels("accepted").inc()
+            if verdict.needs_rehash:
+                await _renew_hash(resources, account, password)
+            return grant
+        account = await _read_again(resources, account.id)
+    LOGINS.labels("refused").inc()
+    raise InvalidCredentialsError
 
 
-def _throttled_as(account: Account | None, email: str) -> str:
-    """An account has one counter, however its address is written."""
-    return str(account.id) if account else email.lower()
+class _Found(NamedTuple):
+    """An account if there is one, and the name its attempts are counted under.
+
+    That is its id, or without an account what the look-up compared. Spellings that the look-up takes for one address
+    so share a counter in either case, and nobody learns from it which it is.
+    """
+
+    account: Account | None
+    throttled_as: str
+
+
+async def _look_up(session: AsyncSession, email: str) -> _Found:
+    account = await queries.account_by_email(session, email)
+    # Asked in either case, so that both take the same time.
+    folded = await queries.folded(session, email)
+    return _Found(account, str(account.id) if account else folded)
+
+
+async def _read_again(resources: Resources, user_id: UUID) -> Account | None:
+    return await resources.database.read(lambda session: queries.account_by_id(session, user_id))
 
 
 async def _verify(resources: Resources, reservation: Reservation, password: str, account: Account | None) -> Verdict:
@@ -89,17 +116,24 @@ async def _verify(resources: Resources, reservation: Reservation, password: str,
         raise
 
 
-async def _rehashed(resources: Resources, password: str, verdict: Verdict) -> str | None:
-    if verdict.needs_rehash:
-        # Another day will do: sign-in must not fail because the queue is full.
-        with suppress(UnavailableError):
-            return await resources.passwords.rehash(password)
-    return None
+async def _renew_hash(resources: Resources, account: Account, password: str) -> None:
+    """Store the hash with today's parameters, unless the password was changed or the hash renewed meanwhile.
+
+    In a transaction of its own: sign-ins share a lock on the user's row, and two that both raise it to a write would
+    wait for each other. Fails nobody: the sign-in is done, and another day will do.
+    """
+    try:
+        renewed = await resources.passwords.rehash(password)
+        async with resources.database.transaction() as session:
+            await queries.set_password(session, account.id, renewed, instead_of=account.password_hash)
+    except (UnavailableError, SQLAlchemyError, OSError) as error:
+        logger.warning("A password's hash was not renewed.", extra={"error": type(error).__name__})
 
 
 async def _start_session(
-    resources: Resources, account: Account, reservation: Reservation, device: Device, rehashed: str | None
-) -> Grant:
+    resources: Resources, account: Account, reservation: Reservation, device: Device
+) -> Grant | None:
+    """None when the password is another than the one that was verified."""
     token = new_token()
     row = Session(
         id=new_id(),
@@ -111,11 +145,9 @@ async def _start_session(
     async with resources.database.transaction() as session:
         # The password may have been changed, and the sessions ended, while the old one was being verified.
         if not await queries.lock_verified_account(session, account):
-            raise InvalidCredentialsError
+            return None
         await resources.throttle.succeed(session, reservation)
         await queries.add_session(session, row, hash_token(token))
-        if rehashed is not None:
-            await queries.set_password(session, account.id, rehashed, instead_of=account.password_hash)
     return Grant(account.id, row.id, account.permissions, token)
 
 
@@ -140,21 +172,59 @@ async def change_password(resources: Resources, actor: Principal, current: str, 
     Raises ValidationError when the current one is wrong or the new one breaks the rules, RateLimitedError, and
     ConflictError when another change came between.
     """
-    account = await resources.database.read(lambda session: queries.account_by_id(session, actor.id))
-    # Counted like a sign-in: a stolen access token must not open a way to guess the password.
-    reservation = await resources.throttle.reserve(str(actor.id), address)
-    verdict = await _verify(resources, reservation, current, account)
-    if account is None or not verdict.ok:
-        fault = ProblemDetail(location="body.current_password", message="This is not your password.")
-        raise ValidationError(details=[fault])
+    proof = await prove_password(resources, actor, current, address)
     password_hash = await resources.passwords.hash(new, location="body.new_password")
+    if await _store_password(resources, actor, proof, password_hash):
+        return
+    # A sign-in may have renewed the hash; only another password is a conflict.
+    account = await _read_again(resources, actor.id)
+    verdict = await _verify(resources, proof.reservation, current, account)
+    if account is None or not verdict.ok:
+        raise ConflictError("Your password was changed meanwhile.")
+    if not await _store_password(resources, actor, Proof(account, proof.reservation), password_hash):
+        raise ConflictError("Your password was changed meanwhile.")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Somebody who is signed in named their password: against whom it was checked, and the guess that was counted."""
+
+    account: Account
+    reservation: Reservation
+
+    async def accept(self, resources: Resources, session: AsyncSession) -> None:
+        """Take the guess back, with the work that it permits."""
+        await resources.throttle.succeed(session, self.reservation)
+
+
+async def prove_password(resources: Resources, actor: Principal, password: str, address: str) -> Proof:
+    """Check the actor's own password. Raises ValidationError at `body.current_password`, and RateLimitedError.
+
+    Counted like a sign-in: a stolen access token must not open a way to guess the password.
+    """
+    account = await _read_again(resources, actor.id)
+    reservation = await resources.throttle.reserve(str(actor.id), address)
+    verdict = await _verify(resources, reservation, password, account)
+    if account is None or not verdict.ok:
+        raise wrong_password()
+    return Proof(account, reservation)
+
+
+def wrong_password(message: str = "This is not your password.") -> ValidationError:
+    return ValidationError(details=[ProblemDetail(location="body.current_password", message=message)])
+
+
+async def _store_password(resources: Resources, actor: Principal, proof: Proof, password_hash: str) -> bool:
+    """Replace the hash that was verified and end the other sessions; False when it isn't the one stored any more."""
     async with resources.database.transaction() as session:
-        if not await queries.set_password(session, actor.id, password_hash, instead_of=account.password_hash):
-            raise ConflictError("Your password was changed meanwhile.")
-        await resources.throttle.succeed(session, reservation)
+        old = proof.account.password_hash
+        if not await queries.set_password(session, actor.id, password_hash, instead_of=old):
+            return False
+        await proof.accept(resources, session)
         await queries.void_password_resets(session, actor.id)
         ended = await queries.revoke_sessions_of(session, actor.id, "password_changed", keep=actor.session_id)
     resources.principals.forget(ended)
+    return True
 
 
 async def request_password_reset(resources: Resources, email: str, address: str) -> None:
@@ -176,7 +246,8 @@ async def new_reset_link(database: Database, settings: Settings, email: str) -> 
     """
     token = new_token()
     async with database.transaction() as session:
-        account = await queries.account_by_email(session, email)
+        # Locked, so that a link is never made for an address that is being given up.
+        account = await queries.account_by_email(session, email, lock=True)
         if account is None or not account.is_active:
             return None
         lifetime = timedelta(seconds=settings.password_reset_ttl)

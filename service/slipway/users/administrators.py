@@ -7,13 +7,14 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.permissions import ADMIN
 from slipway.sessions.passwords import PasswordHasher
 from slipway.storage.engine import Database
 from slipway.users import queries
 from slipway.users.models import User
 from slipway.users.schemas import DEFAULT_PERMISSIONS
 
-PERMISSIONS = sorted(["admin:write", *DEFAULT_PERMISSIONS])
+PERMISSIONS = sorted([ADMIN, *DEFAULT_PERMISSIONS])
 
 # Held while looking and adding, so that two pods that start together make one administrator, not an error.
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('slipway.administrators', 0))")

@@ -9,6 +9,7 @@ from sqlalchemy import Select, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.paging import PageRequest
+from slipway.permissions import ADMIN
 from slipway.users.models import User
 
 
@@ -21,7 +22,7 @@ async def get_for_update(session: AsyncSession, user_id: UUID) -> User | None:
 
 
 async def get_by_email(session: AsyncSession, email: str) -> User | None:
-    return (await session.scalars(select(User).where(func.lower(User.email) == email.lower()))).one_or_none()
+    return (await session.scalars(select(User).where(func.lower(User.email) == func.lower(email)))).one_or_none()
 
 
 async def exists(session: AsyncSession) -> bool:
@@ -51,10 +52,7 @@ async def count(session: AsyncSession, email: str | None) -> int:
 async def lock_administrators(session: AsyncSession) -> Sequence[UUID]:
     """The active administrators, locked in one order, so that two removals at once can't leave none."""
     statement = (
-        select(User.id)
-        .where(User.permissions.contains(["admin:write"]), User.is_active)
-        .order_by(User.id)
-        .with_for_update()
+        select(User.id).where(User.permissions.contains([ADMIN]), User.is_active).order_by(User.id).with_for_update()
     )
     return (await session.scalars(statement)).all()
 

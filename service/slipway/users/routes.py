@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from slipway.problems import (
 from slipway.resources import Resources, resources_of
 from slipway.routing import domain_router
 from slipway.sessions.dependencies import Admin, CurrentUser
+from slipway.sessions.service import prove_password
 from slipway.storage.engine import after_commit
 from slipway.storage.idempotency import IdempotencyKeyHeader, claim
 from slipway.storage.session import DbSession
@@ -52,8 +54,8 @@ def _forget(session: AsyncSession, resources: Resources, user_id: UUID) -> None:
 @router.get("/me", summary="Who am I?", response_model=UserOut, responses=versioned(200))
 async def read_me(user: CurrentUser) -> Response:
     """The signed-in user, at most a second old."""
-    body = UserOut.model_validate(user).model_dump_json()
-    return Response(body, 200, {"ETag": etag(user.version)}, "application/json")
+    body = UserOut.model_validate(user.user).model_dump_json()
+    return Response(body, 200, {"ETag": etag(user.user.version)}, "application/json")
 
 
 @router.get("", summary="List users", responses=responses(AuthorizationError))
@@ -94,8 +96,9 @@ async def create_user(
 ) -> Response:
     """For administrators. A welcome mail goes out by the queue."""
     resources = resources_of(request)
-    once = await claim(request, session, actor.id, key)
+    # Hashing first: it may wait, and must not hold a connection and the key's row meanwhile. A repeat pays for it too.
     password_hash = await resources.passwords.hash(new.password.get_secret_value())
+    once = await claim(request, session, actor.id, key)
     user = await service.create(session, new, password_hash)
     mail = {"to": user.email, "template": "welcome", "values": {"name": user.display_name}}
     await resources.queue.enqueue(session, "send_mail", mail)
@@ -128,27 +131,48 @@ async def _change(
     wanted: UserChange,
     matching: frozenset[str] | None,
 ) -> Response:
-    user = await service.change(session, actor, user_id, wanted, matching)
-    _forget(session, resources_of(request), user_id)
-    return _reply(user)
+    resources = resources_of(request)
+    changed = await service.change(session, actor, user_id, wanted, matching)
+    await service.follow_address(session, resources.queue, changed)
+    _forget(session, resources, user_id)
+    return _reply(changed.user)
+
+
+async def _change_profile(
+    request: Request,
+    session: AsyncSession,
+    actor: CurrentUser,
+    user_id: UUID,
+    new: UserReplace | UserPatch,
+    matching: frozenset[str] | None,
+) -> Response:
+    wanted = UserChange(email=new.email, display_name=new.display_name, is_active=new.is_active)
+    password = new.current_password
+    if password is None or user_id != actor.id or wanted.email in {None, actor.user.email}:
+        return await _change(request, session, actor, user_id, wanted, matching)
+    # Before the first statement of `session`: hashing may wait, and must not hold a connection meanwhile.
+    resources = resources_of(request)
+    address = request.client.host if request.client else ""
+    proof = await prove_password(resources, actor, password.get_secret_value(), address)
+    reply = await _change(request, session, actor, user_id, replace(wanted, by_password=True), matching)
+    await proof.accept(resources, session)
+    return reply
 
 
 @router.put("/{user_id}", summary="Replace a user", response_model=UserOut, responses=_WRITE)
 async def replace_user(
     request: Request, user_id: UUID, new: UserReplace, actor: CurrentUser, session: DbSession, matching: IfMatch
 ) -> Response:
-    """Oneself, or anyone for administrators; otherwise 404."""
-    wanted = UserChange(email=new.email, display_name=new.display_name, is_active=new.is_active)
-    return await _change(request, session, actor, user_id, wanted, matching)
+    """Oneself, or anyone for administrators; otherwise 404. One's own address changes only with `current_password`."""
+    return await _change_profile(request, session, actor, user_id, new, matching)
 
 
 @router.patch("/{user_id}", summary="Change a user", response_model=UserOut, responses=_WRITE)
 async def patch_user(
     request: Request, user_id: UUID, new: UserPatch, actor: CurrentUser, session: DbSession, matching: IfMatch
 ) -> Response:
-    """Oneself, or anyone for administrators; otherwise 404."""
-    wanted = UserChange(email=new.email, display_name=new.display_name, is_active=new.is_active)
-    return await _change(request, session, actor, user_id, wanted, matching)
+    """Oneself, or anyone for administrators; otherwise 404. One's own address changes only with `current_password`."""
+    return await _change_profile(request, session, actor, user_id, new, matching)
 
 
 @router.put("/{user_id}/permissions", summary="Set permissions", response_model=UserOut, responses=_WRITE)

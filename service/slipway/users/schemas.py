@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from slipway.fields import CleanText, Email
+from slipway.sessions.schemas import TypedPassword
+from slipway.settings import Settings
 
 Permission = Literal["admin:write", "items:read", "items:write"]
 DEFAULT_PERMISSIONS: tuple[Permission, ...] = ("items:read", "items:write")
 
 DisplayName = Annotated[CleanText, Field(max_length=200, examples=["Ada Lovelace"])]
-Password = Annotated[SecretStr, Field(min_length=8, max_length=128, examples=["correct horse battery staple"])]
+Password = Annotated[
+    SecretStr,
+    Field(
+        max_length=128,
+        # What is enforced is the setting, with a sentence of its own; this is its default.
+        json_schema_extra={"minLength": Settings.model_fields["password_min_length"].default},
+        description="At least 12 characters, or as many as the service is set to ask for.",
+        examples=["correct horse battery staple"],
+    ),
+]
+OwnPassword = Annotated[
+    TypedPassword | None, Field(description="One's password; needed to change one's own address, ignored otherwise.")
+]
 
 
 class UserOut(BaseModel):
@@ -30,6 +45,12 @@ class UserOut(BaseModel):
     created_at: datetime
     updated_at: datetime
 
+    @field_validator("permissions", mode="before")
+    @classmethod
+    def _in_one_order(cls, value: Collection[str]) -> list[str]:
+        # A set's order differs by process, and the same ETag must mean the same bytes.
+        return sorted(value)
+
 
 class UserCreate(BaseModel):
     """A new user."""
@@ -43,13 +64,14 @@ class UserCreate(BaseModel):
 
 
 class UserReplace(BaseModel):
-    """Everything of a user that can be changed; `is_active` only by administrators."""
+    """Everything of a user that can be changed. Only administrators change `is_active`; others send what it is."""
 
     model_config = ConfigDict(extra="forbid")
 
     email: Email = Field(examples=["ada@example.com"])
     display_name: DisplayName
-    is_active: bool = True
+    is_active: bool
+    current_password: OwnPassword = None
 
 
 class UserPatch(BaseModel):
@@ -60,10 +82,11 @@ class UserPatch(BaseModel):
     email: Email | None = Field(None, examples=["ada@example.com"])
     display_name: DisplayName | None = None
     is_active: bool | None = None
+    current_password: OwnPassword = None
 
     @model_validator(mode="after")
     def _changes_something(self) -> UserPatch:
-        if all(getattr(self, name) is None for name in self.model_fields_set):
+        if all(getattr(self, name) is None for name in self.model_fields_set - {"current_password"}):
             raise ValueError("name at least one member to change; none of them can be null")
         return self
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.jobs.queue import JobQueue
+from slipway.permissions import ADMIN
 from slipway.preconditions import require_match
 from slipway.problems import AuthorizationError, ConflictError, NotFoundError
 from slipway.sessions.dependencies import Principal
+from slipway.sessions.queries import void_password_resets
+from slipway.sessions.service import wrong_password
 from slipway.users import queries
 from slipway.users.models import User
 from slipway.users.schemas import UserCreate
-
-ADMIN = "admin:write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,15 @@ class UserChange:
     display_name: str | None = None
     is_active: bool | None = None
     permissions: Sequence[str] | None = None
+    by_password: bool = False
+    """Whether the actor has just named their password."""
+
+
+class Changed(NamedTuple):
+    """A user after a change, and the address from before it."""
+
+    user: User
+    address_before: str
 
 
 def require_visible(actor: Principal, user_id: UUID) -> None:
@@ -51,8 +63,12 @@ async def create(session: AsyncSession, new: UserCreate, password_hash: str) -> 
 
 async def change(
     session: AsyncSession, actor: Principal, user_id: UUID, wanted: UserChange, matching: frozenset[str] | None
-) -> User:
-    """Apply a change to a locked row. Raises NotFound, Authorization, PreconditionFailed and Conflict errors."""
+) -> Changed:
+    """Apply a change to a locked row.
+
+    Raises NotFound, Authorization, PreconditionFailed and Conflict errors, and ValidationError where the password of
+    the actor is needed: whoever stole a token could otherwise take the account over, by a reset to their own address.
+    """
     require_visible(actor, user_id)
     # Locks in one order everywhere: administrators first, then the row.
     administrators = await queries.lock_administrators(session) if _ends_administrator(wanted) else ()
@@ -62,10 +78,21 @@ async def change(
     require_match(matching, user.version)
     if wanted.is_active not in {None, user.is_active} and ADMIN not in actor.permissions:
         raise AuthorizationError("Only administrators switch users on and off.")
+    if actor.id == user_id and wanted.email not in {None, user.email} and not wanted.by_password:
+        raise wrong_password("Name your password to change your address.")
     _refuse_if_last(administrators, user_id)
+    before = user.email
     _apply(user, wanted)
     await _flush(session)
-    return user
+    return Changed(user, before)
+
+
+async def follow_address(session: AsyncSession, queue: JobQueue, changed: Changed) -> None:
+    """After a change of address: open reset links end, and the old address is told, in the same transaction."""
+    user, before = changed
+    if user.email != before:
+        await void_password_resets(session, user.id)
+        await queue.enqueue(session, "send_mail", {"to": before, "template": "email_changed", "values": {}})
 
 
 async def remove(session: AsyncSession, user_id: UUID, matching: frozenset[str] | None) -> None:
