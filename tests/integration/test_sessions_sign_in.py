@@ -15,6 +15,7 @@ from integration.sql import run_sql
 from slipway.problems import RateLimitedError, UnavailableError
 from slipway.resources import Resources
 from slipway.sessions import queries, service
+from slipway.sessions.models import Session
 from slipway.sessions.passwords import PasswordHasher, Verdict
 from slipway.sessions.throttle import LoginThrottle
 from slipway.storage.models import new_id
@@ -267,6 +268,20 @@ async def test_right_sign_ins_at_once_all_succeed_while_the_hash_is_renewed(
     replies = await asyncio.gather(*(enter(anonymous, user.email) for _ in range(SIGN_INS)))
     assert [reply.status_code for reply in replies] == [200] * SIGN_INS
     assert ",t=1," in await stored_hash(resources, user) != outdated
+
+
+@pytest.mark.usefixtures("verified_together")
+async def test_renewing_the_hash_in_the_sign_ins_own_transaction_would_deadlock(
+    anonymous: httpx.AsyncClient, user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def add_and_renew(session: AsyncSession, row: Session, token_hash: bytes) -> None:
+        await add(session, row, token_hash)
+        await queries.set_password(session, row.user_id, "renewed", instead_of=None)
+
+    add = queries.add_session
+    monkeypatch.setattr(queries, "add_session", add_and_renew)
+    replies = await asyncio.gather(*(enter(anonymous, user.email) for _ in range(SIGN_INS)))
+    assert max(reply.status_code for reply in replies) >= 500
 
 
 @pytest.mark.usefixtures("verified_together")

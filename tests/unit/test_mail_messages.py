@@ -59,6 +59,12 @@ async def test_a_reset_carries_a_link_made_for_that_address() -> None:
     assert "https://app.example.com/reset?token=for-ada@example.com" in message.get_content()
 
 
+async def test_the_old_address_is_told_that_it_was_replaced_and_not_by_which() -> None:
+    [(recipient, message)] = await sent(mail("old@example.com", "email_changed", {"name": "new@example.com"}))
+    assert (recipient, message["Subject"]) == ("old@example.com", "Your address was changed")
+    assert "new@example.com" not in message.get_content()
+
+
 async def test_nobody_gets_no_reset() -> None:
     assert await sent(mail("nobody@example.com", "password_reset")) == []
 
