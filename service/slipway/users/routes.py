@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Annotated
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from slipway.problems import (
 from slipway.resources import Resources, resources_of
 from slipway.routing import domain_router
 from slipway.sessions.dependencies import Admin, CurrentUser
+from slipway.sessions.principals import SessionUser
 from slipway.sessions.service import prove_password
 from slipway.storage.engine import after_commit
 from slipway.storage.idempotency import IdempotencyKeyHeader, claim
@@ -54,8 +56,13 @@ def _forget(session: AsyncSession, resources: Resources, user_id: UUID) -> None:
 @router.get("/me", summary="Who am I?", response_model=UserOut, responses=versioned(200))
 async def read_me(user: CurrentUser) -> Response:
     """The signed-in user, at most a second old."""
-    body = UserOut.model_validate(user.user).model_dump_json()
-    return Response(body, 200, {"ETag": etag(user.user.version)}, "application/json")
+    return Response(_rendered(user.user), 200, {"ETag": etag(user.user.version)}, "application/json")
+
+
+@lru_cache(maxsize=1024)
+def _rendered(user: SessionUser) -> bytes:
+    """The JSON of a user; made once for as long as nothing of them changes, because it is asked for the most."""
+    return UserOut.model_validate(user).model_dump_json().encode()
 
 
 @router.get("", summary="List users", responses=responses(AuthorizationError))
