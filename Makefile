@@ -30,7 +30,8 @@ run: $(VENV)/.installed-run
 
 test: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile tests/unit tests/integration
+	@$(BIN)/python -m pytest tests/e2e
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .

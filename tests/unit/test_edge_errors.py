@@ -111,7 +111,7 @@ AWAY = [
 ]
 
 
-@pytest.mark.parametrize("error", AWAY, ids=lambda error: f"{type(error).__name__}-{id(error) % 97}")
+@pytest.mark.parametrize("error", AWAY, ids=lambda error: type(getattr(error, "orig", None) or error).__name__)
 async def test_a_database_that_is_away_is_503_with_retry_after(
     whole: WholeEdge, raises: Raises, error: Exception
 ) -> None:
