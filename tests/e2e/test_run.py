@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Event
 from time import monotonic
 from uuid import uuid4
 
@@ -88,6 +89,7 @@ async def test_killed_in_the_middle_of_200_writes_it_loses_none_that_was_acknowl
     headers = {"Authorization": f"Bearer {_token(slipway, email, password)}"}
     keys = [str(uuid4()) for _ in range(200)]
     acknowledged: dict[str, str] = {}
+    killed = Event()
 
     def write(key: str) -> None:
         try:
@@ -98,7 +100,8 @@ async def test_killed_in_the_middle_of_200_writes_it_loses_none_that_was_acknowl
             return
         if reply.status_code == 201:
             acknowledged[key] = reply.json()["id"]
-        if len(acknowledged) == 60:
+        if len(acknowledged) >= 60 and not killed.is_set():
+            killed.set()
             slipway.signal(signal.SIGKILL)
 
     with httpx.Client(base_url=slipway.base) as client, ThreadPoolExecutor(8) as threads:
