@@ -99,6 +99,7 @@ def worker() -> None:
 @root.command()
 def run() -> None:
     """Everything in one process on a database of its own, under `.slipway/`: for trying out and for development."""
+    from slipway.embedded import FolderInUseError  # noqa: PLC0415
     from slipway.standalone import (  # noqa: PLC0415
         ended_by_signals,
         migrate_and_serve,
@@ -110,8 +111,11 @@ def run() -> None:
     if settings.production:
         raise click.ClickException("`slipway run` is for development; use `slipway serve` in production.")
     lines = _logging(settings)
-    with ended_by_signals(), own_or_given_database(run_settings(settings)) as (for_migrations, for_service):
-        run_async(migrate_and_serve(for_migrations, for_service, lines))
+    try:
+        with ended_by_signals(), own_or_given_database(run_settings(settings)) as (for_migrations, for_service):
+            run_async(migrate_and_serve(for_migrations, for_service, lines))
+    except FolderInUseError as error:
+        raise click.ClickException(str(error)) from None
 
 
 @root.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -30,6 +31,10 @@ OWNER_URL_FILE = "database-owner.url"
 _TIMEOUT = 10.0
 
 
+class FolderInUseError(OSError):
+    """The data folder belongs to another process that runs."""
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedPostgres:
     """Two logins to one database: its owner for migrations, and the service's, which can't do DDL."""
@@ -46,19 +51,41 @@ def embedded_postgres(data_dir: Path) -> Iterator[EmbeddedPostgres]:
     server starts and stops, so that neither leaves a half-made folder or a server without a parent.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
-    server: PostgresServer | None = None
-    try:
-        with _signals_held():
-            server = _started(data_dir / "postgres")
+    with _alone_in(data_dir), _server(data_dir / "postgres") as server:
         login = Login.from_url(server.get_uri())
         asyncio.run(_prepare(login))
         database = EmbeddedPostgres(_url(OWNER, login.host), _url(APP, login.host))
         with _login_files({data_dir / OWNER_URL_FILE: database.owner_url, data_dir / URL_FILE: database.app_url}):
             yield database
+
+
+@contextmanager
+def _alone_in(data_dir: Path) -> Iterator[None]:
+    """One process a folder. The system lets go of the lock when its process ends, however it does."""
+    with (data_dir / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise FolderInUseError(
+                f"Another `slipway run` uses {data_dir}: end it, or set SLIPWAY_DATA_DIR to another folder."
+            ) from None
+        yield
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[PostgresServer]:
+    server: PostgresServer | None = None
+    try:
+        with _signals_held():
+            server = _started(folder)
+        yield server
     finally:
         with _signals_held():
             if server is not None:
                 server.cleanup()
+                # Not left to the library alone: it keeps the server for processes that were killed.
+                if (folder / "postmaster.pid").exists():
+                    server.stop()
 
 
 @contextmanager

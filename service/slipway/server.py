@@ -80,7 +80,7 @@ def _uvicorn(app: Any, settings: Settings, *, proxies: bool) -> _Server:
             proxy_headers=proxies and bool(settings.trusted_proxies),
             forwarded_allow_ips=settings.trusted_proxies,
             timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=round(settings.shutdown_timeout) or 1,
+            timeout_graceful_shutdown=settings.shutdown_timeout,  # type: ignore[arg-type] # asyncio takes fractions
             backlog=BACKLOG,
         )
     )

@@ -39,7 +39,7 @@ def run_settings(settings: Settings) -> Settings:
     wanted = {
         "debug": True,
         "drain": 0.0,
-        "shutdown_timeout": 1.0,
+        "shutdown_timeout": 0.5,
         "issuer": base,
         "password_reset_url": base + PASSWORD_RESET_PAGE,
     }

@@ -267,3 +267,23 @@ async def test_ctrl_c_ends_it_in_time_with_a_slow_client_and_sign_ins_under_way(
     # What is broken off is in the log as such; nothing else complains.
     assert all(line.startswith("{") for line in slipway.output.rpartition("Draining.")[2].splitlines()[1:])
     assert not list(Path(slipway.folder).rglob("postmaster.pid"))
+
+
+async def test_after_a_kill_the_next_run_still_stops_its_database_when_it_ends(slipway: SlipwayProcess) -> None:
+    slipway.start()
+    slipway.kill()
+    assert list(slipway.folder.rglob("postmaster.pid")), "the kill left the database running, as a crash does"
+    slipway.start()
+    slipway.signal(signal.SIGINT)
+    assert slipway.wait() == 0
+    assert not list(slipway.folder.rglob("postmaster.pid"))
+
+
+async def test_a_second_run_in_the_same_folder_is_refused_and_the_first_goes_on(slipway: SlipwayProcess) -> None:
+    slipway.start()
+    second = SlipwayProcess("run", slipway.folder)
+    second.spawn()
+    assert second.wait() == 1
+    assert "SLIPWAY_DATA_DIR" in second.output
+    assert "Traceback" not in second.output
+    assert httpx.get(f"{slipway.base}/health", timeout=5).status_code == 200
