@@ -59,6 +59,7 @@ class Sweeper:
             try:
                 self.sweep(now)
             except Exception:
+                # Whatever it was, a sweeper that ended would leave every later request without its deadline.
                 log.exception("Sweeping the requests in flight failed; it goes on.")
 
     def sweep(self, now: float) -> None:

@@ -164,6 +164,7 @@ class Worker:
             async with asyncio.timeout(self._settings.request_deadline):
                 await kind.given_up(job, end.error or "")
         except Exception:
+            # Any job's own code may run here; whatever it raises, the job must still be buried.
             log.exception("job's end couldn't be told", extra=_fields(job, 0))
 
     async def _settle(self, job: Job, end: Outcome) -> None:
