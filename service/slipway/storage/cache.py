@@ -151,7 +151,7 @@ class Cache:
     async def get_or_load(self, key: str, load: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
         """The value from the nearest level, or from `load`; concurrent readers of a key share one load.
 
-        `load` reads committed data and takes its time limits from the deadline (`LOAD_TIME`), not from its caller. None
+        `load` reads committed data and is limited to `LOAD_TIME`, whatever time its caller has left. None
         from it is passed on and not kept. A cancelled reader doesn't disturb the others.
         """
         if self._ttl == 0:
