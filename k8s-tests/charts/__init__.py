@@ -1,0 +1,1 @@
+"""The chart as the tests see it: what it renders, and the reference made from its values."""

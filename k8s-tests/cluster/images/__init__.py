@@ -1,0 +1,1 @@
+"""The images that the cluster runs: bases, builds, archives, bill of materials."""

@@ -1,0 +1,1 @@
+"""Load on the service from inside the cluster, counted request by request."""
