@@ -7,6 +7,7 @@ import importlib
 import json
 from collections.abc import Coroutine
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,8 +79,21 @@ def run_async(main: Coroutine[Any, Any, None]) -> None:
 
 
 @root.command()
-def serve() -> None:
+@click.option("--reload", is_flag=True, help="Start anew whenever the code changes; for development only.")
+def serve(*, reload: bool) -> None:
     """Serve the API (one process; replicas are pods)."""
+    settings = settings_or_exit()
+    if not reload:
+        _serve()
+        return
+    if settings.production:
+        raise click.ClickException("`--reload` is for development; leave it out in production.")
+    from slipway.reload import serve_with_reload  # noqa: PLC0415
+
+    serve_with_reload(_serve)
+
+
+def _serve(sockets: list[socket] | None = None) -> None:  # noqa: ARG001 - the reloader passes it; `listen` makes ours
     from slipway.server import serve as serve_api  # noqa: PLC0415
 
     settings = settings_or_exit()

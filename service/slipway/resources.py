@@ -6,13 +6,14 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from fastapi import Request
 
 from slipway.edge.limiter import RateLimiter
 from slipway.jobs.queue import JobQueue
-from slipway.sessions.keys import KeySet, KeyStore, generate_keys
+from slipway.sessions.keys import KeySet, KeyStore, generate_keys, keys_from_files
 from slipway.sessions.passwords import PasswordHasher
 from slipway.sessions.principals import Principals
 from slipway.sessions.throttle import LoginThrottle
@@ -21,7 +22,7 @@ from slipway.settings import Settings
 from slipway.storage.cache import Cache
 from slipway.storage.engine import Database
 from slipway.storage.files import WatchedFolder, Watcher
-from slipway.storage.login import Login, login_from_settings
+from slipway.storage.login import Login, login_from_contents, login_from_settings
 from slipway.storage.redis import RedisGateway
 from slipway.telemetry.collectors import POOL
 from slipway.telemetry.sql import instrument_engine
@@ -60,7 +61,9 @@ def open_database(settings: Settings) -> tuple[Database, WatchedFolder[Login] | 
     async def change(login: Login) -> None:
         await database.change_login(login)
 
-    folder = WatchedFolder("database", settings.database_credentials_dir, Login.from_contents, change)
+    folder = WatchedFolder(
+        "database", settings.database_credentials_dir, partial(login_from_contents, settings), change
+    )
     database = Database(settings, folder.accepted)
     return database, folder
 
@@ -75,7 +78,7 @@ def open_keys(settings: Settings) -> tuple[KeyStore, WatchedFolder[KeySet]]:
     async def replace(keys: KeySet) -> None:
         store.replace(keys)
 
-    watched = WatchedFolder("keys", folder, KeySet.from_files, replace)
+    watched = WatchedFolder("keys", folder, partial(keys_from_files, settings), replace)
     store = KeyStore(watched.accepted)
     return store, watched
 

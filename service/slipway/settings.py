@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -42,6 +43,11 @@ class Settings(BaseSettings):
         "development", description="`production` refuses what is unsafe there, with every fault in one message."
     )
     debug: bool = Field(False, description="Serves `/docs` and `/redoc` from local files. Refused in production.")
+    secrets_dir: Path | None = Field(
+        None,
+        description="Folder of files named like settings in lower case (`slipway_redis_url`, `slipway_smtp_url`), "
+        "read once; the environment goes before.",
+    )
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
     ops_host: str = Field("127.0.0.1", description="Address the ops port listens on.")
@@ -251,11 +257,19 @@ def _has_demo_secret(url: SecretStr | None) -> bool:
     return url is not None and is_demo_secret(urlsplit(url.get_secret_value()).password)
 
 
+def _secrets_folder() -> Path | None:
+    """Raises SettingsError when SLIPWAY_SECRETS_DIR names no folder."""
+    name = os.environ.get("SLIPWAY_SECRETS_DIR")
+    if name and not Path(name).is_dir():
+        raise SettingsError(["SLIPWAY_SECRETS_DIR names no folder: mount the Secret there, or unset it."])
+    return Path(name) if name else None
+
+
 def load_settings(**changes: object) -> Settings:
     """Read the environment; raises SettingsError with every fault at once, never repeating a secret's value."""
     faults: list[str] = []
     try:
-        settings = Settings(**changes)  # type: ignore[arg-type]
+        settings = Settings(_secrets_dir=_secrets_folder(), **changes)  # type: ignore[arg-type]
     except ValidationError as error:
         malformed = error.errors(include_input=False, include_url=False)
         faults.extend(f"{_environment_name(fault['loc'])}: {fault['msg']}" for fault in malformed)
@@ -269,12 +283,10 @@ def load_settings(**changes: object) -> Settings:
 
 def _readable_rest(broken: set[str], changes: dict[str, object]) -> Settings:
     """The settings that are fine by themselves, so that production faults are listed beside malformed values."""
-    import os  # noqa: PLC0415 - only on the way to an error
-
     masked = {f"SLIPWAY_{name.upper()}" for name in broken}
     saved = {name: os.environ.pop(name) for name in list(os.environ) if name.upper() in masked}
     try:
-        return Settings(**{k: v for k, v in changes.items() if k not in broken})  # type: ignore[arg-type]
+        return Settings(_secrets_dir=_secrets_folder(), **{k: v for k, v in changes.items() if k not in broken})  # type: ignore[arg-type]
     except ValidationError:
         return Settings.model_construct()
     finally:

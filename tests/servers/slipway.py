@@ -44,7 +44,7 @@ class SlipwayProcess:
         kept = {name: os.environ[name] for name in KEPT_FROM_ENVIRONMENT if name in os.environ}
         self._lines = []
         self.process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "slipway"), self._command],
+            [str(Path(sys.executable).parent / "slipway"), *self._command.split()],
             env={**kept, **self.settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

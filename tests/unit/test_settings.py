@@ -129,3 +129,30 @@ def test_trusted_proxies_are_networks_as_the_server_reads_them(monkeypatch: pyte
     assert "10.9.9.9" in trusted
     assert "11.0.0.1" not in trusted
     assert "10.9.9.9" not in _TrustedHosts(["10.1.2.3/8"]), "what it makes of a network with host bits"
+
+
+def test_secret_settings_may_come_from_files_and_the_environment_goes_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "slipway_redis_url").write_text("redis://:from-a-file@redis\n")
+    (tmp_path / "slipway_smtp_url").write_text("smtp://me:from-a-file@mail\n")
+    _set(monkeypatch, {"SLIPWAY_SECRETS_DIR": str(tmp_path), "SLIPWAY_SMTP_URL": "smtp://me:from-env@mail"})
+    settings = load_settings()
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:from-a-file@redis"
+    assert settings.smtp_url is not None
+    assert settings.smtp_url.get_secret_value() == "smtp://me:from-env@mail"
+    assert "from-a-file" not in repr(settings)
+
+
+def test_production_refuses_a_demo_password_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "slipway_redis_url").write_text("redis://:slipway-demo@redis")
+    _set(monkeypatch, {**SAFE, "SLIPWAY_SECRETS_DIR": str(tmp_path)})
+    with pytest.raises(SettingsError, match="SLIPWAY_REDIS_URL carries a demo password"):
+        load_settings()
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _set(monkeypatch, {"SLIPWAY_SECRETS_DIR": str(tmp_path / "gone")})
+    with pytest.raises(SettingsError, match="SLIPWAY_SECRETS_DIR names no folder"):
+        load_settings()

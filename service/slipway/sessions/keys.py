@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key a
 from jwt import PyJWK
 from jwt.algorithms import get_default_algorithms
 
+from slipway.settings import Settings
 from slipway.storage.files import Files, FilesError, read_folder
 
 Algorithm = Literal["EdDSA", "ES256", "RS256"]
@@ -35,6 +36,9 @@ ALGORITHMS: Mapping[tuple[str, str | None], Algorithm] = MappingProxyType(
 
 PUBLIC_MEMBERS = frozenset({"kty", "crv", "x", "y", "n", "e", "kid", "alg", "use"})
 """What `/.well-known/jwks.json` may show; anything else of a key stays here."""
+
+DEMO_KEYS = frozenset({"WhHmVolqafTEbNBQo006oq4ZkfzWwrbK1X3GcrCLXfY"})
+"""Public parts (`x`) of keys whose private part is published with the chart's demo; production refuses them."""
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
@@ -90,6 +94,15 @@ class KeySet:
 
     def algorithms(self) -> list[str]:
         return sorted({key.algorithm for key in self.keys.values()})
+
+
+def keys_from_files(settings: Settings, files: Files) -> KeySet:
+    """Understand the mounted files; production refuses a key that everyone knows, even to verify. Raises KeysError."""
+    keys = KeySet.from_files(files)
+    known = [key.id for key in keys.keys.values() if key.public_jwk.get("x") in DEMO_KEYS]
+    if settings.production and known:
+        raise KeysError(f"The key {known[0]} is the demo's, whose private part everyone knows: make one of your own.")
+    return keys
 
 
 def _listed_keys(files: Files) -> list[Any]:

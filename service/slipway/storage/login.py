@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from slipway.settings import Settings
+from slipway.settings import Settings, is_demo_secret
 from slipway.storage.files import Files, FilesError, read_folder
 
 
@@ -48,11 +47,6 @@ class Login:
         return cls(host, port, database, unquote(parts.username or ""), SecretStr(unquote(parts.password or "")))
 
     @classmethod
-    def from_files(cls, folder: Path) -> Login:
-        """Read a folder of Service Binding files. Raises LoginError, or FilesError when it can't be read."""
-        return cls.from_contents(read_folder(folder))
-
-    @classmethod
     def from_contents(cls, files: Files) -> Login:
         """Understand Service Binding files; `uri` is used when one of the others is missing. Raises LoginError."""
         values = {name: _text(files, name) for name in ("host", "port", "database", "username", "password", "uri")}
@@ -78,13 +72,21 @@ URL_FILE = "database.url"
 """File in the data folder where `slipway run` keeps the service's login while it runs."""
 
 
+def login_from_contents(settings: Settings, files: Files) -> Login:
+    """Understand mounted Service Binding files; production refuses a demo password too. Raises LoginError."""
+    login = Login.from_contents(files)
+    if settings.production and is_demo_secret(login.password.get_secret_value()):
+        raise LoginError("The database credentials carry a demo password; give the service a login of its own.")
+    return login
+
+
 def login_from_settings(settings: Settings) -> Login:
     """The login that the settings name; in development else that of a `slipway run` in the same data folder.
 
     Raises LoginError, or FilesError when its folder can't be read.
     """
     if settings.database_credentials_dir is not None:
-        return Login.from_files(settings.database_credentials_dir)
+        return login_from_contents(settings, read_folder(settings.database_credentials_dir))
     if settings.database_url is not None:
         return Login.from_url(settings.database_url.get_secret_value())
     if not settings.production:

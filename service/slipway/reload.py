@@ -1,0 +1,20 @@
+"""`slipway serve --reload`: serve anew whenever a Python file of the package changes. For development only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from socket import socket
+
+import uvicorn
+from uvicorn.supervisors.statreload import StatReload
+
+
+def serve_with_reload(target: Callable[[list[socket] | None], None]) -> None:
+    """Run `target` in a process of its own, again after each change, until SIGINT or SIGTERM.
+
+    A change that breaks the code ends that process with its traceback; the next change starts it again.
+    """
+    # Only the folders to watch are used: `target` makes the server, as `slipway serve` does.
+    config = uvicorn.Config("slipway", log_config=None, reload=True, reload_dirs=[str(Path(__file__).parent)])
+    StatReload(config, target, []).run()

@@ -1,0 +1,50 @@
+"""Production refuses the demo's login and signing key also where they come from mounted files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slipway.sessions.keys import KeysError, keys_from_files, to_jwk
+from slipway.sessions.keys import _generate as generate
+from slipway.settings import Settings
+from slipway.storage.login import LoginError, login_from_contents
+
+DEMO_JWKS = Path(__file__).parents[2] / "chart/files/demo/jwks.json"
+DEVELOPMENT, PRODUCTION = Settings(environment="development"), Settings(environment="production")
+
+
+def _login(password: str) -> dict[str, bytes]:
+    return {"host": b"db", "database": b"slipway", "username": b"slipway_app", "password": password.encode()}
+
+
+def _keys(*, own: bool, signing: str) -> dict[str, bytes]:
+    listed = json.loads(DEMO_JWKS.read_text())["keys"]
+    if own:
+        listed.append(to_jwk(generate("EdDSA"), "EdDSA") | {"kid": "own", "alg": "EdDSA", "use": "sig"})
+        listed[-1].pop("key_ops", None)
+    return {"jwks.json": json.dumps({"keys": listed}).encode(), "signing": signing.encode()}
+
+
+def test_production_refuses_a_demo_password_in_mounted_credentials() -> None:
+    with pytest.raises(LoginError, match="demo password"):
+        login_from_contents(PRODUCTION, _login("slipway-demo"))
+    assert login_from_contents(DEVELOPMENT, _login("slipway-demo")).username == "slipway_app"
+    assert login_from_contents(PRODUCTION, _login("kq93-long-and-random")).username == "slipway_app"
+
+
+@pytest.mark.parametrize("signing", ["demo-key-known-to-everyone", "own"])
+def test_production_refuses_the_demo_key_whether_it_signs_or_only_verifies(signing: str) -> None:
+    files = _keys(own=True, signing=signing)
+    with pytest.raises(KeysError, match="demo-key-known-to-everyone is the demo's"):
+        keys_from_files(PRODUCTION, files)
+    assert keys_from_files(DEVELOPMENT, files).signing.id == signing
+
+
+def test_production_knows_the_demo_key_under_any_name() -> None:
+    files = _keys(own=False, signing="renamed")
+    files["jwks.json"] = files["jwks.json"].replace(b"demo-key-known-to-everyone", b"renamed")
+    with pytest.raises(KeysError, match="renamed is the demo's"):
+        keys_from_files(PRODUCTION, files)
