@@ -1,0 +1,258 @@
+"""The load generator counts what breaks: a lying one would prove anything. No cluster is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from load import faulty
+from load.faulty import FaultySlipway
+from servers.databases import APP, create_database, create_roles
+from servers.postgres import PostgresServer
+from servers.slipway import SlipwayProcess
+from servers.waiting import until
+from slipway.migrations.runner import upgrade
+from slipway.settings import Settings
+
+PASSWORD = "a password for tests"
+
+
+@dataclass(frozen=True)
+class Run:
+    code: int
+    output: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(self.output.splitlines()[-1])
+        return report
+
+    @property
+    def failed(self) -> int:
+        return int(self.report["failed"])
+
+    @property
+    def errors(self) -> str:
+        return " ".join(failure["error"] for failure in self.report["failures"])
+
+
+@pytest.fixture
+def credentials(tmp_path: Path) -> Path:
+    (tmp_path / "email").write_text(faulty.EMAIL)
+    (tmp_path / "password").write_text(PASSWORD)
+    return tmp_path
+
+
+async def start(target: str, credentials: Path, *options: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "load.generator", "--target", target, "--credentials", str(credentials)),
+        *("--sign-in-every", "0", "--rate", "200", *options),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parent)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
+async def end(process: asyncio.subprocess.Process) -> Run:
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode is not None
+    return Run(process.returncode, output.decode())
+
+
+async def load(slipway: FaultySlipway, credentials: Path, *options: str, patience: str = "10") -> Run:
+    async with slipway.listening() as address:
+        return await end(await start(address, credentials, "--count", "150", "--timeout", patience, *options))
+
+
+async def test_nothing_failed_when_nothing_breaks(credentials: Path) -> None:
+    slipway = FaultySlipway()
+    run = await load(slipway, credentials)
+    assert run.code == 0, run.output
+    assert run.failed == 0
+    assert "requests 151 failed 0" in run.output  # the list was read once at the end
+    assert run.report["writes_acknowledged"] == len(slipway.items) > 20
+    assert sum(request.of_the_load for request in slipway.seen) == 150
+    assert PASSWORD not in run.output
+
+
+@pytest.mark.parametrize(
+    ("fault", "where", "named"),
+    [
+        (faulty.answers(500), "", "status 500 instead of 20"),
+        (faulty.answers(429), "", "status 429 instead of 20"),
+        (faulty.answers(503), "", "status 503 instead of 20"),
+        (faulty.answers(204), "", "status 204 instead of 20"),
+        (faulty.resets, "", "connection lost"),
+        (faulty.closes, "", "closed without a whole reply"),
+        (faulty.answers_half, "", "closed without a whole reply"),
+        (faulty.answers_garbage, "", "no HTTP"),
+        (faulty.answers_no_json, "/me", "no JSON"),
+        (faulty.stalls, "", "no reply within 1 s"),
+        (faulty.answers_of_somebody_else, "/me", "another user"),
+        (faulty.answers_of_somebody_else, "/items", "body not as written"),
+    ],
+)
+async def test_each_broken_request_is_counted_once_on_new_and_kept_alive_connections(
+    credentials: Path, fault: faulty.Fault, where: str, named: str
+) -> None:
+    async def check(new_share: str) -> None:
+        slipway = FaultySlipway(fault, where=where)
+        run = await load(slipway, credentials, "--new-share", new_share, patience="1" if "within" in named else "10")
+        assert slipway.faults >= 2
+        assert run.failed == slipway.faults, run.output
+        assert named in run.errors
+        assert run.code == 1
+
+    await asyncio.gather(check("0"), check("1"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "named"),
+    [(faulty.forgets_the_write, "acknowledged but not there"), (faulty.writes_twice, "there 2 times")],
+)
+async def test_lost_and_doubled_writes_are_found_at_the_end(credentials: Path, fault: faulty.Fault, named: str) -> None:
+    slipway = FaultySlipway(fault, method="POST")
+    run = await load(slipway, credentials)
+    assert slipway.faults >= 2
+    assert run.report["by_kind"]["verify"]["failed"] == slipway.faults, run.output
+    assert named in run.errors
+    assert run.code == 1
+
+
+async def test_a_service_that_is_not_there_fails_each_request(credentials: Path) -> None:
+    async with FaultySlipway().listening() as address:
+        process = await start(address, credentials, "--new-share", "1", "--seconds", "1")
+        assert process.stdout is not None
+        assert (await process.stdout.readline()).startswith(b"loading")
+    run = await end(process)
+    assert run.failed > 50
+    assert "no connection" in run.errors
+
+
+async def test_requests_start_by_the_clock_while_others_wait(credentials: Path) -> None:
+    slipway = FaultySlipway(delay=0.4)
+    run = await load(slipway, credentials)
+    arrivals = [request.at for request in slipway.seen if request.of_the_load]
+    assert run.failed == 0, run.output
+    assert arrivals[-1] - arrivals[0] < 2.0  # one after the other they would take a minute
+    assert run.report["latency_ms"]["p50"] >= 400
+
+
+async def test_more_under_way_than_allowed_is_a_failure_and_not_silence(credentials: Path) -> None:
+    slipway = FaultySlipway(delay=0.4)
+    run = await load(slipway, credentials, "--max-in-flight", "10")
+    arrived = sum(request.of_the_load for request in slipway.seen)
+    assert arrived < 100
+    assert run.failed == 150 - arrived
+    assert "10 requests were under way already" in run.errors
+
+
+async def test_connection_close_is_honoured(credentials: Path) -> None:
+    slipway = FaultySlipway(closing=True)
+    run = await load(slipway, credentials, "--new-share", "0")
+    assert run.failed == 0, run.output
+    assert max(Counter(request.connection for request in slipway.seen).values()) == 1
+
+
+async def test_kept_alive_connections_are_used_in_turn(credentials: Path) -> None:
+    slipway = FaultySlipway()
+    await load(slipway, credentials, "--new-share", "0", "--pool", "5")
+    used = [request.connection for request in slipway.seen if request.of_the_load]
+    assert len(set(used)) == 5
+    assert min(Counter(used).values()) > 20
+
+
+async def test_a_connection_closed_while_idle_is_replaced_and_is_no_failure(credentials: Path) -> None:
+    slipway = FaultySlipway(faulty.closes_after_its_reply)
+    run = await load(slipway, credentials, "--new-share", "0")
+    assert run.failed == 0, run.output
+    assert run.report["connections"]["found_closed"] >= slipway.faults - 5 > 5
+
+
+@pytest.mark.parametrize("fault", [faulty.resets, faulty.closes, faulty.acts_then_closes, faulty.answers_half])
+async def test_idempotent_requests_are_repeated_only_when_asked_and_counted_apart(
+    credentials: Path, fault: faulty.Fault
+) -> None:
+    slipway = FaultySlipway(fault)
+    run, without = await asyncio.gather(
+        load(slipway, credentials, "--retry-idempotent"), load(FaultySlipway(fault), credentials)
+    )
+    assert run.failed == 0, run.output
+    assert run.report["retried"] == slipway.faults >= 10
+    assert run.report["writes_acknowledged"] == len(slipway.items)
+    assert without.failed >= 10
+    assert without.report["retried"] == 0
+
+
+async def test_what_is_answered_wrongly_is_never_repeated(credentials: Path) -> None:
+    slipway = FaultySlipway(faulty.answers(503))
+    run = await load(slipway, credentials, "--retry-idempotent")
+    assert run.failed == slipway.faults >= 10
+    assert run.report["retried"] == 0
+
+
+async def test_sign_ins_are_part_of_the_load_and_never_repeated(credentials: Path) -> None:
+    slipway = FaultySlipway(faulty.closes, every=3, signing_in=True)
+    run = await load(slipway, credentials, "--retry-idempotent", "--sign-in-every", "0.05")
+    assert run.report["by_kind"]["sign_in"]["requests"] >= 10
+    assert run.report["by_kind"]["sign_in"]["failed"] == slipway.faults >= 3, run.output
+
+
+async def test_the_token_is_renewed_before_it_ends(credentials: Path) -> None:
+    slipway = FaultySlipway(lifetime=1)
+    run = await load(slipway, credentials, "--rate", "100")
+    assert run.failed == 0, run.output
+    assert any(request.path.endswith("/auth/refresh") for request in slipway.seen)
+
+
+async def test_sigterm_ends_it_with_a_whole_report(credentials: Path) -> None:
+    slipway = FaultySlipway()
+    async with slipway.listening() as address:
+        process = await start(address, credentials, "--seconds", "60")
+        await until(lambda: len(slipway.seen) > 30, within=10)
+        process.send_signal(signal.SIGTERM)
+        run = await end(process)
+    assert run.code == 0, run.output
+    assert run.report["requests"] == len(slipway.seen) - 1  # less the sign-in before the load
+    assert run.report["seconds"] < 10
+
+
+async def test_a_real_slipway_fails_nothing_until_it_is_killed(credentials: Path, tmp_path: Path) -> None:
+    server = PostgresServer()
+    server.start()
+    try:
+        await create_roles(server)
+        database = await create_database(server)
+        await upgrade(Settings(database_url=database.url_owner, database_grant_to=APP))  # type: ignore[arg-type]
+        settings = {
+            "SLIPWAY_DATABASE_URL": database.url_app,
+            "SLIPWAY_ADMIN_CREDENTIALS_DIR": str(credentials),
+            "SLIPWAY_RATE_LIMIT": "1000000",
+            "SLIPWAY_PASSWORD_MEMORY": "8388608",
+        }
+        slipway = SlipwayProcess("serve", tmp_path, settings)
+        slipway.start()
+        try:
+            process = await start(slipway.base, credentials, "--rate", "20", "--count", "50", "--sign-in-every", "1")
+            fine = await end(process)
+            process = await start(slipway.base, credentials, "--rate", "50", "--seconds", "2")
+            assert process.stdout is not None
+            assert (await process.stdout.readline()).startswith(b"loading")
+        finally:
+            slipway.kill()
+        broken = await end(process)
+    finally:
+        server.remove()
+    assert fine.failed == 0, fine.output
+    assert fine.report["by_kind"]["sign_in"]["requests"] >= 3
+    assert broken.failed > 25
