@@ -1,0 +1,10 @@
+// Only for their CRDs: YAML files that travel with these modules. Nothing of them is built.
+module slipway.dev/cluster/crds
+
+go 1.26.8
+
+require (
+	github.com/cert-manager/cert-manager v1.21.2
+	github.com/prometheus-operator/prometheus-operator v0.85.0
+	sigs.k8s.io/gateway-api v1.6.3
+)
