@@ -1,0 +1,82 @@
+{{/*
+An object's name, from (list $ suffix max): the release's name and what the object is. Longer than `max` (63 unless
+said), it is cut, and a hash of the whole keeps it from meeting another that was cut alike.
+*/}}
+{{- define "slipway.name" -}}
+{{- $root := index . 0 -}}
+{{- $suffix := ternary (printf "-%s" (index . 1)) "" (ne (index . 1) "") -}}
+{{- $max := 63 -}}
+{{- if gt (len .) 2 }}{{ $max = index . 2 }}{{ end -}}
+{{- $chart := $root.Values.nameOverride | default $root.Chart.Name -}}
+{{- $full := ternary $root.Release.Name (printf "%s-%s" $root.Release.Name $chart) (contains $chart $root.Release.Name) -}}
+{{- $full = $root.Values.fullnameOverride | default $full -}}
+{{- if gt (len (print $full $suffix)) $max -}}
+{{- $kept := trunc (int (sub $max (len $suffix) 9)) $full | trimSuffix "-" -}}
+{{- $full = printf "%s-%s" $kept (sha256sum $full | trunc 8) -}}
+{{- end -}}
+{{- print $full $suffix -}}
+{{- end -}}
+
+{{/* What selects a component's pods, from (list $ component): name, instance and component, nothing that changes. */}}
+{{- define "slipway.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ $root.Values.nameOverride | default $root.Chart.Name | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* An object's metadata, from (list $ suffix component annotations); the annotations may be left out. */}}
+{{- define "slipway.metadata" -}}
+{{- $root := index . 0 -}}
+{{- $max := has (index . 1) (list "postgresql" "redis") | ternary 52 63 -}}
+{{- $labels := dict
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" $root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" $root.Release.Service
+  "app.kubernetes.io/part-of" "slipway" -}}
+{{- $selector := include "slipway.selector" (list $root (index . 2)) | fromYaml -}}
+{{- $annotations := $root.Values.commonAnnotations -}}
+{{- if gt (len .) 3 }}{{ $annotations = merge dict (index . 3) $annotations }}{{ end -}}
+name: {{ include "slipway.name" (list $root (index . 1) $max) }}
+namespace: {{ $root.Release.Namespace }}
+labels: {{- merge $selector $labels $root.Values.commonLabels | toYaml | nindent 2 }}
+{{- with $annotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* A pod's metadata, from (list $ component). No chart version: a new chart with the same image replaces no pod. */}}
+{{- define "slipway.podMetadata" -}}
+{{- $root := index . 0 -}}
+{{- $selector := include "slipway.selector" . | fromYaml -}}
+labels: {{- merge $selector $root.Values.podLabels $root.Values.commonLabels | toYaml | nindent 2 }}
+{{- with $root.Values.podAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* An image's reference, from (list $ image). */}}
+{{- define "slipway.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- with $root.Values.global.imageRegistry | default $image.registry }}{{ . }}/{{ end -}}
+{{- $image.repository -}}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $root.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+
+{{/* "true" when the try-out's own server runs, from (list $ "postgresql" or "redis"); else nothing. */}}
+{{- define "slipway.bundled" -}}
+{{- $root := index . 0 -}}
+{{- $wanted := (index $root.Values (index . 1)).enabled -}}
+{{- if kindIs "bool" $wanted | ternary $wanted $root.Values.demo }}true{{ end -}}
+{{- end -}}
+
+{{/* ServiceAccount of API and worker. */}}
+{{- define "slipway.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "slipway.name" (list . "")) "default") -}}
+{{- end -}}
+
+{{/* TLS to PostgreSQL: checked in full, unless somebody says otherwise; the try-out's own server has none. */}}
+{{- define "slipway.databaseTls" -}}
+{{- .Values.database.tls.mode | default (empty (include "slipway.bundled" (list . "postgresql")) | ternary "verify-full" "disable") -}}
+{{- end -}}
