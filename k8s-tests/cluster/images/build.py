@@ -1,0 +1,87 @@
+"""Builds Slipway's image, and the tiny other one of the tests: docker-archives, made once for each content."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster.images import base, buildah, docker, pip_settings
+from cluster.images.store import content_hash, files_below, images_folder, keep_newest, made_once, one_at_a_time
+
+ROOT = Path(__file__).parents[3]
+FOREIGN = ROOT / "k8s-tests" / "foreign"
+COPIED = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "requirements", "service", "operator")
+"""What can change Slipway's image."""
+
+TARGETS = ("service", "dev")
+REGISTRY = "docker.io/library/"
+"""Where the runtimes of clusters look for a name without a registry."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes an image: the folder with its Dockerfile, the target, build arguments, and every file that counts."""
+
+    context: Path
+    files: tuple[Path, ...]
+    target: str | None = None
+    arguments: dict[str, str] = field(default_factory=dict)
+
+
+def slipway(target: str, version: str, revision: str) -> Recipe:
+    """The recipe of a target of Slipway's Dockerfile. ValueError when there is no such target."""
+    if target not in TARGETS:
+        raise ValueError(f"The Dockerfile has no target {target!r}: use one of {', '.join(TARGETS)}.")
+    files = files_below(ROOT / name for name in COPIED)
+    return Recipe(ROOT, tuple(files), target, {"VERSION": version, "REVISION": revision})
+
+
+def build(
+    target: str = "service", tag: str = "slipway:0.1.0", *, version: str = "0.1.0", revision: str = "unknown"
+) -> Path:
+    """A docker-archive of Slipway's image as `docker.io/library/<tag>`; another `version` is another image.
+
+    Raises CommandError with the build's last lines, or NoBaseImageError.
+    """
+    return _archive(slipway(target, version, revision), tag)
+
+
+def build_foreign(tag: str = "foreign:1") -> Path:
+    """A docker-archive of an ASGI application that has nothing of Slipway; raises as `build`."""
+    return _archive(Recipe(FOREIGN, tuple(files_below([FOREIGN]))), tag)
+
+
+def _archive(recipe: Recipe, tag: str) -> Path:
+    name, image = tag.replace("/", "-").replace(":", "-"), REGISTRY + tag
+    with one_at_a_time():
+        base_id, make = _builder(recipe, image)
+        words = (base_id, image, recipe.target or "", *(f"{key}={value}" for key, value in recipe.arguments.items()))
+        path = images_folder() / f"{name}-{content_hash(recipe.context, recipe.files, *words)}.tar"
+        made = made_once(path, make)
+        keep_newest(images_folder(), f"{name}-????????????.tar")
+        return made
+
+
+def _builder(recipe: Recipe, image: str) -> tuple[str, Callable[[Path], None]]:
+    """The id of the base image here, and what builds `image` from it into an archive."""
+    if docker.available():
+        return docker.pulled(base.IMAGES[base.PYTHON]), lambda path: _with_docker(recipe, image, path)
+    return base.ensure_in_buildah(base.PYTHON), lambda path: _with_buildah(recipe, image, path)
+
+
+def _with_docker(recipe: Recipe, image: str, archive: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        docker.build(recipe.context, image, target=recipe.target, arguments=recipe.arguments, secrets=_secrets(folder))
+    docker.save(image, archive)
+
+
+def _with_buildah(recipe: Recipe, image: str, archive: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        buildah.build(recipe.context, image, target=recipe.target, arguments=recipe.arguments, secrets=_secrets(folder))
+    buildah.push_archive(image, archive)
+
+
+def _secrets(folder: str) -> dict[str, Path]:
+    return pip_settings.secrets(Path(folder))

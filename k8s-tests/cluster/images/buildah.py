@@ -1,0 +1,103 @@
+"""buildah, the image builder that needs no daemon. Its storage lies in the cache folder, and it leaves no mounts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from cluster import packages
+from cluster.commands import CommandError, run
+from cluster.errors import ClusterError
+from cluster.images.store import images_folder
+from system_packages import install
+
+BUILD_TIMEOUT = 1200.0
+COPY_TIMEOUT = 300.0
+PULL_TIMEOUT = 300.0
+
+PACKAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
+"""Program → Debian package that has it."""
+
+
+class NoBuilderError(ClusterError):
+    """Nothing here can build images; the sentence says what would."""
+
+
+def ensure() -> None:
+    """Install what is missing, as root on Debian. Raises NoBuilderError where that can't be."""
+    if os.geteuid() != 0:
+        raise NoBuilderError("Images need a docker engine, or buildah run by root: neither is here.")
+    absent = packages.missing(PACKAGES)
+    if absent and shutil.which("apt-get") is None:
+        raise NoBuilderError(f"Images need a docker engine, or these programs: {', '.join(absent)}.")
+    if absent:
+        install(absent)
+
+
+def buildah(*arguments: str, timeout: float = 60.0) -> str:
+    """Run buildah on the cache's own storage and return what it prints. Raises CommandError."""
+    folder = images_folder() / "buildah"
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    storage = [
+        f"--root={folder / 'root'}",
+        f"--runroot={folder / 'run'}",
+        "--storage-driver=overlay",
+        "--storage-opt=overlay.skip_mount_home=true",
+    ]
+    return run(["buildah", *storage, *arguments], timeout=timeout, environment={"TMPDIR": str(temporary)})
+
+
+def image_id(name: str) -> str | None:
+    """The id of an image in the storage; none when there is no such image."""
+    ids = buildah("images", "--quiet", "--no-trunc", "--filter", f"reference={name}").split()
+    return ids[0].removeprefix("sha256:") if ids else None
+
+
+def pull(name: str) -> bool:
+    """Fetch an image from its registry; false when none answers."""
+    try:
+        buildah("pull", "--quiet", "--policy=always", name, timeout=PULL_TIMEOUT)
+    except CommandError:
+        return False
+    return True
+
+
+def tag(name: str, also: str) -> None:
+    buildah("tag", name, also)
+
+
+def push_archive(name: str, archive: Path) -> None:
+    """Write a docker-archive that carries `name`. Raises CommandError."""
+    buildah("push", "--quiet", name, f"docker-archive:{archive}:{name}", timeout=COPY_TIMEOUT)
+
+
+def import_root(folder: Path, name: str) -> None:
+    """Make a one-layer image of a root file system. Raises CommandError."""
+    container = buildah("from", "scratch").strip()
+    try:
+        buildah("add", "--quiet", container, str(folder), "/", timeout=COPY_TIMEOUT)
+        buildah("commit", "--quiet", container, name, timeout=COPY_TIMEOUT)
+    finally:
+        buildah("rm", container)
+
+
+def build(
+    context: Path,
+    name: str,
+    *,
+    target: str | None = None,
+    arguments: Mapping[str, str] | None = None,
+    secrets: Mapping[str, Path] | None = None,
+) -> None:
+    """Build the folder's Dockerfile into the storage. Raises CommandError with the build's last lines."""
+    # No timestamps: the same files make the same layers. Containers of failed steps would stay mounted.
+    options = ["--isolation=chroot", "--network=host", "--pull=never", "--layers", "--force-rm"]
+    options += ["--format=docker", "--timestamp=0"]
+    options += [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
+    options += [f"--secret=id={key},src={path}" for key, path in (secrets or {}).items()]
+    if target is not None:
+        options.append(f"--target={target}")
+    buildah("build", *options, f"--tag={name}", str(context), timeout=BUILD_TIMEOUT)
