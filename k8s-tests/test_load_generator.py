@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from load import faulty
+from load import faulty, generator
 from load.faulty import FaultySlipway
 from servers.databases import APP, create_database, create_roles
 from servers.postgres import PostgresServer
@@ -206,6 +206,25 @@ async def test_sign_ins_are_part_of_the_load_and_never_repeated(credentials: Pat
     run = await load(slipway, credentials, "--retry-idempotent", "--sign-in-every", "0.05")
     assert run.report["by_kind"]["sign_in"]["requests"] >= 10
     assert run.report["by_kind"]["sign_in"]["failed"] == slipway.faults >= 3, run.output
+
+
+async def test_exports_are_part_of_the_load_and_waited_for(credentials: Path) -> None:
+    run = await load(FaultySlipway(), credentials, "--export-every", "0.1")
+    assert run.failed == 0, run.output
+    assert run.report["exports_acknowledged"] >= 5
+
+
+async def test_an_export_that_is_never_made_is_a_failure(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(generator, "EXPORTS_WITHIN", 0.5)
+    async with FaultySlipway(lazy=True).listening() as address:
+        options = ["--target", address, "--credentials", str(credentials), "--count", "50", "--export-every", "0.2"]
+        code = await generator.Load(generator.read_plan(options)).run()
+    run = Run(code, capfd.readouterr().out)
+    assert run.code == 1
+    assert run.failed == run.report["exports_acknowledged"] >= 2
+    assert "still queued" in run.errors
 
 
 async def test_the_token_is_renewed_before_it_ends(credentials: Path) -> None:

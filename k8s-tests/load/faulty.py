@@ -31,7 +31,7 @@ class Seen:
     @property
     def of_the_load(self) -> bool:
         """Neither a sign-in nor the reading at the end."""
-        return "/auth/" not in self.path and "per_page=100" not in self.path
+        return not any(part in self.path for part in ("/auth/", "per_page=100", "/exports/"))
 
 
 Fault = Callable[["FaultySlipway", Seen, asyncio.StreamWriter], Awaitable[None]]
@@ -51,6 +51,8 @@ class FaultySlipway:
     delay: float = 0.0
     closing: bool = False
     """Each reply says `Connection: close`."""
+    lazy: bool = False
+    """No export is ever made."""
     lifetime: int = 900
     port: int = 0
     faults: int = 0
@@ -109,6 +111,9 @@ class FaultySlipway:
             return 200, {"access_token": "a", "refresh_token": "r", "expires_in": self.lifetime}
         if parts.path == "/api/v1/users/me":
             return 200, {"email": EMAIL}
+        if parts.path.startswith("/api/v1/exports"):
+            state = "queued" if self.lazy else "done"
+            return 202 if request.method == "POST" else 200, {"id": str(len(self.seen)), "state": state}
         if request.method == "POST":
             return 201, self._create(request)
         if parts.path == "/api/v1/items":

@@ -5,7 +5,7 @@ A ConfigMap carries its four modules into a pod (harness.py), so that it runs in
 Requests start by the clock and never wait for earlier ones; latency counts from the moment a request was due. What
 counts as failed, nothing excepted: no connection, no whole reply within the timeout, another status than expected (429
 and 503 too), a reply that says something else than was written, a request due while too many are under way, and at
-the end each acknowledged write that the list doesn't hold exactly once.
+the end each acknowledged write that the list doesn't hold exactly once, and each acknowledged job that isn't done.
 
 New connections end with their reply. Kept-alive ones are used in turn, the longest idle first, and closed when a reply
 says `Connection: close`. A connection that the server closed while it was idle is replaced, as no request was on it
@@ -34,7 +34,7 @@ import orjson
 import uvloop
 
 from load.connections import Connection, Pool, Reply, UnansweredError, WrongReplyError
-from load.requests import Request, Writes, checked
+from load.requests import Exports, Request, Writes, checked
 from load.tally import Tally
 
 KINDS = {"me": 40, "list": 15, "read": 20, "create": 25}
@@ -45,6 +45,8 @@ FIRST_PAUSE = 0.05
 """Seconds before the first repeat; doubles each time, with jitter."""
 START_WITHIN = 20.0
 """Seconds within which the first sign-in must work: a new pod's network may take a moment."""
+EXPORTS_WITHIN = 45.0
+"""Seconds within which every acknowledged background job must be done after the load."""
 PAGE = 100
 
 
@@ -62,6 +64,7 @@ class Plan:
     pool: int
     timeout: float
     sign_in_every: float
+    export_every: float
     retry_idempotent: bool
     seed: int
 
@@ -78,12 +81,12 @@ class Load:
         self._pool = Pool((str(found[0]), int(found[1])), plan.pool)
         self._email, self._password = ((plan.credentials / name).read_text().strip() for name in ("email", "password"))
         self._random = random.Random(plan.seed)  # noqa: S311 - a mix, not a secret
-        self._writes = Writes()
+        self._writes, self._exports = Writes(), Exports()
         self._tally = Tally(asyncio.get_running_loop().time())
         self._under_way: set[asyncio.Task[None]] = set()
         self._token = self._refresh_token = ""
         self._lifetime = 0.0
-        self._next_sign_in = 0.0
+        self._next_sign_in = self._next_export = 0.0
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -100,7 +103,8 @@ class Load:
         for task in beside:
             task.cancel()
         await asyncio.wait(beside)
-        await self._verify()
+        await self._verify_writes()
+        await self._verify_exports()
         self._pool.close()
         if not schedule.cancelled():
             schedule.result()
@@ -125,6 +129,9 @@ class Load:
         if self._plan.sign_in_every and due >= self._next_sign_in:
             self._next_sign_in = due + self._plan.sign_in_every
             return self._sign_in()
+        if self._plan.export_every and due >= self._next_export:
+            self._next_export = due + self._plan.export_every
+            return self._exports.ask()
         kind = self._random.choices([*KINDS], [*KINDS.values()])[0]
         if kind == "create":
             return self._writes.create()
@@ -218,7 +225,7 @@ class Load:
                 connection.close()
         return reply
 
-    async def _verify(self) -> None:
+    async def _verify_writes(self) -> None:
         """Read the whole list and compare it with what was acknowledged."""
         loop, found, cursor = asyncio.get_running_loop(), [], ""
         while True:
@@ -231,6 +238,20 @@ class Load:
                 break
         for fault in self._writes.faults(found):
             self._tally.fail("verify", "none", fault)
+
+    async def _verify_exports(self) -> None:
+        """Wait until each is done; one that isn't in time is a failure, whatever became of its job."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + EXPORTS_WITHIN
+        for export_id in self._exports.acknowledged:
+            while True:
+                export = await self._perform(self._exports.look(export_id), loop.time(), fresh=False)
+                if export is None or export["state"] == "done":
+                    break
+                if loop.time() > end:
+                    self._tally.fail("verify", "none", f"export {export_id} still {export['state']}")
+                    break
+                await asyncio.sleep(0.2)
 
     async def _progress(self) -> None:
         print(f"loading {self._plan.target} at {self._plan.rate:g}/s", flush=True)
@@ -247,6 +268,7 @@ class Load:
             "by_kind": {kind: {"requests": n, "failed": tally.failed[kind]} for kind, n in tally.requests.items()},
             "connections": {"opened": pool.opened, "reused": pool.reused, "found_closed": pool.found_closed},
             "writes_acknowledged": self._writes.acknowledged,
+            "exports_acknowledged": len(self._exports.acknowledged),
             "latency_ms": tally.latency(),
             "seconds": round(lasted, 2),
             "failures": tally.failures,
@@ -268,6 +290,7 @@ def read_plan(arguments: list[str]) -> Plan:
     parser.add_argument("--pool", type=int, default=8, help="kept-alive connections")
     parser.add_argument("--timeout", type=float, default=10.0)
     parser.add_argument("--sign-in-every", type=float, default=5.0, help="seconds; 0 for no sign-ins under load")
+    parser.add_argument("--export-every", type=float, default=0.0, help="seconds; 0 for no background jobs")
     parser.add_argument("--retry-idempotent", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     return Plan(**vars(parser.parse_args(arguments)))

@@ -115,6 +115,33 @@ class Writes:
         return faults
 
 
+class Exports:
+    """Background jobs that were asked for; each acknowledged one has to be done in the end."""
+
+    def __init__(self) -> None:
+        self.acknowledged: list[str] = []
+
+    def ask(self) -> Request:
+        def check(export: Any) -> str | None:
+            if not isinstance(export, dict) or not isinstance(export.get("id"), str):
+                return "not an export"
+            self.acknowledged.append(export["id"])
+            return None
+
+        headers = ("Content-Type: application/json", f"Idempotency-Key: {secrets.token_hex(16)}")
+        return Request("export", "POST", "/api/v1/exports", check, 202, headers, orjson.dumps({"format": "csv"}))
+
+    @staticmethod
+    def look(export_id: str) -> Request:
+        return Request("verify", "GET", f"/api/v1/exports/{export_id}", _export_fault)
+
+
+def _export_fault(export: Any) -> str | None:
+    if not isinstance(export, dict) or export.get("state") not in {"queued", "running", "done"}:
+        return "an export that failed, or none"
+    return None
+
+
 def _content(title: str) -> dict[str, str]:
     return {"title": title, "body": f"Written as {title}."}
 

@@ -1,0 +1,203 @@
+"""Runs the load generator as a pod beside what it loads, on any cluster, and brings its report home."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cluster.commands import CommandError, tail
+from cluster.errors import ClusterError
+from cluster.model import Cluster
+from load.looking import seen
+
+MODULES = ("__init__.py", "connections.py", "requests.py", "tally.py", "generator.py")
+"""What the generator is made of; nothing else of this folder goes into the pod."""
+START_WITHIN = 60.0
+REPORT_WITHIN = 60.0
+SIGTERM_TO_IT = "import os, signal; os.kill(1, signal.SIGTERM)"
+"""The image has no kill; the generator is the container's first process."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What to send: `rate` in requests a second, for at most `seconds`; shares between 0 and 1."""
+
+    rate: float = 40.0
+    seconds: float = 240.0
+    new_share: float = 0.5
+    pool: int = 8
+    sign_in_every: float = 5.0
+    export_every: float = 0.0
+    retry_idempotent: bool = False
+    target: str = "http://slipway"
+
+    def options(self) -> list[str]:
+        options = [f"--target={self.target}", f"--rate={self.rate:g}", f"--seconds={self.seconds:g}"]
+        options += [f"--new-share={self.new_share:g}", f"--pool={self.pool}"]
+        options += [f"--sign-in-every={self.sign_in_every:g}", f"--export-every={self.export_every:g}"]
+        return options + (["--retry-idempotent"] if self.retry_idempotent else [])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The generator's report."""
+
+    report: dict[str, Any]
+
+    @property
+    def requests(self) -> int:
+        return int(self.report["requests"])
+
+    @property
+    def failed(self) -> int:
+        return int(self.report["failed"])
+
+    @property
+    def retried(self) -> int:
+        return int(self.report["retried"])
+
+    @property
+    def latency(self) -> dict[str, float]:
+        """Milliseconds: p50, p99, max."""
+        return dict(self.report["latency_ms"])
+
+    @property
+    def failures(self) -> str:
+        """The first of them, one a line."""
+        return "\n".join(json.dumps(failure) for failure in self.report["failures"])
+
+    def sentence(self, scenario: str) -> str:
+        apart = f", retried {self.retried}" if self.retried else ""
+        return f"{scenario}: requests {self.requests} failed {self.failed}{apart}, p99 {self.latency['p99']:g} ms"
+
+
+@dataclass
+class RunningLoad:
+    """A generator's pod that is loading."""
+
+    cluster: Cluster
+    namespace: str
+    pod: str
+    _outcome: Outcome | None = field(default=None, init=False)
+
+    def log(self) -> list[str]:
+        """Its lines so far; empty while its container is being made."""
+        try:
+            return self.cluster.kubectl.run("logs", self.pod, f"--namespace={self.namespace}").splitlines()
+        except CommandError:
+            return []
+
+    def wait_until_loading(self) -> None:
+        """Raises ClusterError with its log when it doesn't get there."""
+        self._await(lambda lines: any(line.startswith("progress ") for line in lines), START_WITHIN, "loading")
+
+    def carry_on(self, seconds: float) -> None:
+        """Return when the load went on for so long: seen in its progress, which it prints each second."""
+        start = len(self.log())
+        self._await(lambda lines: len(lines) >= start + seconds, seconds + 30, f"{seconds:g} s more of load")
+
+    def finish(self, after: float = 2.0) -> Outcome:
+        """Let it run on for a while, end it, and return its report."""
+        if self._outcome is None:
+            self.carry_on(after)
+            self.cluster.kubectl.run(
+                *("exec", self.pod, f"--namespace={self.namespace}", "--", "python", "-c", SIGTERM_TO_IT)
+            )
+            self._await(lambda lines: bool(lines) and lines[-1].startswith("{"), REPORT_WITHIN, "the report")
+            self._outcome = Outcome(json.loads(self.log()[-1]))
+        return self._outcome
+
+    def _await(self, reached: Callable[[list[str]], bool], within: float, what: str) -> None:
+        lines: list[str] = []
+
+        def look() -> bool:
+            lines[:] = self.log()
+            return reached(lines) or _over(lines)
+
+        seen(look, within, lambda: f"{what} of the load generator\n{self._told(lines)}")
+        if not reached(lines):
+            raise ClusterError(f"the load generator ended before: {what}\n{self._told(lines)}")
+
+    def _told(self, lines: list[str]) -> str:
+        """The end of its log, or what the cluster says of a pod that wrote none."""
+        if lines:
+            return tail("\n".join(lines))
+        return tail(self.cluster.kubectl.run("describe", "pod", self.pod, f"--namespace={self.namespace}"))
+
+
+def _over(lines: list[str]) -> bool:
+    return bool(lines) and lines[-1].startswith(("{", "can't sign in"))
+
+
+@contextmanager
+def running_load(
+    cluster: Cluster, namespace: str, image: str, traffic: Traffic | None = None, *, credentials: str = "slipway-admin"
+) -> Iterator[RunningLoad]:
+    """Load while the body changes things; `credentials` names the Secret with `email` and `password`.
+
+    The pod is removed at the end, whatever happened. Only a finished load has a report: call `finish` in the body.
+    """
+    name = "load"
+    load = RunningLoad(cluster, namespace, name)
+    kubectl, scope = cluster.kubectl, f"--namespace={namespace}"
+    kubectl.apply(_objects(name, image, traffic or Traffic(), credentials), namespace)
+    try:
+        load.wait_until_loading()
+        yield load
+    finally:
+        kubectl.run("delete", "pod", name, scope, "--grace-period=0", "--force", "--ignore-not-found")
+        kubectl.run("delete", "configmap", f"{name}-modules", scope, "--ignore-not-found")
+
+
+def _objects(name: str, image: str, traffic: Traffic, credentials: str) -> list[dict[str, Any]]:
+    folder = Path(__file__).parent
+    labels = {"app.kubernetes.io/name": "slipway-load", "app.kubernetes.io/component": "load"}
+    modules = {module: (folder / module).read_text() for module in MODULES}
+    container = {
+        "name": "load",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-m", "load.generator", "--credentials=/credentials", *traffic.options()],
+        "env": [
+            {"name": "PYTHONPATH", "value": "/modules"},
+            {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
+        ],
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "modules", "mountPath": "/modules/load", "readOnly": True},
+            {"name": "credentials", "mountPath": "/credentials", "readOnly": True},
+        ],
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "runAsGroup": 10001,
+                "fsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+            "volumes": [
+                {"name": "modules", "configMap": {"name": f"{name}-modules"}},
+                {"name": "credentials", "secret": {"secretName": credentials}},
+            ],
+        },
+    }
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{name}-modules", "labels": labels}}
+    return [{**config, "data": modules}, pod]

@@ -1,0 +1,24 @@
+"""Waiting for what kubectl shows, at a pace that leaves the processor to what is tested."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic, sleep
+from typing import TypeVar
+
+from cluster.errors import ClusterError
+
+Found = TypeVar("Found")
+
+PAUSE = 0.4
+"""Seconds between two looks: each is a process of its own."""
+
+
+def seen(look: Callable[[], Found | None], within: float, what: Callable[[], str] | str) -> Found:
+    """What `look` returns once that is truthy; after `within` seconds ClusterError says `what` was awaited."""
+    end = monotonic() + within
+    while not (found := look()):
+        if monotonic() > end:
+            raise ClusterError(f"not seen within {within:g} s: {what if isinstance(what, str) else what()}")
+        sleep(PAUSE)
+    return found
