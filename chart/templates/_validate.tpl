@@ -1,0 +1,124 @@
+{{/*
+What the schema can't see: values that don't go together. All faults at once, each a sentence that says what to write.
+*/}}
+{{- define "slipway.faults" -}}
+{{- $values := .Values -}}
+{{- $faults := list -}}
+{{- $postgresql := include "slipway.bundled" (list . "postgresql") -}}
+{{- $redis := include "slipway.bundled" (list . "redis") -}}
+{{- $production := and (eq $values.environment "production") (not $values.demo) -}}
+{{- $slipway := eq $values.application "slipway" -}}
+
+{{- if and $slipway (not $postgresql) (not $values.database.existingSecret) }}
+{{- $faults = append $faults "No database: set database.existingSecret to a Secret with host, port, database, username and password (or uri), or demo=true to try it out." }}
+{{- end }}
+{{- if and $postgresql $values.database.existingSecret }}
+{{- $faults = append $faults "Two databases: database.existingSecret names one, and the try-out's runs too. Set postgresql.enabled=false, or leave database.existingSecret empty." }}
+{{- end }}
+{{- if and $redis $values.redis.existingSecret }}
+{{- $faults = append $faults "Two Redis: redis.existingSecret names one, and the try-out's runs too. Set redis.enabled=false, or leave redis.existingSecret empty." }}
+{{- end }}
+{{- range $name, $bundled := dict "postgresql" $postgresql "redis" $redis }}
+{{- if and $bundled $production $slipway }}
+{{- $faults = append $faults (printf "%s.enabled is for trying out: everyone knows its password, and the service refuses it in production. Name a Secret of your own in %s.existingSecret, or set environment=development." $name (eq $name "redis" | ternary "redis" "database")) }}
+{{- end }}
+{{- end }}
+{{- if and $slipway (not $values.demo) (not $values.signingKeys.existingSecret) }}
+{{- $faults = append $faults "No signing keys: set signingKeys.existingSecret to a Secret with jwks.json and signing; every pod must hold the same." }}
+{{- end }}
+{{- if and $slipway $production }}
+{{- if not (hasPrefix "https://" $values.issuer) }}
+{{- $faults = append $faults "In production issuer must be the public https:// address of the API, such as issuer=https://api.example.com." }}
+{{- end }}
+{{- if not (and (hasPrefix "https://" $values.passwordResetUrl) (contains "{token}" $values.passwordResetUrl)) }}
+{{- $faults = append $faults "In production passwordResetUrl must be the https:// address of your page with {token} in it, such as passwordResetUrl=https://www.example.com/reset?token={token}." }}
+{{- end }}
+{{- end }}
+
+{{- if eq $values.migrations.mode "job" }}
+{{- if not (or $postgresql $values.migrations.existingSecret) }}
+{{- $faults = append $faults "migrations.mode=job needs migrations.existingSecret: a Secret with the login of the schema's owner. Where the service's own login owns the schema, name its Secret here too; where somebody else runs migrations, set migrations.mode=off." }}
+{{- end }}
+{{- if and $values.migrations.existingSecret (eq $values.migrations.existingSecret $values.database.existingSecret) $values.migrations.grantTo }}
+{{- $faults = append $faults "migrations.grantTo gives rights to another role than the schema's owner, but the service logs in as the owner: leave migrations.grantTo empty, or give the service a login of its own." }}
+{{- end }}
+{{- end }}
+
+{{- $rollout := $values.rollout }}
+{{- $least := add $rollout.preStopSeconds $rollout.drainSeconds 5 | int }}
+{{- if and $rollout.terminationGracePeriodSeconds (lt (int $rollout.terminationGracePeriodSeconds) $least) }}
+{{- $faults = append $faults (printf "rollout.terminationGracePeriodSeconds=%d is less than preStop %d + drain %d + 5 = %d seconds: pods would be killed while they serve. Write %d or more, or null to have it computed." (int $rollout.terminationGracePeriodSeconds) (int $rollout.preStopSeconds) (int $rollout.drainSeconds) $least $least) }}
+{{- end }}
+{{- $budget := int $values.migrations.budgetSeconds }}
+{{- if and $rollout.progressDeadlineSeconds (eq $values.migrations.mode "job") (le (int $rollout.progressDeadlineSeconds) $budget) }}
+{{- $faults = append $faults (printf "rollout.progressDeadlineSeconds=%d is not more than migrations.budgetSeconds=%d: a rollout that waits for its migration would count as failed. Write more than %d, or null to have it computed." (int $rollout.progressDeadlineSeconds) $budget $budget) }}
+{{- end }}
+{{- if and $rollout.progressDeadlineSeconds (le (int $rollout.progressDeadlineSeconds) (int $rollout.minReadySeconds)) }}
+{{- $faults = append $faults (printf "rollout.progressDeadlineSeconds=%d must be more than rollout.minReadySeconds=%d." (int $rollout.progressDeadlineSeconds) (int $rollout.minReadySeconds)) }}
+{{- end }}
+
+{{- $autoscaling := $values.autoscaling }}
+{{- $pods := $autoscaling.enabled | ternary $autoscaling.maxReplicas $values.replicas | int }}
+{{- $workers := $values.worker.enabled | ternary (add1 $values.worker.replicas) 0 | int }}
+{{- $each := add $values.database.poolSize $values.database.maxOverflow | int }}
+{{- $runner := eq $values.migrations.mode "job" | ternary 2 0 }}
+{{- $reserved := int $values.database.reservedConnections }}
+{{- $needed := add (mul (add $pods 1 $workers) $each) $runner $reserved | int }}
+{{- if and $slipway (gt $needed (int $values.database.maxConnections)) }}
+{{- $faults = append $faults (printf "The database would run out of connections: (%d API pods + 1 in a rollout + %d of the worker) × (pool %d + overflow %d) + %d of the migration + %d reserved = %d, but database.maxConnections=%d. Write fewer pods, or less in database.poolSize and database.maxOverflow, or raise the server's limit and say so." $pods $workers (int $values.database.poolSize) (int $values.database.maxOverflow) $runner $reserved $needed (int $values.database.maxConnections)) }}
+{{- end }}
+{{- if $autoscaling.enabled }}
+{{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) }}
+{{- $faults = append $faults (printf "autoscaling.minReplicas=%d is more than autoscaling.maxReplicas=%d." (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) }}
+{{- end }}
+{{- range $resource, $target := dict "cpu" $autoscaling.targetCPUUtilizationPercentage "memory" $autoscaling.targetMemoryUtilizationPercentage }}
+{{- if and $target (not (dig "requests" $resource "" $values.resources)) }}
+{{- $faults = append $faults (printf "The autoscaler compares %s with what is requested, but resources.requests.%s is missing: set it." $resource $resource) }}
+{{- end }}
+{{- end }}
+{{- if not (or $autoscaling.targetCPUUtilizationPercentage $autoscaling.targetMemoryUtilizationPercentage) }}
+{{- $faults = append $faults "autoscaling.enabled needs a target: set autoscaling.targetCPUUtilizationPercentage or autoscaling.targetMemoryUtilizationPercentage." }}
+{{- end }}
+{{- end }}
+
+{{- $limit := dig "limits" "memory" "" $values.resources | toString }}
+{{- $mebibytes := 0 }}
+{{- if hasSuffix "Mi" $limit }}{{ $mebibytes = trimSuffix "Mi" $limit | int }}{{ end }}
+{{- if hasSuffix "Gi" $limit }}{{ $mebibytes = trimSuffix "Gi" $limit | float64 | mulf 1024 | int }}{{ end }}
+{{- $wanted := add 192 (mul 64 $values.passwordWorkers) | int }}
+{{- if and $slipway $mebibytes $values.passwordWorkers (lt $mebibytes $wanted) }}
+{{- $faults = append $faults (printf "resources.limits.memory=%s is too little: 192 Mi of the process + 64 Mi × %d passwords hashed at once = %d Mi. Write %dMi or more, or fewer passwordWorkers." $limit (int $values.passwordWorkers) $wanted $wanted) }}
+{{- end }}
+
+{{- if and $values.ingress.enabled (not $values.ingress.hosts) }}
+{{- $faults = append $faults "ingress.enabled needs ingress.hosts, such as ingress.hosts={api.example.com}." }}
+{{- end }}
+{{- if and $values.httpRoute.enabled (not $values.httpRoute.parentRefs) }}
+{{- $faults = append $faults "httpRoute.enabled needs httpRoute.parentRefs: the Gateway, such as [{name: public, namespace: gateways}]." }}
+{{- end }}
+{{- with $values.tls.certManager }}
+{{- if .enabled }}
+{{- if $values.tls.existingSecret }}
+{{- $faults = append $faults "Two certificates: tls.existingSecret names one, and tls.certManager.enabled asks for another. Keep one of the two." }}
+{{- end }}
+{{- if not .issuerRef.name }}
+{{- $faults = append $faults "tls.certManager.enabled needs tls.certManager.issuerRef.name." }}
+{{- end }}
+{{- if not (or (and $values.ingress.enabled $values.ingress.hosts) (and $values.httpRoute.enabled $values.httpRoute.hostnames)) }}
+{{- $faults = append $faults "tls.certManager.enabled needs host names: ingress.enabled with ingress.hosts, or httpRoute.enabled with httpRoute.hostnames." }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and $values.tls.existingSecret (not $values.ingress.enabled) }}
+{{- $faults = append $faults "tls.existingSecret is for the Ingress: set ingress.enabled. With an HTTPRoute the Gateway holds the certificate." }}
+{{- end }}
+{{- if and $values.service.nodePort (eq $values.service.type "ClusterIP") }}
+{{- $faults = append $faults "service.nodePort needs service.type NodePort or LoadBalancer." }}
+{{- end }}
+{{- if and (not $values.ports.ops) (or $values.metrics.serviceMonitor.enabled $values.metrics.prometheusRule.enabled) }}
+{{- $faults = append $faults "metrics need the ops port: set ports.ops, or switch metrics.serviceMonitor and metrics.prometheusRule off." }}
+{{- end }}
+{{- range $faults }}
+- {{ . }}
+{{- end }}
+{{- end -}}
