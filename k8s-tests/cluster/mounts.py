@@ -1,0 +1,61 @@
+"""A mount namespace for containerd and kubelet: what they mount, and write outside their folders, stays in it.
+
+Inside, /run, /var/lib and /var/log are folders of the cluster, so that two kubelets on a machine don't meet in paths
+that are fixed in their code, and nothing of them is left when the namespace goes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cluster.commands import run
+from cluster.errors import ClusterError
+from cluster.settings import Settings
+
+REPLACED = {"run": Path("/run"), "lib": Path("/var/lib"), "log": Path("/var/log")}
+ETCD_SIZE = "512m"
+
+
+def enter(settings: Settings) -> tuple[str, ...]:
+    """What goes before a command that shall see these mounts and the cluster's network."""
+    return ("nsenter", f"--net={settings.namespace}", f"--mount={settings.mounts}", "--")
+
+
+def etcd_folder(settings: Settings) -> Path:
+    return settings.folder / "etcd"
+
+
+def create(settings: Settings) -> None:
+    """Needs the cluster's folders and its network namespace."""
+    if any(settings.folder.is_relative_to(replaced) for replaced in REPLACED.values()):
+        raise ClusterError(f"{settings.folder}: SLIPWAY_CLUSTER_DIR can't be below /run, /var/lib or /var/log")
+    own_run = settings.folder / "node" / "run"
+    for name in REPLACED:
+        (settings.folder / "node" / name).mkdir(parents=True)
+    (own_run / settings.run_folder.name).mkdir()
+    etcd_folder(settings).mkdir()
+    settings.run_folder.mkdir(mode=0o700)
+    # A namespace can only be pinned where mounts don't propagate.
+    run(["mount", "--bind", settings.run_folder, settings.run_folder])
+    run(["mount", "--make-private", settings.run_folder])
+    settings.mounts.touch()
+    run(["unshare", f"--mount={settings.mounts}", "--propagation=slave", "true"])
+    inside = enter(settings)
+    # Volumes with mount propagation need a tree that is shared among the node's own programs.
+    run([*inside, "mount", "--make-rshared", "/"])
+    # A test cluster needn't survive a power cut: etcd waits for no disk.
+    run([*inside, "mount", "-t", "tmpfs", "-o", f"size={ETCD_SIZE},mode=700", "etcd", etcd_folder(settings)])
+    run([*inside, "mount", "--bind", settings.run_folder, own_run / settings.run_folder.name])
+    for name, replaced in REPLACED.items():
+        run([*inside, "mount", "--rbind", settings.folder / "node" / name, replaced])
+
+
+def remove(settings: Settings) -> None:
+    """Let go of the namespace; the kernel unmounts all in it when the last process has left."""
+    for target in (settings.mounts, settings.run_folder):
+        while target in _mounted():
+            run(["umount", target])
+
+
+def _mounted() -> set[Path]:
+    return {Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()}

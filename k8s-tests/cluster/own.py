@@ -1,0 +1,195 @@
+"""A cluster made from nothing on this machine: the order in which it comes up, and how nothing of it is left."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import socket
+from pathlib import Path
+
+from cluster import addons, binaries, certificates, cgroups, control_plane, kubeconfigs, mounts, network, node, packages
+from cluster.commands import CommandError
+from cluster.errors import ClusterError
+from cluster.helm import Helm
+from cluster.kubectl import Kubectl
+from cluster.locks import exclusive
+from cluster.model import Cluster
+from cluster.pause import write_archive
+from cluster.processes import Processes, end_all, running
+from cluster.progress import Progress
+from cluster.settings import Settings
+from cluster.waiting import until
+
+LOCK_SECONDS = 1800.0
+API_SECONDS = 60.0
+NODE_SECONDS = 60.0
+ADDON_SECONDS = 60.0
+SOCKET_SECONDS = 30.0
+REMOVE_SECONDS = 10.0
+DNS_PORT = 53
+
+
+def up(settings: Settings, progress: Progress) -> Cluster:
+    """The running cluster; what isn't a whole one of this very making is cleared away and made anew."""
+    with exclusive(_lock(settings), within=LOCK_SECONDS):
+        if absent := packages.missing(packages.PACKAGES):
+            with progress.step(f"Debian packages: {' '.join(absent)}"):
+                packages.ensure()
+        folders = {module.name: binaries.ensure(module, settings.cache, progress) for module in binaries.OWN_CLUSTER}
+        cluster = _cluster(settings, folders)
+        if is_up(settings):
+            progress.say(f"the cluster {settings.name} runs already")
+            return cluster
+        _clear(settings, progress)
+        try:
+            _start(settings, folders, cluster.kubectl, progress)
+        except BaseException:
+            end_all(settings)  # its logs stay, for whoever looks into it; the next `up` or `down` clears them
+            raise
+        _finished(settings).write_text(_fingerprint(settings))
+        return cluster
+
+
+def down(settings: Settings, progress: Progress) -> None:
+    """Leave nothing, of a whole cluster and of half of one."""
+    with exclusive(_lock(settings), within=LOCK_SECONDS):
+        _clear(settings, progress)
+
+
+def is_up(settings: Settings) -> bool:
+    """Whether all of it runs, and is what these settings and Go modules make."""
+    finished = _finished(settings)
+    return (
+        finished.exists()
+        and finished.read_text() == _fingerprint(settings)
+        and all(Processes(settings).alive().values())
+        and control_plane.ready(settings)
+    )
+
+
+def _start(settings: Settings, folders: dict[str, Path], kubectl: Kubectl, progress: Progress) -> None:
+    kubernetes = folders["kubernetes"]
+    processes = Processes(settings)
+    with progress.step("network, mounts, control group"):
+        settings.folder.mkdir(parents=True, mode=0o700)
+        network.create(settings)
+        mounts.create(settings)
+        cgroups.create(settings)
+    with progress.step("certificates and configuration"):
+        _write_configuration(settings)
+    with progress.step("etcd, containerd, API server"):
+        processes.start("etcd", control_plane.etcd(settings))
+        processes.start("kube-apiserver", control_plane.api_server(settings, kubernetes / "kube-apiserver"))
+        processes.start("containerd", node.containerd(settings))
+        _load_pause(settings, folders["pause"] / "pause", processes)
+        processes.wait("kube-apiserver", lambda: control_plane.ready(settings), API_SECONDS, "ready API")
+    with progress.step("node Ready"):
+        for name, program in (
+            ("kube-controller-manager", control_plane.controller_manager),
+            ("kube-scheduler", control_plane.scheduler),
+            ("kubelet", node.kubelet),
+            ("kube-proxy", node.kube_proxy),
+        ):
+            processes.start(name, program(settings, kubernetes / name))
+        kubectl.apply(addons.documents(settings))
+        processes.start("coredns", addons.coredns(settings, folders["tools"] / "coredns"))
+        target = f"node/{settings.node}"
+        processes.wait("kubelet", lambda: _has(kubectl, target, "Ready"), NODE_SECONDS, "Ready node")
+    with progress.step("metrics and DNS"):
+        # It reads its trust once, at its start, and ends when it may not yet.
+        processes.wait(
+            "kube-apiserver", lambda: addons.metrics_allowed(kubectl), API_SECONDS, "rights of metrics-server"
+        )
+        processes.start("metrics-server", addons.metrics_server(settings, folders["metrics-server"] / "metrics-server"))
+        metrics = "apiservice/v1beta1.metrics.k8s.io"
+        processes.wait("metrics-server", lambda: _has(kubectl, metrics, "Available"), ADDON_SECONDS, "metrics")
+        processes.wait("coredns", lambda: _listens(settings.node_address, DNS_PORT), ADDON_SECONDS, "cluster DNS")
+        kubectl.wait("serviceaccount/default", "create", "default")
+
+
+def _write_configuration(settings: Settings) -> None:
+    settings.configuration.mkdir()
+    certificates.write(settings)
+    kubeconfigs.write(settings)
+    for part in (control_plane, node, addons):
+        part.write_configuration(settings)
+
+
+def _load_pause(settings: Settings, program: Path, processes: Processes) -> None:
+    archive = settings.folder / "pause.tar"
+    write_archive(program, archive)
+    processes.wait("containerd", settings.containerd_socket.exists, SOCKET_SECONDS, "socket")
+    node.load_image(settings, archive)
+    archive.unlink()
+
+
+def _has(kubectl: Kubectl, what: str, condition: str) -> bool:
+    try:
+        conditions = kubectl.json("get", what).get("status", {}).get("conditions", [])
+    except CommandError:
+        return False  # not there yet
+    return any(found["type"] == condition and found["status"] == "True" for found in conditions)
+
+
+def _listens(address: str, port: int) -> bool:
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _clear(settings: Settings, progress: Progress) -> None:
+    """Processes first: the rest can't go while they hold it."""
+    parts = (settings.folder, settings.run_folder, settings.namespace, Path("/sys/class/net", settings.link))
+    if not running(settings) and not any(part.exists() for part in parts):
+        return
+    with progress.step(f"the cluster {settings.name} cleared away"):
+        end_all(settings)
+        mounts.remove(settings)
+        network.remove(settings)
+        cgroups.remove(settings)
+        for folder in (settings.run_folder, settings.folder):
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Mounts inside vanish with the last process that saw them, a moment after its end."""
+    if not folder.exists():
+        return
+
+    def removed() -> bool:
+        shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+
+    try:
+        until(removed, REMOVE_SECONDS)
+    except TimeoutError:
+        raise ClusterError(f"{folder} can't be removed: something is still mounted in it") from None
+
+
+def _cluster(settings: Settings, folders: dict[str, Path]) -> Cluster:
+    return Cluster(
+        kind="own",
+        kubeconfig=settings.kubeconfig,
+        kubectl=Kubectl(folders["kubernetes"] / "kubectl", settings.kubeconfig),
+        helm=Helm(folders["tools"] / "helm", settings.kubeconfig),
+        load=lambda archive: node.load_image(settings, archive),
+        node_address=settings.node_address,
+        enter=settings.enter,
+        audit_log=settings.audit_log,
+    )
+
+
+def _lock(settings: Settings) -> Path:
+    return settings.cache / "locks" / f"cluster-{settings.name}"
+
+
+def _finished(settings: Settings) -> Path:
+    """Written last: a folder without it is half of a cluster."""
+    return settings.folder / "finished"
+
+
+def _fingerprint(settings: Settings) -> str:
+    modules = [binaries.fingerprint(module) for module in binaries.OWN_CLUSTER]
+    return hashlib.sha256(repr((settings, modules)).encode()).hexdigest()

@@ -1,0 +1,137 @@
+"""Which cluster there is to use here, and how it is opened and let go."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import given, kind, own
+from cluster.commands import CommandError, run
+from cluster.errors import ClusterError, ClusterUnavailableError
+from cluster.locks import exclusive, shared
+from cluster.model import Cluster, Kind
+from cluster.progress import Progress
+from cluster.settings import Settings
+
+USERS_SECONDS = 1800.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What decides which clusters are possible here."""
+
+    docker: bool
+    kind: bool
+    linux: bool
+    root: bool
+    apt: bool
+
+
+def look() -> Machine:
+    return Machine(
+        docker=_docker_answers(),
+        kind=shutil.which("kind") is not None,
+        linux=platform.system() == "Linux",
+        root=os.geteuid() == 0,
+        apt=shutil.which("apt-get") is not None,
+    )
+
+
+def _docker_answers() -> bool:
+    try:
+        run(["docker", "info"], timeout=20)
+    except CommandError:
+        return False
+    return True
+
+
+def choose(kubeconfig: str | None, machine: Machine) -> Kind:
+    """ClusterUnavailableError says in a sentence what is missing for each of the three ways."""
+    if kubeconfig:
+        return "given"
+    if machine.docker and machine.kind:
+        return "kind"
+    if machine.linux and machine.root and machine.apt:
+        return "own"
+    for_kind = _and([(machine.docker, "a running Docker engine"), (machine.kind, "kind on PATH")])
+    for_own = _and([(machine.linux, "Linux"), (machine.root, "root"), (machine.apt, "apt-get")])
+    raise ClusterUnavailableError(
+        "There is no Kubernetes cluster for the tests here: KUBECONFIG is not set, "
+        f"kind needs {for_kind}, and a cluster made from nothing needs {for_own}."
+    )
+
+
+def _and(needs: list[tuple[bool, str]]) -> str:
+    return " and ".join(what for there, what in needs if not there)
+
+
+def selected(settings: Settings, environment: Mapping[str, str]) -> Kind:
+    """As `choose`; a KUBECONFIG that points at our own cluster's file gives nothing new."""
+    named = environment.get("KUBECONFIG")
+    if named and Path(named).absolute() == settings.kubeconfig:
+        named = None
+    return choose(named, look())
+
+
+def start(settings: Settings, environment: Mapping[str, str], progress: Progress) -> Cluster:
+    """The cluster, made if need be; it stays until `stop`."""
+    chosen = selected(settings, environment)
+    if chosen == "given":
+        return given.attach(settings, environment, progress)
+    return kind.up(settings, progress) if chosen == "kind" else own.up(settings, progress)
+
+
+def stop(settings: Settings, environment: Mapping[str, str], progress: Progress) -> None:
+    """End what `start` made; a given cluster stays as it is."""
+    chosen = selected(settings, environment)
+    if chosen == "kind":
+        kind.down(settings, progress)
+    elif chosen == "own":
+        own.down(settings, progress)
+
+
+def is_up(settings: Settings, environment: Mapping[str, str]) -> bool:
+    chosen = selected(settings, environment)
+    return chosen == "given" or (kind.is_up(settings) if chosen == "kind" else own.is_up(settings))
+
+
+def keep(settings: Settings) -> None:
+    """Let the cluster outlive the processes that use it."""
+    _passing(settings).unlink(missing_ok=True)
+
+
+def _passing(settings: Settings) -> Path:
+    """Exists while a cluster is up that shall end with its last user."""
+    return settings.cache / "locks" / f"passing-{settings.name}"
+
+
+@contextmanager
+def open_cluster(
+    settings: Settings | None = None,
+    environment: Mapping[str, str] = os.environ,
+    progress: Progress | None = None,
+) -> Iterator[Cluster]:
+    """The cluster for as long as the block runs.
+
+    One that runs already stays. One that was made here ends with the last of the processes that use it.
+    Raises ClusterUnavailableError where none can be had, ClusterError when it doesn't come up.
+    """
+    settings = settings or Settings.from_environment(environment)
+    progress = progress or Progress()
+    users = settings.cache / "locks" / f"users-{settings.name}"
+    with shared(users, within=USERS_SECONDS):
+        if not is_up(settings, environment):
+            _passing(settings).touch()
+        yield start(settings, environment, progress)
+    try:
+        with exclusive(users, within=0):
+            if _passing(settings).exists():
+                stop(settings, environment, progress)
+                keep(settings)
+    except ClusterError:
+        return  # somebody else still uses it
