@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,13 +24,14 @@ from servers.migration_images import (
     value,
     version_of,
 )
-from servers.waiting import until
+from servers.waiting import free_port, until
 from slipway.migrations import runner
 from slipway.migrations.errors import MigrationError
 from slipway.migrations.gate import GateVerdict, decide_gate
 from slipway.migrations.inspection import inspect
 from slipway.migrations.runner import stamp, upgrade
 from slipway.migrations.script import read_chain
+from slipway.storage.login import login_from_settings
 
 STEPS = {
     "a": table("a"),
@@ -228,3 +230,50 @@ async def test_the_verdict_on_a_real_ledger_is_the_pure_one(
     await upgrade(owner_settings(empty_database), versions=releases["two"])
     seen = await inspect(owner_settings(empty_database), releases["three"])
     assert seen.verdict == decide_gate(read_chain(releases["three"]), seen.rows)
+
+
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def test_a_server_that_comes_up_late_is_waited_for(empty_database: TestDatabase, tmp_path: Path) -> None:
+    owner = login_from_settings(owner_settings(empty_database))
+    port, lines = free_port(), []
+    late = owner_settings(empty_database).with_changes(
+        database_url=empty_database.url_owner.replace(f":{owner.port}/", f":{port}/")
+    )
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        their_reader, their_writer = await asyncio.open_connection(owner.host, owner.port)
+        await asyncio.gather(_forward(reader, their_writer), _forward(their_reader, writer))
+
+    versions = image(tmp_path, table("a"))
+    running = asyncio.create_task(upgrade(late, versions=versions, patience=20, report=lines.append))
+    await until(lambda: lines)
+    assert lines[0].startswith("The database can't be reached: ConnectionRefusedError")
+    async with await asyncio.start_server(connected, "127.0.0.1", port):
+        assert (await running).applied == ("a",)
+
+
+async def test_without_patience_a_server_that_is_not_up_ends_the_run(
+    empty_database: TestDatabase, tmp_path: Path
+) -> None:
+    port = login_from_settings(owner_settings(empty_database)).port
+    nobody = empty_database.url_owner.replace(f":{port}/", f":{free_port()}/")
+    with pytest.raises(ConnectionRefusedError):
+        await upgrade(
+            owner_settings(empty_database).with_changes(database_url=nobody), versions=image(tmp_path, table("a"))
+        )
+
+
+async def test_a_refused_login_is_told_at_once_however_patient(empty_database: TestDatabase, tmp_path: Path) -> None:
+    wrong = re.sub(r":[^:@/]+@", ":not-the-password@", empty_database.url_owner)
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await upgrade(
+            owner_settings(empty_database).with_changes(database_url=wrong),
+            versions=image(tmp_path, table("a")),
+            patience=3600,
+        )

@@ -32,8 +32,15 @@ def db() -> None:
 @click.option("--lock-timeout", type=float, help="Longest wait for a table's lock, seconds; then it backs off.")
 @click.option("--statement-timeout", type=float, help="Longest run of one statement, seconds.")
 @click.option("--budget", type=float, help="Longest run altogether, seconds; waiting for other runners counts.")
+@click.option("--patience", type=click.FloatRange(0, 3600), default=0, show_default=True,
+              help="Longest wait for a database that isn't up yet, seconds.")  # fmt: skip
 def upgrade(
-    phase: Phase, target: str, lock_timeout: float | None, statement_timeout: float | None, budget: float | None
+    phase: Phase,
+    target: str,
+    lock_timeout: float | None,
+    statement_timeout: float | None,
+    budget: float | None,
+    patience: float,
 ) -> None:
     """Run what is missing, revision by revision. Log in as the schema's owner."""
     limits = {
@@ -43,7 +50,7 @@ def upgrade(
     }
 
     async def run(settings: Settings) -> None:
-        outcome = await runner.upgrade(settings, target=target, phase=phase, report=click.echo)
+        outcome = await runner.upgrade(settings, target=target, phase=phase, patience=patience, report=click.echo)
         if not outcome.applied:
             click.echo("Nothing to do.")
         if outcome.held_back:

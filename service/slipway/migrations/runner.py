@@ -43,17 +43,19 @@ async def upgrade(
     *,
     target: str = "head",
     phase: Phase = "all",
+    patience: float = 0.0,
     versions: Path = VERSIONS,
     report: Report = _log.info,
 ) -> Outcome:
     """Bring the database to `target`. Uses the login in `settings`, which must own the schema.
 
-    Waits for other runners. What was committed stays: each revision is a transaction with its row in the ledger, so
-    that a run that ended early, in whatever way, is finished by the next. Raises MigrationError (also when the budget
-    is used up), LoginError, or what `DATABASE_ERRORS` lists.
+    Waits for other runners, and up to `patience` (seconds) for a server that isn't up yet. What was committed stays:
+    each revision is a transaction with its row in the ledger, so that a run that ended early, in whatever way, is
+    finished by the next. Raises MigrationError (also when the budget is used up), LoginError, or what
+    `DATABASE_ERRORS` lists.
     """
     chain = read_chain(versions)
-    async with _alone(settings, report) as session:
+    async with _alone(settings, report, patience) as session:
         steps = await _prepare(session.raw, settings, chain, target, phase)
         for revision in steps.run:
             await _apply(session, settings, revision, versions, report)
@@ -78,10 +80,13 @@ async def stamp(settings: Settings, target: str, *, versions: Path = VERSIONS, r
 
 
 @asynccontextmanager
-async def _alone(settings: Settings, report: Report) -> AsyncIterator[Session]:
+async def _alone(settings: Settings, report: Report, patience: float = 0.0) -> AsyncIterator[Session]:
     """The only runner's session; raises MigrationError when the budget ends before the block does."""
     try:
-        async with asyncio.timeout(settings.migration_budget) as budget, open_session(settings) as session:
+        async with (
+            asyncio.timeout(settings.migration_budget) as budget,
+            open_session(settings, patience, report) as session,
+        ):
             await take_lock(session.raw, report)
             yield session
     except TimeoutError:

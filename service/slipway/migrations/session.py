@@ -7,12 +7,14 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from slipway.migrations.errors import describe
 from slipway.settings import Settings
 from slipway.storage.engine import connect_arguments
 from slipway.storage.login import login_from_settings
@@ -22,6 +24,9 @@ Report = Callable[[str], None]
 
 LOCK_KEY = 0x736C6970776179
 """The advisory lock that every runner on a database takes: "slipway" in ASCII."""
+
+CONNECT_PAUSE = (0.25, 0.75)
+"""Bounds of the pause between two looks for a server that isn't up, seconds."""
 
 LOCK_POLL = (0.1, 0.5)
 """Bounds of the pause between two looks at the lock, seconds."""
@@ -46,11 +51,34 @@ async def connect(
     )
 
 
+async def connect_within(
+    settings: Settings, patience: float, report: Report, **server_settings: str
+) -> asyncpg.Connection:
+    """As `connect`, but a server that isn't up yet is looked for again until `patience` (seconds) is over.
+
+    A login that the server refuses is told at once: waiting doesn't mend it.
+    """
+    end = monotonic() + patience
+    told = False
+    while True:
+        try:
+            return await connect(settings, command_timeout=None, **server_settings)
+        except (OSError, TimeoutError, asyncpg.CannotConnectNowError) as error:
+            if monotonic() >= end:
+                raise
+            if not told:
+                report(f"The database can't be reached: {describe(error)}. Looking again for {patience:g} s.")
+                told = True
+        await asyncio.sleep(random.uniform(*CONNECT_PAUSE))  # noqa: S311 - jitter
+
+
 @asynccontextmanager
-async def open_session(settings: Settings) -> AsyncIterator[Session]:
-    """The runner's session, with its limits set on the server."""
-    raw = await connect(
+async def open_session(settings: Settings, patience: float, report: Report) -> AsyncIterator[Session]:
+    """The runner's session, with its limits set on the server; waits for the server as `connect_within` does."""
+    raw = await connect_within(
         settings,
+        patience,
+        report,
         application_name="slipway db upgrade",
         lock_timeout=_milliseconds(settings.migration_lock_timeout),
         statement_timeout=_milliseconds(settings.migration_statement_timeout),
