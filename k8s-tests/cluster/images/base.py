@@ -13,7 +13,7 @@ from pathlib import Path
 from cluster.commands import run
 from cluster.errors import ClusterError
 from cluster.images import buildah, docker
-from cluster.images.store import content_hash, files_below, images_folder, made_once, one_at_a_time
+from cluster.images.store import content_hash, files_below, images_folder, keep_newest, made_once, one_at_a_time
 
 PYTHON, POSTGRES, REDIS = "python", "postgres", "redis"
 
@@ -45,7 +45,9 @@ def base_archive(name: str) -> Path:
             path = images_folder() / f"{name}-{docker.pulled(IMAGES[name])[:12]}.tar"
             return made_once(path, lambda unfinished: docker.save(IMAGES[name], unfinished))
         path = images_folder() / f"{name}-{ensure_in_buildah(name)[:12]}.tar"
-        return made_once(path, lambda unfinished: buildah.push_archive(IMAGES[name], unfinished))
+        made = made_once(path, lambda unfinished: buildah.push_archive(IMAGES[name], unfinished))
+        keep_newest(images_folder(), f"{name}-????????????.tar", 2)
+        return made
 
 
 def ensure_in_buildah(name: str) -> str:

@@ -15,6 +15,8 @@ FOREIGN = ROOT / "k8s-tests" / "foreign"
 COPIED = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "requirements", "service", "operator")
 """What can change Slipway's image."""
 
+MAKERS = tuple(Path(__file__).with_name(name) for name in ("build.py", "buildah.py", "docker.py"))
+
 TARGETS = ("service", "dev")
 REGISTRY = "docker.io/library/"
 """Where the runtimes of clusters look for a name without a registry."""
@@ -22,12 +24,12 @@ REGISTRY = "docker.io/library/"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes an image: the folder with its Dockerfile, the target, build arguments, and every file that counts."""
+    """What makes an image: the folder with its Dockerfile, the target, labels, and every file that counts."""
 
     context: Path
     files: tuple[Path, ...]
     target: str | None = None
-    arguments: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 def slipway(target: str, version: str, revision: str) -> Recipe:
@@ -35,7 +37,8 @@ def slipway(target: str, version: str, revision: str) -> Recipe:
     if target not in TARGETS:
         raise ValueError(f"The Dockerfile has no target {target!r}: use one of {', '.join(TARGETS)}.")
     files = files_below(ROOT / name for name in COPIED)
-    return Recipe(ROOT, tuple(files), target, {"VERSION": version, "REVISION": revision})
+    labels = {"org.opencontainers.image.version": version, "org.opencontainers.image.revision": revision}
+    return Recipe(ROOT, tuple(files), target, labels)
 
 
 def build(
@@ -57,8 +60,8 @@ def _archive(recipe: Recipe, tag: str) -> Path:
     name, image = tag.replace("/", "-").replace(":", "-"), REGISTRY + tag
     with one_at_a_time():
         base_id, make = _builder(recipe, image)
-        words = (base_id, image, recipe.target or "", *(f"{key}={value}" for key, value in recipe.arguments.items()))
-        path = images_folder() / f"{name}-{content_hash(recipe.context, recipe.files, *words)}.tar"
+        words = (base_id, image, recipe.target or "", *(f"{key}={value}" for key, value in recipe.labels.items()))
+        path = images_folder() / f"{name}-{content_hash(ROOT, (*recipe.files, *MAKERS), *words)}.tar"
         made = made_once(path, make)
         keep_newest(images_folder(), f"{name}-????????????.tar")
         return made
@@ -73,13 +76,15 @@ def _builder(recipe: Recipe, image: str) -> tuple[str, Callable[[Path], None]]:
 
 def _with_docker(recipe: Recipe, image: str, archive: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        docker.build(recipe.context, image, target=recipe.target, arguments=recipe.arguments, secrets=_secrets(folder))
+        docker.build(recipe.context, image, target=recipe.target, labels=recipe.labels, secrets=_secrets(folder))
     docker.save(image, archive)
 
 
 def _with_buildah(recipe: Recipe, image: str, archive: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        buildah.build(recipe.context, image, target=recipe.target, arguments=recipe.arguments, secrets=_secrets(folder))
+        buildah.build(recipe.context, image, target=recipe.target, secrets=_secrets(folder))
+    if recipe.labels:
+        buildah.label(image, recipe.labels)
     buildah.push_archive(image, archive)
 
 

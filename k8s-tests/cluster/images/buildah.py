@@ -74,6 +74,16 @@ def push_archive(name: str, archive: Path) -> None:
     buildah("push", "--quiet", name, f"docker-archive:{archive}:{name}", timeout=COPY_TIMEOUT)
 
 
+def label(name: str, labels: Mapping[str, str]) -> None:
+    """Give an image other labels. A build can't: it takes a LABEL from its cache whatever its arguments are now."""
+    container = buildah("from", "--pull=never", name).strip()
+    try:
+        buildah("config", *(f"--label={key}={value}" for key, value in labels.items()), container)
+        buildah("commit", "--quiet", "--format=docker", "--timestamp=0", container, name, timeout=COPY_TIMEOUT)
+    finally:
+        buildah("rm", container)
+
+
 def import_root(folder: Path, name: str) -> None:
     """Make a one-layer image of a root file system. Raises CommandError."""
     container = buildah("from", "scratch").strip()

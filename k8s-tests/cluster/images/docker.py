@@ -56,11 +56,13 @@ def build(
     *,
     target: str | None = None,
     arguments: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
     secrets: Mapping[str, Path] | None = None,
 ) -> None:
     """Build the folder's Dockerfile into the engine. Raises CommandError with the build's last lines."""
     options = ["--load", "--provenance=false", f"--tag={name}"]
     options += [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
+    options += [f"--label={key}={value}" for key, value in (labels or {}).items()]
     options += [f"--secret=id={key},src={path}" for key, path in (secrets or {}).items()]
     if target is not None:
         options.append(f"--target={target}")

@@ -25,7 +25,7 @@ class InvalidSbomError(Exception):
 
 
 def bill_of_materials(image: Image) -> str:
-    """A CycloneDX 1.6 document (JSON), the same for the same image. Raises InvalidSbomError."""
+    """A CycloneDX 1.6 document (JSON), the same for the same image but for its timestamp. Raises InvalidSbomError."""
     digest = image.layers[-1].removeprefix("sha256:")
     bom = Bom(serial_number=uuid5(NAMESPACE_URL, f"{image.name}@{digest}"))
     repository, _, tag = image.name.rpartition(":")
