@@ -16,6 +16,7 @@ from cluster.settings import Settings
 
 METRICS_PORT = 4443
 METRICS_USER = "slipway:metrics-server"
+DNS_USER = "slipway:coredns"
 READ = ["get", "list", "watch"]
 RBAC = "rbac.authorization.k8s.io"
 
@@ -66,11 +67,19 @@ def metrics_server(settings: Settings, program: Path) -> list[str | Path]:
     ]
 
 
+def dns_allowed(kubectl: Kubectl) -> bool:
+    return _allowed(kubectl, DNS_USER, "list", "endpointslices.discovery.k8s.io", "--all-namespaces")
+
+
 def metrics_allowed(kubectl: Kubectl) -> bool:
-    """Whether metrics-server's rights count already: the API server learns of them a moment after they are applied."""
     what = "configmaps/extension-apiserver-authentication"
+    return _allowed(kubectl, METRICS_USER, "get", what, "--namespace=kube-system")
+
+
+def _allowed(kubectl: Kubectl, user: str, verb: str, what: str, scope: str) -> bool:
+    """Whether a right counts already: the API server learns of it a moment after it is applied."""
     try:
-        kubectl.run("auth", "can-i", "get", what, "--namespace=kube-system", f"--as={METRICS_USER}")
+        kubectl.run("auth", "can-i", verb, what, scope, f"--as={user}")
     except CommandError:
         return False
     return True
@@ -78,11 +87,21 @@ def metrics_allowed(kubectl: Kubectl) -> bool:
 
 def documents(settings: Settings) -> list[Document]:
     """What to apply once the API server is ready."""
+    port = {"name": "https", "port": 443, "targetPort": METRICS_PORT, "protocol": "TCP"}
     return [
         *_dns(settings),
         *metrics_rights({"kind": "User", "apiGroup": RBAC, "name": METRICS_USER}),
-        *_metrics(settings),
+        _service("metrics-server", {"ports": [port]}),
+        _endpoints(
+            "metrics-server", settings.node_address, [{"name": "https", "port": METRICS_PORT, "protocol": "TCP"}]
+        ),
     ]
+
+
+def metrics_documents(settings: Settings) -> list[Document]:
+    """What to apply once metrics-server listens: before, the API server would only look again after a pause."""
+    authority = (settings.certificates / "authority.crt").read_bytes()
+    return [metrics_api({"caBundle": base64.b64encode(authority).decode()})]
 
 
 def _dns(settings: Settings) -> list[Document]:
@@ -95,24 +114,10 @@ def _dns(settings: Settings) -> list[Document]:
         {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
     ]
     return [
-        _role("slipway:coredns", rules),
-        _binding("slipway:coredns", "slipway:coredns", {"kind": "User", "apiGroup": RBAC, "name": "slipway:coredns"}),
+        _role(DNS_USER, rules),
+        _binding(DNS_USER, DNS_USER, {"kind": "User", "apiGroup": RBAC, "name": DNS_USER}),
         _service("kube-dns", {"clusterIP": settings.dns_service_address, "ports": ports}),
         _endpoints("kube-dns", settings.node_address, ports),
-    ]
-
-
-def _metrics(settings: Settings) -> list[Document]:
-    authority = (settings.certificates / "authority.crt").read_bytes()
-    port = {"name": "https", "port": 443, "targetPort": METRICS_PORT, "protocol": "TCP"}
-    return [
-        _service("metrics-server", {"ports": [port]}),
-        _endpoints(
-            "metrics-server",
-            settings.node_address,
-            [{"name": "https", "port": METRICS_PORT, "protocol": "TCP"}],
-        ),
-        metrics_api({"caBundle": base64.b64encode(authority).decode()}),
     ]
 
 

@@ -115,6 +115,8 @@ def controller_manager(settings: Settings, program: Path) -> list[str | Path]:
         "--use-service-account-credentials",
         "--allocate-node-cidrs=false",
         "--leader-elect=false",
+        "--kube-api-qps=200",  # its dozens of controllers each ask for a token before they start
+        "--kube-api-burst=400",
         "--horizontal-pod-autoscaler-sync-period=5s",  # tests wait for it
     ]
 

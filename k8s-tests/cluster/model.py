@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,9 @@ from cluster.helm import Helm
 from cluster.kubectl import Kubectl
 
 Kind = Literal["given", "kind", "own"]
+
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+REMOVAL_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -33,3 +37,14 @@ class Cluster:
     def load_image(self, archive: Path) -> None:
         """Give the nodes the images of a Docker archive, under the names that it carries."""
         self.load(archive)
+
+    @contextmanager
+    def namespace(self, name: str) -> Iterator[str]:
+        """A namespace that refuses pods beyond the restricted Pod Security Standard; after it nothing is left of it."""
+        meta = {"name": name, "labels": RESTRICTED}
+        self.kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": meta}])
+        try:
+            self.kubectl.wait("serviceaccount/default", "create", name)
+            yield name
+        finally:
+            self.kubectl.run("delete", "namespace", name, "--ignore-not-found", timeout=REMOVAL_SECONDS)

@@ -92,19 +92,28 @@ def _start(settings: Settings, folders: dict[str, Path], kubectl: Kubectl, progr
         ):
             processes.start(name, program(settings, kubernetes / name))
         kubectl.apply(addons.documents(settings))
-        processes.start("coredns", addons.coredns(settings, folders["tools"] / "coredns"))
         target = f"node/{settings.node}"
         processes.wait("kubelet", lambda: _has(kubectl, target, "Ready"), NODE_SECONDS, "Ready node")
-    with progress.step("metrics and DNS"):
-        # It reads its trust once, at its start, and ends when it may not yet.
+    with progress.step("DNS and metrics"):
+        # Each reads what it may at its start, and waits long or ends when it may not yet.
+        processes.wait("kube-apiserver", lambda: addons.dns_allowed(kubectl), API_SECONDS, "rights of CoreDNS")
+        processes.start("coredns", addons.coredns(settings, folders["tools"] / "coredns"))
         processes.wait(
             "kube-apiserver", lambda: addons.metrics_allowed(kubectl), API_SECONDS, "rights of metrics-server"
         )
-        processes.start("metrics-server", addons.metrics_server(settings, folders["metrics-server"] / "metrics-server"))
-        metrics = "apiservice/v1beta1.metrics.k8s.io"
-        processes.wait("metrics-server", lambda: _has(kubectl, metrics, "Available"), ADDON_SECONDS, "metrics")
+        metrics = folders["metrics-server"] / "metrics-server"
+        processes.start("metrics-server", addons.metrics_server(settings, metrics))
+        _await_metrics(settings, kubectl, processes)
         processes.wait("coredns", lambda: _listens(settings.node_address, DNS_PORT), ADDON_SECONDS, "cluster DNS")
         kubectl.wait("serviceaccount/default", "create", "default")
+
+
+def _await_metrics(settings: Settings, kubectl: Kubectl, processes: Processes) -> None:
+    address, port = settings.node_address, addons.METRICS_PORT
+    processes.wait("metrics-server", lambda: _listens(address, port), ADDON_SECONDS, "open port")
+    kubectl.apply(addons.metrics_documents(settings))
+    target = "apiservice/v1beta1.metrics.k8s.io"
+    processes.wait("metrics-server", lambda: _has(kubectl, target, "Available"), ADDON_SECONDS, "metrics")
 
 
 def _write_configuration(settings: Settings) -> None:

@@ -78,6 +78,15 @@ def selected(settings: Settings, environment: Mapping[str, str]) -> Kind:
     return choose(named, look())
 
 
+def why_unavailable(environment: Mapping[str, str] = os.environ) -> str | None:
+    """A sentence when no cluster can be had here, else None."""
+    try:
+        selected(Settings.from_environment(environment), environment)
+    except ClusterUnavailableError as error:
+        return str(error)
+    return None
+
+
 def start(settings: Settings, environment: Mapping[str, str], progress: Progress) -> Cluster:
     """The cluster, made if need be; it stays until `stop`."""
     chosen = selected(settings, environment)
