@@ -1,0 +1,58 @@
+"""Programs are run with a bound on time, and their complaints are shown."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from cluster import packages
+from cluster.commands import CommandError, run
+from cluster.packages import missing
+
+
+def test_output_of_a_program_that_succeeds_is_returned() -> None:
+    assert run(["cat"], input="given") == "given"
+    assert run(["sh", "-c", "echo $GREETING; pwd"], environment={"GREETING": "hi"}, folder=Path("/")) == "hi\n/\n"
+
+
+def test_a_failure_shows_the_end_of_stderr_and_the_code() -> None:
+    script = "for i in $(seq 100); do echo line $i >&2; done; exit 7"
+    with pytest.raises(CommandError, match="ended with code 7") as caught:
+        run(["sh", "-c", script])
+    assert caught.value.stderr.splitlines()[-1] == "line 100"
+    assert "line 80\n" not in str(caught.value)
+
+
+def test_a_failure_that_complains_on_stdout_shows_that() -> None:
+    with pytest.raises(CommandError, match="complaint"):
+        run(["sh", "-c", "echo complaint; exit 1"])
+
+
+def test_a_missing_program_is_a_failure_too() -> None:
+    with pytest.raises(CommandError, match="can't be started: No such file"):
+        run(["no-such-program"])
+
+
+def test_a_program_that_takes_too_long_ends_with_its_children(tmp_path: Path) -> None:
+    child = "import subprocess, sys; print('began', file=sys.stderr, flush=True); subprocess.run(['sleep', '60'])"
+    begin = monotonic()
+    with pytest.raises(CommandError, match=r"was not done after 0\.5 s:\nbegan"):
+        run([sys.executable, "-c", child], timeout=0.5, folder=tmp_path)
+    assert monotonic() - begin < 5, "the child holds the pipes open"
+
+
+def test_input_is_not_shown_in_errors() -> None:
+    with pytest.raises(CommandError) as caught:
+        run(["sh", "-c", "exit 1"], input="a secret")
+    assert "secret" not in str(caught.value)
+
+
+def test_packages_are_missing_when_their_program_is() -> None:
+    assert missing({"sh": "dash", "no-such-program": "ghost", "none-either": "ghost"}) == ["ghost"]
+
+
+def test_programs_of_the_cluster_have_packages() -> None:
+    assert {"etcd", "containerd", "runc", "nft"} <= set(packages.PACKAGES)
