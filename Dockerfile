@@ -18,7 +18,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=certi
 RUN find /opt/slipway -depth -type d -name tests -exec rm -r '{}' + \
     && find /opt/slipway -name '*.so' -exec strip --strip-debug '{}' + \
     && find /opt/slipway '(' -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' ')' -delete \
-    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/slipway/lib
+    && python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /opt/slipway/lib
 
 # Slipway's own files, a layer of their own: a change of the code leaves the large layer as it was.
 FROM dependencies AS package
@@ -33,7 +33,7 @@ COPY service service
 RUN /opt/build/bin/python -m hatchling build --target wheel --directory wheels >/dev/null \
     && python -m pip --python /opt/slipway/bin/python install --quiet --no-compile --no-index --no-deps --no-warn-script-location \
        --root /package wheels/*.whl \
-    && python -m compileall -q --invalidation-mode unchecked-hash -s /package -p / /package
+    && python -m compileall -q -f --invalidation-mode unchecked-hash -s /package -p / /package
 
 # What every image of Slipway starts from: the base without its package installer, with the bytecode that the official
 # images leave out (else every start of a pod compiles the standard library), and a user.
@@ -41,7 +41,7 @@ FROM ${PYTHON_IMAGE} AS runtime
 RUN python -m pip uninstall --quiet --yes --root-user-action=ignore --disable-pip-version-check pip \
     && library="$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && rm -rf "$library/ensurepip" \
-    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
+    && python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash \
        -x '/(test|tests|idlelib|tkinter|turtledemo|pydoc_data|site-packages|dist-packages)/' "$library" \
     && echo 'slipway:x:10001:' >> /etc/group \
     && echo 'slipway:x:10001:10001::/nonexistent:/usr/sbin/nologin' >> /etc/passwd

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform as platform_module
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +17,22 @@ from system_packages import install
 BUILD_TIMEOUT = 1200.0
 COPY_TIMEOUT = 300.0
 PULL_TIMEOUT = 300.0
+PUSH_TIMEOUT = 600.0
 
 PACKAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
 """Program → Debian package that has it."""
 
 
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
 class NoBuilderError(ClusterError):
     """Nothing here can build images; the sentence says what would."""
+
+
+def host_platform() -> str:
+    """Such as `linux/amd64`."""
+    return f"linux/{ARCHITECTURES.get(platform_module.machine(), platform_module.machine())}"
 
 
 def ensure() -> None:
@@ -69,6 +79,11 @@ def tag(name: str, also: str) -> None:
     buildah("tag", name, also)
 
 
+def push(name: str) -> None:
+    """Send an image to the registry in its name, with the login that this user has there. Raises CommandError."""
+    buildah("push", "--quiet", name, f"docker://{name}", timeout=PUSH_TIMEOUT)
+
+
 def push_archive(name: str, archive: Path) -> None:
     """Write a docker-archive that carries `name`. Raises CommandError."""
     buildah("push", "--quiet", name, f"docker-archive:{archive}:{name}", timeout=COPY_TIMEOUT)
@@ -99,13 +114,17 @@ def build(
     name: str,
     *,
     target: str | None = None,
+    platform: str | None = None,
     arguments: Mapping[str, str] | None = None,
     secrets: Mapping[str, Path] | None = None,
 ) -> None:
     """Build the folder's Dockerfile into the storage. Raises CommandError with the build's last lines."""
     # No timestamps: the same files make the same layers. Containers of failed steps would stay mounted.
-    options = ["--isolation=chroot", "--network=host", "--pull=never", "--layers", "--force-rm"]
-    options += ["--format=docker", "--timestamp=0"]
+    options = ["--isolation=chroot", "--network=host", "--layers", "--force-rm", "--format=docker", "--timestamp=0"]
+    if platform in (None, host_platform()):
+        options.append("--pull=never")
+    else:  # the base that is here is of this machine's kind
+        options += ["--pull=always", f"--platform={platform}"]
     options += [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
     options += [f"--secret=id={key},src={path}" for key, path in (secrets or {}).items()]
     if target is not None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from cluster.commands import run
+from cluster.commands import CommandError, run
 
 KEPT = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
 """What matters for reaching packages; the rest of a person's configuration is theirs."""
@@ -28,8 +28,12 @@ def parse(listing: str) -> dict[str, str]:
 
 
 def host_settings() -> dict[str, str]:
-    """What this machine's pip is told by files and variables. Raises CommandError."""
-    return parse(run([sys.executable, "-m", "pip", "config", "list"], timeout=60.0))
+    """What this machine's pip is told by files and variables; nothing where this Python has no pip."""
+    try:
+        listing = run([sys.executable, "-m", "pip", "config", "list"], timeout=60.0)
+    except CommandError:
+        return {}
+    return parse(listing)
 
 
 def configuration(settings: Mapping[str, str]) -> str:
