@@ -76,6 +76,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("KeyRing", {"deletionPolicy": "Keep"}, 'supported values: "Delete", "Retain"'),
     ("KeyRing", {"revoke": ["k", "k"]}, "Duplicate value"),
     ("KeyRing", {"revoke": [f"k-{n}" for n in range(65)]}, "must have at most 64 items"),
+    ("KeyRing", {"revoke": ["no id"]}, "spec.revoke[0]"),
     ("KeyRing", {"secretName": "Not_A_Name"}, "spec.secretName"),
     ("KeyRing", {"consumers": {"selector": {"matchLabels": None}}}, "an empty one selects every pod of the namespace"),
     ("KeyRing", {"consumers": {"port": 65536}}, "less than or equal to 65535"),
