@@ -103,19 +103,22 @@ def running(settings: Settings) -> set[int]:
 
 def end_all(settings: Settings) -> None:
     """Kill all of it, again until nothing is left: what is killed may just have started something."""
+    killed: set[int] = set()
 
     def ended() -> bool:
         for pid in running(settings):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)  # only those that this very process started
+                killed.add(pid)
         return not running(settings)
 
     try:
         until(ended, STOP_WITHIN)
     except TimeoutError:
         raise ClusterError(f"processes of {settings.name} don't end: {sorted(running(settings))}") from None
+    for pid in killed:
+        with contextlib.suppress(ChildProcessError):  # most are not ours to wait for
+            os.waitpid(pid, 0)
 
 
 def _in_network(namespace: Path) -> set[int]:

@@ -1,0 +1,222 @@
+"""A cluster made from nothing comes up, and nothing of it is left. A second one, beside that of the other tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from cluster import given, kind, own, provider
+from cluster.commands import CommandError, run
+from cluster.errors import ClusterError
+from cluster.model import Cluster
+from cluster.pause import PAUSE_IMAGE, write_archive
+from cluster.processes import ComponentError, running, start_time
+from cluster.progress import Progress
+from cluster.settings import Settings, cache_folder
+
+READY_WITHIN = 20.0
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Iterator[Settings]:
+    settings = Settings(
+        folder=tmp_path / "cluster", cache=cache_folder(os.environ), name="slipway-two", network="10.91.0.0/24"
+    )
+    yield settings
+    own.down(settings, Progress(str.strip))
+
+
+def traces(settings: Settings) -> dict[str, list[str]]:
+    """All that can be seen of a cluster on this machine, by kind."""
+    marks = (str(settings.folder), str(settings.run_folder), f"/{settings.cgroup}/", str(settings.namespace))
+    found = {
+        "processes": [f"{pid} {line}" for pid, line in _processes() if any(mark in line for mark in marks)],
+        "mounts": [line for line in _lines("/proc/self/mountinfo") if any(mark in line for mark in marks)],
+        "links": [link.name for link in Path("/sys/class/net").glob(f"{settings.name}*")],
+        "namespaces": [str(settings.namespace)] if settings.namespace.exists() else [],
+        "control groups": [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{settings.cgroup}")],
+        "folders": [str(path) for path in (settings.folder, settings.run_folder) if path.exists()],
+    }
+    return {kind: seen for kind, seen in found.items() if seen}
+
+
+def _processes() -> Iterator[tuple[str, str]]:
+    """What each process was called with, and which control groups it is in; what has ended may await its parent."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        if start_time(int(folder.name)) is None:
+            continue
+        try:
+            called = (folder / "cmdline").read_text().replace("\0", " ")
+            yield folder.name, called + (folder / "cgroup").read_text()
+        except OSError:
+            continue  # ended meanwhile
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
+
+
+def rules_of_the_machine(settings: Settings) -> list[str]:
+    """Packet filter and routes, but for the one route to the cluster's own link."""
+    seen = run(["nft", "list", "ruleset"]) + run(["ip", "route", "show", "table", "all"])
+    return [line for line in seen.splitlines() if settings.link not in line and "10.89.0." not in line]
+
+
+def pod(name: str) -> dict[str, Any]:
+    """One that mounts what kubelet has to keep in memory."""
+    container = {
+        "name": "pause",
+        "image": PAUSE_IMAGE,
+        "imagePullPolicy": "Never",
+        "volumeMounts": [{"name": "secret", "mountPath": "/secret"}, {"name": "memory", "mountPath": "/memory"}],
+    }
+    volumes: list[dict[str, Any]] = [
+        {"name": "secret", "secret": {"secretName": "held"}},
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+    ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"containers": [container], "volumes": volumes},
+    }
+
+
+SECRET = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "held"}, "stringData": {"key": "value"}}
+
+
+def start_pods(cluster: Cluster) -> None:
+    cluster.kubectl.apply([SECRET, pod("one"), pod("two")], namespace="default")
+    for name in ("one", "two"):
+        cluster.kubectl.wait(f"pod/{name}", "Ready", "default")
+
+
+def recorded(settings: Settings, name: str) -> int:
+    pid: int = json.loads((settings.folder / "processes" / f"{name}.json").read_text())["pid"]
+    return pid
+
+
+def test_it_comes_up_once_and_goes_without_a_trace(second: Settings) -> None:
+    before = rules_of_the_machine(second)
+    assert traces(second) == {}
+    lines: list[str] = []
+    progress = Progress(lines.append)
+
+    begin = monotonic()
+    cluster = own.up(second, progress)
+    took = monotonic() - begin
+    sys.stdout.write("\n".join([f"up in {took:.1f} s:", *lines, ""]))
+    assert took < READY_WITHIN
+    api_server = recorded(second, "kube-apiserver")
+
+    own.up(second, progress)
+    assert lines[-1].strip() == "the cluster slipway-two runs already"
+    assert recorded(second, "kube-apiserver") == api_server
+
+    start_pods(cluster)
+    assert set(traces(second)) == {"processes", "mounts", "links", "namespaces", "control groups", "folders"}
+    assert rules_of_the_machine(second) == before
+
+    own.down(second, progress)
+    assert traces(second) == {}
+    assert rules_of_the_machine(second) == before
+    said = len(lines)
+    own.down(second, progress)
+    assert len(lines) == said, "there was nothing to do"
+
+
+def test_a_broken_cluster_is_made_anew_and_the_last_user_ends_it(second: Settings) -> None:
+    lines: list[str] = []
+    progress = Progress(lines.append)
+    with provider.open_cluster(second, {}, progress) as opened:
+        start_pods(opened)
+        os.kill(recorded(second, "etcd"), signal.SIGKILL)
+        os.waitpid(recorded(second, "etcd"), 0)
+        assert not own.is_up(second)
+        with provider.open_cluster(second, {}, progress) as again:
+            assert any("cleared away" in line for line in lines)
+            assert again.kubectl.run("get", "pods", "--namespace=default") == "", "nothing of the broken one is there"
+        assert own.is_up(second), "the outer block still uses it"
+    assert traces(second) == {}
+
+
+def test_a_component_that_fails_shows_its_last_lines_and_stops_the_rest(second: Settings) -> None:
+    wrong = replace(second, pods="no-network")
+    with pytest.raises(ComponentError, match=r"(?s)kube-proxy ended; the last lines of .*ClusterCIDR.*no-network"):
+        own.up(wrong, Progress(str.strip))
+    assert not running(wrong)
+    assert (wrong.logs / "kube-proxy.log").exists(), "for whoever looks into it"
+    own.down(wrong, Progress(str.strip))
+    assert traces(wrong) == {}
+
+
+def test_a_half_made_cluster_is_cleared_away(second: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(_: Settings) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cluster.own._write_configuration", crash)
+        patched.setattr("cluster.own.end_all", lambda _: None)
+        with pytest.raises(MemoryError):
+            own.up(second, Progress(str.strip))
+    assert set(traces(second)) == {"mounts", "links", "namespaces", "control groups", "folders"}
+    own.down(second, Progress(str.strip))
+    assert traces(second) == {}
+
+
+def test_it_can_be_used_as_a_given_cluster(second: Settings, tmp_path: Path) -> None:
+    ours = own.up(second, Progress(str.strip))
+    archive = tmp_path / "pause.tar"
+    write_archive(Path("/bin/true"), archive)
+    environment = {"KUBECONFIG": str(tmp_path / "kubeconfig")}
+    Path(environment["KUBECONFIG"]).write_bytes(ours.kubeconfig.read_bytes())
+
+    with provider.open_cluster(second, environment, Progress(str.strip)) as cluster:
+        assert (cluster.kind, cluster.enter, cluster.node_address) == ("given", (), None)
+        assert cluster.kubectl.json("get", "nodes")["items"][0]["metadata"]["name"] == "node-1"
+        with pytest.raises(ClusterError, match=f"A given cluster needs {given.LOADER}"):
+            cluster.load_image(archive)
+    environment[given.LOADER] = f"ctr --address={second.containerd_socket} --namespace=k8s.io images import"
+    given.attach(second, environment, Progress(str.strip)).load_image(archive)
+    assert own.is_up(second), "a given cluster isn't ours to end"
+
+    check_admission(ours)
+    check_kind_documents(ours)
+    check_audit_log(ours)
+
+
+def check_admission(cluster: Cluster) -> None:
+    """A namespace for tests refuses what the restricted Pod Security Standard refuses, and is removed again."""
+    with cluster.namespace("for-a-test") as name:
+        with pytest.raises(CommandError, match='violates PodSecurity "restricted'):
+            cluster.kubectl.apply([pod("refused")], namespace=name)
+        cluster.kubectl.run("get", "namespace", name)
+    with pytest.raises(CommandError, match="not found"):
+        cluster.kubectl.run("get", "namespace", "for-a-test")
+
+
+def check_kind_documents(cluster: Cluster) -> None:
+    """What kind gets beside Kubernetes is accepted by an API server."""
+    text = "\n---\n".join(json.dumps(document) for document in kind.documents())
+    said = cluster.kubectl.run(
+        "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--filename=-", input=text
+    )
+    assert len(said.splitlines()) == len(kind.documents())
+
+
+def check_audit_log(cluster: Cluster) -> None:
+    """Who asked for what is written down, without the bodies; Kubernetes' own programs are left out."""
+    assert cluster.audit_log is not None
+    events = [json.loads(line) for line in cluster.audit_log.read_text().splitlines()]
+    assert any(event["verb"] == "delete" and event["objectRef"]["name"] == "for-a-test" for event in events)
+    assert {event["level"] for event in events} == {"Metadata"}
+    assert not any(event["user"]["username"].startswith("system:node:") for event in events)
