@@ -24,6 +24,8 @@ def call(url: str, body: dict[str, object] | None = None) -> dict[str, object]:
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/apply-patch+yaml")
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    # Chain and name are checked; but many a cluster's CA was made without the extensions that Python asks for now.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as reply:  # noqa: S310 - as above
         return json.load(reply)
 

@@ -1,17 +1,16 @@
 {{/*
-An object's name, from (list $ suffix max): the release's name and what the object is. Longer than `max` (63 unless
-said), it is cut, and a hash of the whole keeps it from meeting another that was cut alike.
+An object's name, from (list $ suffix): the release's name and what the object is. Too long, it is cut, and a hash of
+the whole keeps it from meeting another that was cut alike. A StatefulSet's controller needs eleven characters more.
 */}}
 {{- define "slipway.name" -}}
 {{- $root := index . 0 -}}
 {{- $suffix := ternary (printf "-%s" (index . 1)) "" (ne (index . 1) "") -}}
-{{- $max := 63 -}}
-{{- if gt (len .) 2 }}{{ $max = index . 2 }}{{ end -}}
+{{- $max := has (index . 1) (list "postgresql" "redis") | ternary 52 63 -}}
 {{- $chart := $root.Values.nameOverride | default $root.Chart.Name -}}
 {{- $full := ternary $root.Release.Name (printf "%s-%s" $root.Release.Name $chart) (contains $chart $root.Release.Name) -}}
 {{- $full = $root.Values.fullnameOverride | default $full -}}
 {{- if gt (len (print $full $suffix)) $max -}}
-{{- $kept := trunc (int (sub $max (len $suffix) 9)) $full | trimSuffix "-" -}}
+{{- $kept := trunc (int (sub (sub $max 9) (len $suffix))) $full | trimSuffix "-" -}}
 {{- $full = printf "%s-%s" $kept (sha256sum $full | trunc 8) -}}
 {{- end -}}
 {{- print $full $suffix -}}
@@ -28,7 +27,6 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{/* An object's metadata, from (list $ suffix component annotations); the annotations may be left out. */}}
 {{- define "slipway.metadata" -}}
 {{- $root := index . 0 -}}
-{{- $max := has (index . 1) (list "postgresql" "redis") | ternary 52 63 -}}
 {{- $labels := dict
   "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
   "app.kubernetes.io/version" $root.Chart.AppVersion
@@ -37,7 +35,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- $selector := include "slipway.selector" (list $root (index . 2)) | fromYaml -}}
 {{- $annotations := $root.Values.commonAnnotations -}}
 {{- if gt (len .) 3 }}{{ $annotations = merge dict (index . 3) $annotations }}{{ end -}}
-name: {{ include "slipway.name" (list $root (index . 1) $max) }}
+name: {{ include "slipway.name" (list $root (index . 1)) }}
 namespace: {{ $root.Release.Namespace }}
 labels: {{- merge $selector $labels $root.Values.commonLabels | toYaml | nindent 2 }}
 {{- with $annotations }}
