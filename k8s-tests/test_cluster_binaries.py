@@ -12,7 +12,7 @@ from cluster import binaries, golang
 from cluster.binaries import Module
 from cluster.commands import CommandError, run
 from cluster.errors import ClusterError
-from cluster.locks import exclusive, shared
+from cluster.locks import LockedError, exclusive, shared
 from cluster.progress import Progress
 
 MAIN = 'package main\n\nimport "fmt"\n\nvar stamp = "none"\n\nfunc main() { fmt.Print("hello ", stamp) }\n'
@@ -147,7 +147,7 @@ def test_an_old_go_is_replaced_by_one_from_the_package_index(
 
 def test_a_lock_is_waited_for_no_longer_than_said(tmp_path: Path) -> None:
     path = tmp_path / "locks" / "one"
-    refused = pytest.raises(ClusterError, match="another process held this lock")
+    refused = pytest.raises(LockedError, match="another process held this lock")
     with shared(path, within=0), shared(path, within=0), refused, exclusive(path, within=0):
         pass
     with exclusive(path, within=0), refused, shared(path, within=0):

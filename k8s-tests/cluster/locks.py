@@ -13,9 +13,13 @@ from cluster.errors import ClusterError
 PAUSE = 0.2
 
 
+class LockedError(ClusterError):
+    """Another process held a lock for longer than we wait."""
+
+
 @contextmanager
 def exclusive(path: Path, within: float) -> Iterator[None]:
-    """Nobody else holds the lock inside; ClusterError after `within` seconds of waiting."""
+    """Nobody else holds the lock inside; LockedError after `within` seconds of waiting."""
     with _held(path, fcntl.LOCK_EX, within):
         yield
 
@@ -38,6 +42,6 @@ def _held(path: Path, mode: int, within: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if monotonic() > end:
-                    raise ClusterError(f"{path}: another process held this lock for {within:g} s") from None
+                    raise LockedError(f"{path}: another process held this lock for {within:g} s") from None
                 sleep(PAUSE)
         yield

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
+from cluster.errors import ClusterError
 from system_packages import install
 
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -32,9 +34,12 @@ def missing(packages: dict[str, str]) -> list[str]:
     return sorted({package for program, package in packages.items() if shutil.which(program, path=SEARCHED) is None})
 
 
-def ensure() -> list[str]:
-    """Install what is missing, as root, by apt; returns what had to be installed."""
+def ensure() -> None:
+    """Install what is missing, as root, by apt; ClusterError when that fails."""
     absent = missing(PACKAGES)
-    if absent:
+    if not absent:
+        return
+    try:
         install(absent)
-    return absent
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ClusterError(f"apt-get couldn't install {' '.join(absent)}: {error}") from None

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cluster import given, kind, own
 from cluster.commands import CommandError, run
-from cluster.errors import ClusterError, ClusterUnavailableError
-from cluster.locks import exclusive, shared
+from cluster.errors import ClusterUnavailableError
+from cluster.locks import LockedError, exclusive, shared
 from cluster.model import Cluster, Kind
 from cluster.progress import Progress
 from cluster.settings import Settings
@@ -119,6 +119,11 @@ def _passing(settings: Settings) -> Path:
     return settings.cache / "locks" / f"passing-{settings.name}"
 
 
+def _users(settings: Settings) -> Path:
+    """A lock that everybody who uses the cluster shares."""
+    return settings.cache / "locks" / f"users-{settings.name}"
+
+
 @contextmanager
 def open_cluster(
     settings: Settings | None = None,
@@ -132,15 +137,25 @@ def open_cluster(
     """
     settings = settings or Settings.from_environment(environment)
     progress = progress or Progress()
-    users = settings.cache / "locks" / f"users-{settings.name}"
-    with shared(users, within=USERS_SECONDS):
-        if not is_up(settings, environment):
-            _passing(settings).touch()
-        yield start(settings, environment, progress)
+    started = False
     try:
-        with exclusive(users, within=0):
-            if _passing(settings).exists():
-                stop(settings, environment, progress)
-                keep(settings)
-    except ClusterError:
+        with shared(_users(settings), within=USERS_SECONDS):
+            if not is_up(settings, environment):
+                _passing(settings).touch()
+            cluster = start(settings, environment, progress)
+            started = True
+            yield cluster
+    finally:
+        if started:  # else its logs are still of use
+            _end_with_last_user(settings, environment, progress)
+
+
+def _end_with_last_user(settings: Settings, environment: Mapping[str, str], progress: Progress) -> None:
+    if not _passing(settings).exists():
+        return
+    try:
+        with exclusive(_users(settings), within=0):
+            stop(settings, environment, progress)
+            keep(settings)
+    except LockedError:
         return  # somebody else still uses it
