@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -131,7 +132,7 @@ def test_bytecode_belongs_to_the_source_beside_it(image: Image) -> None:
 def test_the_labels_say_what_it_is(image: Image) -> None:
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in image.settings["Labels"].items()}
     assert labels["title"] == "Slipway"
-    assert labels["version"] == "0.1.0"
+    assert labels["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert {"description", "revision"} <= set(labels)
 
 

@@ -10,15 +10,19 @@ from cluster.images.archive import Image, read_image
 from cluster.images.base import PYTHON, base_archive
 from cluster.images.build import ROOT, build
 from cluster.images.sbom import bill_of_materials
+from cluster.progress import Progress
 
 SBOM = ROOT / "build" / "sbom" / "slipway-service.cdx.json"
 MEGABYTE = 1_000_000
 
 
 def main() -> int:
+    progress = Progress()
     try:
-        archive = build(revision=_revision())
-        image, base = read_image(archive), read_image(base_archive(PYTHON))
+        with progress.step("base image"):
+            base = read_image(base_archive(PYTHON))
+        with progress.step("image"):
+            image = read_image(build(revision=_revision()))
     except ClusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1
