@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script of a pod, not of a package
 """Take hold of a Deployment's number of pods by server-side apply on its scale: arguments are namespace and name.
 
 Ends with 0 when the number is held, be it by somebody else, and when there is no Deployment yet.

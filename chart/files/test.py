@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script of a pod, not of a package
 """What `helm test` does: asks the API, signs in, makes an item, reads it back; looks at readiness and metrics.
 
 API and API_PATH: where to ask. ADMIN: folder with an administrator's `email` and `password`. OPS: host:port that names

@@ -66,7 +66,8 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- define "slipway.bundled" -}}
 {{- $root := index . 0 -}}
 {{- $wanted := (index $root.Values (index . 1)).enabled -}}
-{{- if kindIs "bool" $wanted | ternary $wanted $root.Values.demo }}true{{ end -}}
+{{- $given := (eq (index . 1) "redis" | ternary $root.Values.redis $root.Values.database).existingSecret -}}
+{{- if kindIs "bool" $wanted | ternary $wanted (and $root.Values.demo (empty $given)) }}true{{ end -}}
 {{- end -}}
 
 {{/* ServiceAccount of API and worker. */}}

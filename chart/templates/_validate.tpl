@@ -24,7 +24,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- end }}
 {{- end }}
 {{- if and $slipway (not $values.demo) (not $values.signingKeys.existingSecret) }}
-{{- $faults = append $faults "No signing keys: set signingKeys.existingSecret to a Secret with jwks.json and signing; every pod must hold the same." }}
+{{- $faults = append $faults "No signing keys: set signingKeys.existingSecret to a Secret with jwks.json and signing; every pod must hold the same. (For an image that isn't Slipway: application=other.)" }}
 {{- end }}
 {{- if and $slipway $production }}
 {{- if not (hasPrefix "https://" $values.issuer) }}
@@ -65,7 +65,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $reserved := int $values.database.reservedConnections }}
 {{- $needed := add (mul (add $pods 1 $workers) $each) $runner $reserved | int }}
 {{- if and $slipway (gt $needed (int $values.database.maxConnections)) }}
-{{- $faults = append $faults (printf "The database would run out of connections: (%d API pods + 1 in a rollout + %d of the worker) × (pool %d + overflow %d) + %d of the migration + %d reserved = %d, but database.maxConnections=%d. Write fewer pods, or less in database.poolSize and database.maxOverflow, or raise the server's limit and say so." $pods $workers (int $values.database.poolSize) (int $values.database.maxOverflow) $runner $reserved $needed (int $values.database.maxConnections)) }}
+{{- $faults = append $faults (printf "The database would run out of connections: (%d API pods + 1 in a rollout + %d of the worker) × (pool %d + overflow %d) + %d of the migration + %d in database.reservedConnections = %d, but database.maxConnections=%d. Write fewer pods, or less in database.poolSize and database.maxOverflow, or raise the server's limit and say so." $pods $workers (int $values.database.poolSize) (int $values.database.maxOverflow) $runner $reserved $needed (int $values.database.maxConnections)) }}
 {{- end }}
 {{- if $autoscaling.enabled }}
 {{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) }}
