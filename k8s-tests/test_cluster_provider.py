@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import given, provider
-from cluster.binaries import KUBERNETES, TOOLS
+from cluster import given, mounts, node, provider
 from cluster.errors import ClusterError, ClusterUnavailableError
 from cluster.progress import Progress
 from cluster.provider import Machine, choose
@@ -76,9 +75,22 @@ def test_addresses_derive_from_networks(settings: Settings) -> None:
     assert (settings.api_service_address, settings.dns_service_address) == ("10.96.0.1", "10.96.0.10")
 
 
-def test_tools_of_one_module_lie_together() -> None:
-    assert "kubectl" in KUBERNETES.programs
-    assert "helm" in TOOLS.programs
+@pytest.mark.parametrize(
+    ("filesystem", "layers"), [("ext2/ext3", "overlayfs"), ("tmpfs", "overlayfs"), ("overlayfs", "native")]
+)
+def test_images_lie_in_copies_where_overlays_cannot(filesystem: str, layers: str) -> None:
+    assert node.snapshotter(filesystem) == layers
+
+
+def test_the_filesystem_of_a_folder_is_known() -> None:
+    assert node.filesystem(Path("/proc")) == "proc"
+
+
+@pytest.mark.parametrize("folder", ["/var/lib/slipway", "/run/slipway", "/var/log/slipway"])
+def test_folders_that_the_node_sees_otherwise_are_refused(settings: Settings, folder: str) -> None:
+    with pytest.raises(ClusterError, match="SLIPWAY_CLUSTER_DIR can't be below"):
+        mounts.create(replace(settings, folder=Path(folder)))
+    assert not Path(folder).exists()
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ COREFILE = """\
 .:53 {{
     bind {address}
     errors
-    ready 127.0.0.1:8181
     kubernetes cluster.local in-addr.arpa {{
         kubeconfig {kubeconfig}
     }}

@@ -13,7 +13,17 @@ from cluster.errors import ClusterError
 from cluster.settings import Settings
 
 REPLACED = {"run": Path("/run"), "lib": Path("/var/lib"), "log": Path("/var/log")}
-ETCD_SIZE = "512m"
+ETCD_SIZE = "1g"
+
+KERNEL_SETTINGS = {
+    "kernel/keys/root_maxbytes": 25_000_000,
+    "kernel/keys/root_maxkeys": 1_000_000,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+}
+"""What kubelet sets on its machine. Inside it finds these values in place, so that the machine's stay as they are."""
 
 
 def enter(settings: Settings) -> tuple[str, ...]:
@@ -48,6 +58,17 @@ def create(settings: Settings) -> None:
     run([*inside, "mount", "--bind", settings.run_folder, own_run / settings.run_folder.name])
     for name, replaced in REPLACED.items():
         run([*inside, "mount", "--rbind", settings.folder / "node" / name, replaced])
+    _hide_kernel_settings(settings.folder / "node" / "kernel", inside)
+
+
+def _hide_kernel_settings(folder: Path, inside: tuple[str, ...]) -> None:
+    folder.mkdir()
+    for name, value in KERNEL_SETTINGS.items():
+        real = Path("/proc/sys", name)
+        if real.exists():
+            stand_in = folder / name.replace("/", ".")
+            stand_in.write_text(f"{value}\n")
+            run([*inside, "mount", "--bind", stand_in, real])
 
 
 def remove(settings: Settings) -> None:
