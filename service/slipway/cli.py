@@ -177,6 +177,23 @@ def create_admin(email: str, password_file: Any) -> None:
     run_async(create(settings_or_exit(), email, password))
 
 
+@root.group()
+def keys() -> None:
+    """Signing keys."""
+
+
+@keys.command("generate")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--algorithm", type=click.Choice(["EdDSA", "ES256", "RS256"]), default="EdDSA", show_default=True)
+def generate_signing_keys(folder: Path, algorithm: Any) -> None:
+    """Write a new key set (`jwks.json`, `signing`) into FOLDER, readable by you alone. One that is there stays."""
+    from slipway.sessions.keys import generate_keys  # noqa: PLC0415
+
+    if (folder / "jwks.json").exists():
+        raise click.ClickException(f"{folder} holds a key set already: name another folder.")
+    click.echo(f"{folder}: signs with {generate_keys(folder, algorithm).signing.id}")
+
+
 def _logging(settings: Settings) -> LineWriter:
     from slipway.telemetry.logs import configure_logging  # noqa: PLC0415 - not for `db wait`
 
