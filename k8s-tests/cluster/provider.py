@@ -102,6 +102,7 @@ def stop(settings: Settings, environment: Mapping[str, str], progress: Progress)
         kind.down(settings, progress)
     elif chosen == "own":
         own.down(settings, progress)
+    keep(settings)
 
 
 def is_up(settings: Settings, environment: Mapping[str, str]) -> bool:
@@ -110,7 +111,7 @@ def is_up(settings: Settings, environment: Mapping[str, str]) -> bool:
 
 
 def keep(settings: Settings) -> None:
-    """Let the cluster outlive the processes that use it."""
+    """Let the cluster, if any, outlive the processes that use it."""
     _passing(settings).unlink(missing_ok=True)
 
 
@@ -156,6 +157,5 @@ def _end_with_last_user(settings: Settings, environment: Mapping[str, str], prog
     try:
         with exclusive(_users(settings), within=0):
             stop(settings, environment, progress)
-            keep(settings)
     except LockedError:
         return  # somebody else still uses it
