@@ -1,11 +1,15 @@
-# make run   start Slipway on this machine       make test   every test
-# make lint  format, lint and types              make lock   refresh the pinned requirements
+# make run      start Slipway on this machine     make cluster       Kubernetes with Slipway on it; make cluster-down
+# make test     every test                        make prove         the long tests; they write the tables in docs/
+# make lint     format, lint and types            make image         the container image and its bill of materials
+# make format   mend the format                   make lock          refresh the pinned requirements
+# make chart    the chart's schema and value table, from values.yaml
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock bench clean
+.PHONY: help run test lint format lock bench clean cluster cluster-down image chart prove
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+K8S := PYTHONPATH=k8s-tests:tests $(BIN)/python -m
 LOCKED := requirements/run.txt
 LOCKED_DEV := requirements/dev.txt
 
@@ -32,12 +36,31 @@ test: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py
 	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile tests/unit tests/integration
 	@$(BIN)/python -m pytest tests/e2e
+	@$(BIN)/python -m pytest k8s-tests --ignore=k8s-tests/prove
+
+prove: $(VENV)/.installed-dev
+	@$(PYTHON) tests/system_packages.py
+	@$(BIN)/python -m pytest k8s-tests/prove
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/yamllint --strict .
+	@$(K8S) charts.reference --check
+	@$(K8S) charts.lint
+
+chart: $(VENV)/.installed-dev
+	@$(K8S) charts.reference
+
+cluster: $(VENV)/.installed-dev
+	@$(K8S) cluster up
+
+cluster-down: $(VENV)/.installed-dev
+	@$(K8S) cluster down
+
+image: $(VENV)/.installed-dev
+	@$(K8S) cluster.images
 
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .
