@@ -65,7 +65,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $reserved := int $values.database.reservedConnections }}
 {{- $needed := add (mul (add $pods 1 $workers) $each) $runner $reserved | int }}
 {{- if and $slipway (gt $needed (int $values.database.maxConnections)) }}
-{{- $faults = append $faults (printf "The database would run out of connections: (%d API pods + 1 in a rollout + %d of the worker) × (pool %d + overflow %d) + %d of the migration + %d in database.reservedConnections = %d, but database.maxConnections=%d. Write fewer pods, or less in database.poolSize and database.maxOverflow, or raise the server's limit and say so." $pods $workers (int $values.database.poolSize) (int $values.database.maxOverflow) $runner $reserved $needed (int $values.database.maxConnections)) }}
+{{- $faults = append $faults (printf "The database would run out of connections: (%d API pods + 1 in a rollout + %d of the worker) * (pool %d + overflow %d) + %d of the migration + %d in database.reservedConnections = %d, but database.maxConnections=%d. Write fewer pods, or less in database.poolSize and database.maxOverflow, or raise the server's limit and say so." $pods $workers (int $values.database.poolSize) (int $values.database.maxOverflow) $runner $reserved $needed (int $values.database.maxConnections)) }}
 {{- end }}
 {{- if $autoscaling.enabled }}
 {{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) }}
@@ -87,7 +87,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- if hasSuffix "Gi" $limit }}{{ $mebibytes = trimSuffix "Gi" $limit | float64 | mulf 1024 | int }}{{ end }}
 {{- $wanted := add 192 (mul 64 $values.passwordWorkers) | int }}
 {{- if and $slipway $mebibytes $values.passwordWorkers (lt $mebibytes $wanted) }}
-{{- $faults = append $faults (printf "resources.limits.memory=%s is too little: 192 Mi of the process + 64 Mi × %d passwords hashed at once = %d Mi. Write %dMi or more, or fewer passwordWorkers." $limit (int $values.passwordWorkers) $wanted $wanted) }}
+{{- $faults = append $faults (printf "resources.limits.memory=%s is too little: 192 Mi of the process + 64 Mi * %d passwords hashed at once = %d Mi. Write %dMi or more, or fewer passwordWorkers." $limit (int $values.passwordWorkers) $wanted $wanted) }}
 {{- end }}
 
 {{- if and $values.ingress.enabled (not $values.ingress.hosts) }}
