@@ -18,6 +18,8 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 from cluster.images import build as builds
 from cluster.images import pip_settings
+from cluster.images.__main__ import SBOM
+from cluster.images.__main__ import main as make_image
 from cluster.images.archive import Image, read_image
 from cluster.images.base import PYTHON, NoBaseImageError, base_archive, debian_mirror
 from cluster.images.build import ROOT, build, build_foreign
@@ -201,6 +203,15 @@ def test_the_bill_of_materials_lists_what_is_in_the_image(image: Image, base: Im
     assert "pytest" not in installed
     assert {"libc6", "libssl3t64", "ca-certificates"} <= {component.name for component in debian_packages(image)}
     assert [component.name for component in python_packages(base)] == ["pip"]
+
+
+def test_make_image_tells_size_and_writes_the_bill_of_materials(capsys: pytest.CaptureFixture[str]) -> None:
+    SBOM.unlink(missing_ok=True)
+    assert make_image() == 0
+    said = capsys.readouterr().out
+    assert "docker.io/library/slipway:0.1.0" in said
+    assert re.search(r"\d+ MB of it above docker.io/library/python:3.13-slim", said)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(SBOM.read_text()) is None
 
 
 def test_the_build_tools_are_the_pinned_ones() -> None:
