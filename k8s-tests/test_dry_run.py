@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,17 +12,18 @@ import pytest
 import yaml
 
 from charts import definitions, third_party
+from charts.render import DEMO, EXAMPLES, PRODUCTION, Document, Renderer
 from cluster.commands import CommandError
 from cluster.errors import ClusterError
 from cluster.kubectl import Kubectl
 from cluster.model import Cluster
 
-CHART = Path(__file__).resolve().parents[1] / "chart"
-EXAMPLES = {path.name: path for path in sorted((CHART / "examples").glob("*.yaml"))}
-DEMO = "demo"
+VALUES: dict[str, Mapping[str, Any]] = {
+    "demo=true": DEMO,
+    "the least of production": PRODUCTION,
+    **{path.name: yaml.safe_load(path.read_text()) for path in EXAMPLES.values()},
+}
 KINDS_OF_OTHERS = {"Certificate", "HTTPRoute", "PrometheusRule", "ServiceMonitor"}
-
-Document = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +49,8 @@ def namespace(kubectl: Kubectl) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def rendered(cluster: Cluster, namespace: str) -> dict[str, list[Document]]:
     """Every object by the example that it is in."""
-    objects = {
-        name: cluster.helm.template("slipway", CHART, namespace=namespace, values_files=[path])
-        for name, path in EXAMPLES.items()
-    }
-    return {DEMO: cluster.helm.template("slipway", CHART, namespace=namespace, sets=["demo=true"]), **objects}
+    renderer = Renderer(cluster.helm.path)
+    return {name: renderer.objects(values, namespace=namespace).all for name, values in VALUES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +79,7 @@ def dry_run(kubectl: Kubectl, namespace: str, documents: list[Document]) -> list
 
 
 @pytest.mark.usefixtures("presumed")
-@pytest.mark.parametrize("example", [DEMO, *EXAMPLES])
+@pytest.mark.parametrize("example", list(VALUES))
 def test_every_object_of_an_example_is_accepted(
     kubectl: Kubectl, namespace: str, rendered: dict[str, list[Document]], example: str
 ) -> None:
