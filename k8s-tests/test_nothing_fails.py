@@ -23,8 +23,12 @@ AUTOSCALING = {
     "enabled": True,
     "minReplicas": 2,
     "maxReplicas": 4,
-    "targetCPUUtilizationPercentage": 70,
+    "targetCPUUtilizationPercentage": 900,
+    "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
 }
+"""A target that the load doesn't reach."""
+EAGER = {**AUTOSCALING, "targetCPUUtilizationPercentage": 50}
+"""A target that it does."""
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -168,16 +172,29 @@ def test_switching_autoscaling_on_fails_nothing_and_never_dips(steady: Scene, to
     assert min(replicas.ready) >= 2
 
 
-def test_autoscaling_reacts_to_load_within_a_minute_and_fails_nothing(steady: Scene, told: Told) -> None:
-    target = {**AUTOSCALING, "targetCPUUtilizationPercentage": 50}
-    steady.become({**steady.graceful(), "autoscaling": target})
+def test_autoscaling_reacts_to_load_within_a_minute_and_fails_nothing(scene: Scene, told: Told) -> None:
+    scene.become({**scene.graceful(), "autoscaling": AUTOSCALING})
+    scene.settled(2)
+    seen(lambda: (utilization(scene) or 100) < 40, 90, lambda: f"idle pods, but they use {utilization(scene)} %")
+    scene.become({**scene.graceful(), "autoscaling": EAGER})
     running: RunningLoad
-    with replicas_watched(steady.cluster.kubectl, steady.namespace) as replicas, load(steady, rate=80) as running:
-        seen(lambda: replicas.wanted[-1] > 2, 60, lambda: f"the autoscaler asking for more than {replicas.wanted}")
-        rollout_done(steady)
+    with replicas_watched(scene.cluster.kubectl, scene.namespace) as replicas, load(scene, rate=60) as running:
+        seen(lambda: replicas.wanted[-1] > 2, 60, lambda: f"the autoscaler wanting more: {replicas.wanted}")
+        rollout_done(scene)
         outcome = told("scale-up by load", running.finish())
     nothing_failed(outcome)
+    assert replicas.wanted[0] == 2
     assert replicas.ready[-1] > 2
+
+
+def utilization(scene: Scene) -> int | None:
+    """Percent of the processor time that pods request, as the autoscaler last saw it."""
+    scope = f"--namespace={scene.namespace}"
+    status = scene.cluster.kubectl.json("get", "horizontalpodautoscaler/slipway", scope).get("status", {})
+    for metric in status.get("currentMetrics") or []:
+        if "resource" in metric:
+            return int(metric["resource"]["current"]["averageUtilization"])
+    return None
 
 
 def rollout_done(scene: Scene) -> None:

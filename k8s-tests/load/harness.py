@@ -24,12 +24,16 @@ SIGTERM_TO_IT = "import os, signal; os.kill(1, signal.SIGTERM)"
 
 @dataclass(frozen=True)
 class Traffic:
-    """What to send: `rate` in requests a second, for at most `seconds`; shares between 0 and 1."""
+    """What to send: `rate` in requests a second, for at most `seconds`; shares between 0 and 1.
 
-    rate: float = 40.0
+    A request fails when it isn't answered within `timeout` seconds.
+    """
+
+    rate: float = 30.0
     seconds: float = 240.0
     new_share: float = 0.5
     pool: int = 8
+    timeout: float = 25.0
     sign_in_every: float = 5.0
     export_every: float = 0.0
     retry_idempotent: bool = False
@@ -37,7 +41,7 @@ class Traffic:
 
     def options(self) -> list[str]:
         options = [f"--target={self.target}", f"--rate={self.rate:g}", f"--seconds={self.seconds:g}"]
-        options += [f"--new-share={self.new_share:g}", f"--pool={self.pool}"]
+        options += [f"--new-share={self.new_share:g}", f"--pool={self.pool}", f"--timeout={self.timeout:g}"]
         options += [f"--sign-in-every={self.sign_in_every:g}", f"--export-every={self.export_every:g}"]
         return options + (["--retry-idempotent"] if self.retry_idempotent else [])
 
