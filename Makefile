@@ -75,6 +75,7 @@ lock:
 	$(UV_COMPILE) --output-file requirements/service.txt
 	$(UV_COMPILE) --extra embedded --constraint requirements/service.txt --output-file requirements/run.txt
 	$(UV_COMPILE) --extra embedded --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	echo hatchling | $(subst pyproject.toml,-,$(UV_COMPILE)) --constraint requirements/run.txt --output-file requirements/build.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
