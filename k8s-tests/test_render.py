@@ -21,6 +21,7 @@ EVERYTHING = merged(
         "podLabels": {"app.kubernetes.io/name": "never"},
     },
 )
+AUTOSCALED_DEMO = {"demo": True, "autoscaling": {"enabled": True}}
 CASES: dict[str, dict[str, Any]] = {
     "demo": dict(DEMO),
     "production": dict(PRODUCTION),
@@ -162,6 +163,14 @@ def test_selectors_are_name_instance_and_component_and_meet_one_kind_of_pod(obje
             assert sum(selector.items() <= labels.items() for labels in pods) == 1, document["metadata"]["name"]
 
 
+def test_common_labels_and_annotations_are_on_every_object_and_pod(renderer: Renderer) -> None:
+    values = {"commonLabels": {"team": "harbour"}, "commonAnnotations": {"owner": "ada"}, **AUTOSCALED_DEMO}
+    objects = renderer.objects(values)
+    assert {document["metadata"]["labels"]["team"] for document in objects.all} == {"harbour"}
+    assert {document["metadata"]["annotations"]["owner"] for document in objects.all} == {"ada"}
+    assert {pod["metadata"]["labels"]["team"] for pod in objects.pods().values()} == {"harbour"}
+
+
 def test_labels_of_the_user_never_replace_those_that_select(renderer: Renderer) -> None:
     labels = renderer.objects(EVERYTHING).pods()["Deployment/slipway"]["metadata"]["labels"]
     assert labels["app.kubernetes.io/name"] == "slipway"
@@ -204,7 +213,7 @@ NAMES: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", NAMES)
 def test_names_are_cut_right_and_still_meet(renderer: Renderer, case: str) -> None:
     release, names = NAMES[case]
-    values = merged(DEMO, {"autoscaling": {"enabled": True}, **names})
+    values = merged(AUTOSCALED_DEMO, names)
     objects = renderer.objects(values, release=release)
     found = [(document["kind"], document["metadata"]["name"]) for document in objects.all]
     assert len(found) == len(set(found))

@@ -220,7 +220,7 @@ def test_another_pod_is_another_job(renderer: Renderer, values: Document) -> Non
         {"replicas": 4},
         AUTOSCALED,
         {"issuer": "https://else.example.com"},
-        {"migrations": {"ttlSecondsAfterFinished": 60}},
+        {"migrations": {"ttlSecondsAfterFinished": 6000}},
         {"rollout": {"drainSeconds": 20}},
     ],
 )
