@@ -270,6 +270,7 @@ class Load:
             "writes_acknowledged": self._writes.acknowledged,
             "exports_acknowledged": len(self._exports.acknowledged),
             "latency_ms": tally.latency(),
+            "rate": self._plan.rate,
             "seconds": round(lasted, 2),
             "failures": tally.failures,
         }

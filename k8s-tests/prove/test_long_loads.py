@@ -1,0 +1,162 @@
+"""The long matrix of "nothing fails": more rates, only new or only kept-alive connections, everything repeated.
+
+Background jobs are asked for all the while. Writes the table in docs/nothing-fails.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from load.disturbances import evict, kill
+from load.harness import Outcome
+from load.installed import ABRUPT
+from load.looking import seen
+from load.scene import AUTOSCALING, EAGER, Scene
+from load.table import Row
+
+pytestmark = pytest.mark.timeout(900)
+
+JOBS = {"export_every": 5.0}
+CHARTS_OWN = {"preStopSeconds": 5, "drainSeconds": 15, "shutdownSeconds": 15, "minReadySeconds": 5}
+"""The defaults of the chart."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    act: Callable[[Scene], None]
+    traffic: dict[str, Any] = field(default_factory=dict)
+    before: dict[str, Any] = field(default_factory=dict)
+    """Values that differ from the others'."""
+
+
+def updates(times: int, **others: Any) -> Callable[[Scene], None]:
+    def act(scene: Scene) -> None:
+        for number in range(times):
+            image = scene.image if number % 2 else scene.next_image
+            scene.become(scene.graceful(image, **others))
+            scene.settled(2)
+            scene.settled(1, "worker")
+
+    return act
+
+
+def scale_far(scene: Scene) -> None:
+    for count in (6, 1, 2):
+        scene.scale(count)
+
+
+def evict_when_allowed(scene: Scene, pod: str) -> None:
+    seen(lambda: evict(scene.cluster, scene.namespace, pod), 90, f"leave to evict {pod}")
+
+
+def drain_everything(scene: Scene) -> None:
+    """Every pod of API and worker goes, twice, as when all nodes are replaced."""
+    for _ in range(2):
+        for component, count in (("api", 2), ("worker", 1)):
+            for pod in scene.settled(count, component):
+                evict_when_allowed(scene, pod)
+            scene.settled(count, component)
+
+
+def kill_each(scene: Scene) -> None:
+    for pod in scene.settled(2):
+        kill(scene.cluster, scene.namespace, pod, scene.image)
+        scene.settled(2)
+
+
+SCENARIOS = [
+    Scenario("Rolling update, four times", updates(4), JOBS),
+    Scenario("Rolling update, twice the rate", updates(2), {**JOBS, "rate": 60}),
+    Scenario("Rolling update, only new connections", updates(2), {**JOBS, "new_share": 1}),
+    Scenario("Rolling update, only kept-alive connections", updates(2), {**JOBS, "new_share": 0}),
+    Scenario(
+        "Rolling update, the chart's own times",
+        updates(2, rollout=CHARTS_OWN),
+        JOBS,
+        {"rollout": CHARTS_OWN},
+    ),
+    Scenario("Scale 2 → 6 → 1 → 2", scale_far, JOBS),
+    Scenario("Eviction of every pod in turn, twice", drain_everything, JOBS),
+]
+
+
+def measured(rows: list[Row], name: str, outcome: Outcome) -> Outcome:
+    rows.append(Row(name, outcome.report["rate"], outcome))
+    return outcome
+
+
+def nothing_failed(outcome: Outcome) -> None:
+    assert outcome.requests > 100
+    assert outcome.failed == 0, outcome.failures
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_nothing_fails_through(scene: Scene, rows: list[Row], scenario: Scenario) -> None:
+    scene.become(scene.graceful(**scenario.before))
+    scene.settled(2)
+    with scene.load(seconds=800, **scenario.traffic) as running:
+        scenario.act(scene)
+        outcome = measured(rows, scenario.name, running.finish(after=5))
+    nothing_failed(outcome)
+    assert outcome.retried == 0
+
+
+def test_killing_each_process_fails_nothing_that_may_be_repeated(scene: Scene, rows: list[Row]) -> None:
+    scene.become(scene.graceful())
+    scene.settled(2)
+    with scene.load(seconds=800, retry_idempotent=True, sign_in_every=0) as running:
+        kill_each(scene)
+        outcome = measured(rows, "kill -9 of each pod's process; idempotent requests repeated", running.finish(after=5))
+    nothing_failed(outcome)
+    assert outcome.retried > 0
+
+
+def test_a_kill_without_repeats_fails_requests(scene: Scene, rows: list[Row]) -> None:
+    """The control of the one above: what the repeats hide is seen without them."""
+    scene.become(scene.graceful())
+    scene.settled(2)
+    with scene.load(seconds=800, sign_in_every=0) as running:
+        kill_each(scene)
+        outcome = measured(rows, "Control: kill -9, nothing repeated", running.finish(after=5))
+    assert outcome.failed > 0
+
+
+def test_an_update_without_pre_stop_and_drain_fails_requests(scene: Scene, rows: list[Row]) -> None:
+    scene.become(scene.graceful(rollout=ABRUPT))
+    scene.settled(2)
+    with scene.load(seconds=800) as running:
+        updates(2, rollout=ABRUPT)(scene)
+        outcome = measured(rows, "Control: rolling update without preStop and drain", running.finish(after=5))
+    assert outcome.failed > 0
+
+
+def test_without_the_hand_over_switching_autoscaling_on_dips(scene: Scene) -> None:
+    scene.become(scene.graceful())
+    scene.settled(2)
+    with scene.replicas_watched() as replicas:
+        scene.become(scene.graceful(autoscaling={**AUTOSCALING, "handOver": False}))
+        scene.settled(2)
+    assert min(replicas.wanted) == 1
+
+
+def test_autoscaling_switched_on_and_reacting_fails_nothing(scene: Scene, rows: list[Row]) -> None:
+    scene.become(scene.graceful())
+    scene.settled(2)
+    with scene.load(seconds=800) as running, scene.replicas_watched() as replicas:
+        scene.become(scene.graceful(autoscaling=AUTOSCALING))
+        switched = measured(rows, "Autoscaling switched on", running.finish(after=15))
+    assert min(replicas.wanted) == min(replicas.ready) == 2
+    scene.settled(2)
+    seen(lambda: (scene.utilization() or 100) < 40, 120, "idle pods")
+    scene.become(scene.graceful(autoscaling=EAGER))
+    with scene.replicas_watched() as replicas, scene.load(seconds=800, rate=60) as running:
+        seen(lambda: replicas.wanted[-1] > 2, 60, "the autoscaler wanting more pods")
+        scene.rollout_done()
+        scaled = measured(rows, "Scale-up by load", running.finish(after=30))
+    nothing_failed(switched)
+    nothing_failed(scaled)
