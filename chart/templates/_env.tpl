@@ -14,7 +14,7 @@ No secret is here: those are files.
   "SLIPWAY_LOG_LEVEL" $values.logLevel
   "SLIPWAY_DATABASE_POOL_SIZE" $values.database.poolSize
   "SLIPWAY_DATABASE_MAX_OVERFLOW" $values.database.maxOverflow
-  "SLIPWAY_DATABASE_TLS" (include "slipway.databaseTls" $root)
+  "SLIPWAY_DATABASE_TLS" ($values.database.tls.mode | default (empty (include "slipway.bundled" (list $root "postgresql")) | ternary "verify-full" "disable"))
   "SLIPWAY_DRAIN" $values.rollout.drainSeconds
   "SLIPWAY_SHUTDOWN_TIMEOUT" (index . 2) -}}
 {{- /* Without Redis each pod enforces its share of a limit. Shares for the most pods there may be: with fewer, a user

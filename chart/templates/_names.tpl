@@ -74,8 +74,3 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- define "slipway.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "slipway.name" (list . "")) "default") -}}
 {{- end -}}
-
-{{/* TLS to PostgreSQL: checked in full, unless somebody says otherwise; the try-out's own server has none. */}}
-{{- define "slipway.databaseTls" -}}
-{{- .Values.database.tls.mode | default (empty (include "slipway.bundled" (list . "postgresql")) | ternary "verify-full" "disable") -}}
-{{- end -}}

@@ -24,7 +24,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- end }}
 {{- end }}
 {{- if and $slipway (not $values.demo) (not $values.signingKeys.existingSecret) }}
-{{- $faults = append $faults "No signing keys: set signingKeys.existingSecret to a Secret with jwks.json and signing; every pod must hold the same. (For an image that isn't Slipway: application=other.)" }}
+{{- $faults = append $faults "No signing keys: set signingKeys.existingSecret to a Secret with jwks.json and signing, as `slipway keys generate` makes them. (For an image that isn't Slipway: application=other.)" }}
 {{- end }}
 {{- if and $slipway $production }}
 {{- if not (hasPrefix "https://" $values.issuer) }}
