@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -27,6 +29,19 @@ SHORT_NAMES = {"SchemaMigration": "sm", "KeyRing": "kr", "DatabaseLogin": "dl"}
 def kubectl(cluster: Cluster) -> Kubectl:
     definitions.establish(cluster.kubectl, definitions.ours())
     return cluster.kubectl
+
+
+@pytest.fixture(scope="module")
+def one_namespace(cluster: Cluster) -> Iterator[str]:
+    with cluster.namespace(f"test-crds-{uuid4().hex[:8]}") as name:
+        yield name
+
+
+@pytest.fixture
+def namespace(kubectl: Kubectl, one_namespace: str) -> Iterator[str]:
+    """One for all tests here, because removing a namespace takes seconds; emptied after each."""
+    yield one_namespace
+    kubectl.run("delete", "slipway", "--all", f"--namespace={one_namespace}")
 
 
 def dry_run(kubectl: Kubectl, document: dict[str, Any]) -> dict[str, Any]:

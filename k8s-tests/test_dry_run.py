@@ -37,13 +37,11 @@ def kubectl(cluster: Cluster) -> Iterator[Kubectl]:
 
 
 @pytest.fixture(scope="module")
-def namespace(kubectl: Kubectl) -> Iterator[str]:
+def namespace(cluster: Cluster, kubectl: Kubectl) -> Iterator[str]:
     """Refuses pods that break Pod Security `restricted`, and warns of templates that would make such pods."""
-    name = f"test-dry-run-{uuid4().hex[:8]}"
-    levels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": levels}}])
-    yield name
-    kubectl.run("delete", "namespace", name, "--wait=false")
+    with cluster.namespace(f"test-dry-run-{uuid4().hex[:8]}") as name:
+        kubectl.run("label", "namespace", name, "pod-security.kubernetes.io/warn=restricted", "--overwrite")
+        yield name
 
 
 @pytest.fixture(scope="module")
