@@ -27,11 +27,11 @@ SITUATIONS: dict[str, dict[str, Any]] = {
             "metrics": {"serviceMonitor": {"interval": "30s"}},
         },
     ),
+    "demo": merged(DEMO, {"postgresql": {"persistence": {"enabled": True}}}),
     "plain": merged(
         PRODUCTION,
         {"ingress": {"enabled": True, "hosts": ["a.example.com"]}, "tls": {"existingSecret": "certificate"}},
     ),
-    "demo": merged(DEMO, {"postgresql": {"persistence": {"enabled": True}}}),
     "foreign": yaml.safe_load(EXAMPLES["foreign-image"].read_text()),
 }
 """Where a value may show; each is tried until it does."""
