@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from uuid import uuid4
 
 from cluster.model import Cluster
 from load.disturbances import pods, settled
-from load.harness import RunningLoad, Traffic, running_load
+from load.harness import Outcome, RunningLoad, Traffic, running_load
 from load.installed import GRACEFUL, Installed, values
 from load.watch import Replicas, replicas_watched
 
@@ -26,9 +28,12 @@ EAGER = {**AUTOSCALING, "targetCPUUtilizationPercentage": 50}
 class Scene:
     """The release, and what it was last told to be."""
 
-    def __init__(self, cluster: Cluster, namespace: str, image: str, next_image: str) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, image: str, next_image: str, say: Callable[[str], None]
+    ) -> None:
         self.cluster, self.namespace = cluster, namespace
         self.image, self.next_image = image, next_image
+        self._say = say
         self._installed = Installed(cluster, namespace)
         self._values: dict[str, Any] = {}
 
@@ -66,6 +71,11 @@ class Scene:
                 return int(metric["resource"]["current"]["averageUtilization"])
         return None
 
+    def told(self, scenario: str, outcome: Outcome) -> Outcome:
+        """Say the scenario's figures, whether they please or not."""
+        self._say(outcome.sentence(scenario))
+        return outcome
+
     def load(self, **traffic: Any) -> AbstractContextManager[RunningLoad]:
         return running_load(self.cluster, self.namespace, self.image, Traffic(**traffic))
 
@@ -75,3 +85,10 @@ class Scene:
     @property
     def _scope(self) -> str:
         return f"--namespace={self.namespace}"
+
+
+@contextmanager
+def scene_opened(cluster: Cluster, image: str, next_image: str, say: Callable[[str], None]) -> Iterator[Scene]:
+    """In a namespace of its own, with nothing installed yet; `say` is given each scenario's figures."""
+    with cluster.namespace(f"nothing-fails-{uuid4().hex[:6]}") as namespace:
+        yield Scene(cluster, namespace, image, next_image, say)

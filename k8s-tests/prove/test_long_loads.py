@@ -5,24 +5,45 @@ Background jobs are asked for all the while. Writes the table in docs/nothing-fa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.model import Cluster
 from load.disturbances import evict, kill
 from load.harness import Outcome
 from load.installed import ABRUPT
 from load.looking import seen
-from load.scene import AUTOSCALING, EAGER, Scene
-from load.table import Row
+from load.reporting import line_writer
+from load.scene import AUTOSCALING, EAGER, Scene, scene_opened
+from load.table import Row, write
 
 pytestmark = pytest.mark.timeout(900)
 
 JOBS = {"export_every": 5.0}
 CHARTS_OWN = {"preStopSeconds": 5, "drainSeconds": 15, "shutdownSeconds": 15, "minReadySeconds": 5}
 """The defaults of the chart."""
+
+
+TABLE = Path(__file__).parents[2] / "docs" / "nothing-fails.md"
+
+
+@pytest.fixture(scope="module")
+def scene(cluster: Cluster, service_image: str, next_image: str, pytestconfig: pytest.Config) -> Iterator[Scene]:
+    with scene_opened(cluster, service_image, next_image, line_writer(pytestconfig)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[list[Row]]:
+    """Each scenario adds its row, also one that failed; the document shows what was measured together."""
+    measured: list[Row] = []
+    yield measured
+    if measured:
+        write(TABLE, measured)
 
 
 @dataclass(frozen=True)
@@ -85,9 +106,9 @@ SCENARIOS = [
 ]
 
 
-def measured(rows: list[Row], name: str, outcome: Outcome) -> Outcome:
+def measured(rows: list[Row], scene: Scene, name: str, outcome: Outcome) -> Outcome:
     rows.append(Row(name, outcome.report["rate"], outcome))
-    return outcome
+    return scene.told(name, outcome)
 
 
 def nothing_failed(outcome: Outcome) -> None:
@@ -101,7 +122,7 @@ def test_nothing_fails_through(scene: Scene, rows: list[Row], scenario: Scenario
     scene.settled(2)
     with scene.load(seconds=800, **scenario.traffic) as running:
         scenario.act(scene)
-        outcome = measured(rows, scenario.name, running.finish(after=5))
+        outcome = measured(rows, scene, scenario.name, running.finish(after=5))
     nothing_failed(outcome)
     assert outcome.retried == 0
 
@@ -111,7 +132,9 @@ def test_killing_each_process_fails_nothing_that_may_be_repeated(scene: Scene, r
     scene.settled(2)
     with scene.load(seconds=800, retry_idempotent=True, sign_in_every=0) as running:
         kill_each(scene)
-        outcome = measured(rows, "kill -9 of each pod's process; idempotent requests repeated", running.finish(after=5))
+        outcome = measured(
+            rows, scene, "kill -9 of each pod's process; idempotent requests repeated", running.finish(after=5)
+        )
     nothing_failed(outcome)
     assert outcome.retried > 0
 
@@ -122,7 +145,7 @@ def test_a_kill_without_repeats_fails_requests(scene: Scene, rows: list[Row]) ->
     scene.settled(2)
     with scene.load(seconds=800, sign_in_every=0) as running:
         kill_each(scene)
-        outcome = measured(rows, "Control: kill -9, nothing repeated", running.finish(after=5))
+        outcome = measured(rows, scene, "Control: kill -9, nothing repeated", running.finish(after=5))
     assert outcome.failed > 0
 
 
@@ -131,25 +154,31 @@ def test_an_update_without_pre_stop_and_drain_fails_requests(scene: Scene, rows:
     scene.settled(2)
     with scene.load(seconds=800) as running:
         updates(2, rollout=ABRUPT)(scene)
-        outcome = measured(rows, "Control: rolling update without preStop and drain", running.finish(after=5))
+        outcome = measured(rows, scene, "Control: rolling update without preStop and drain", running.finish(after=5))
     assert outcome.failed > 0
 
 
-def test_without_the_hand_over_switching_autoscaling_on_dips(scene: Scene) -> None:
-    scene.become(scene.graceful())
-    scene.settled(2)
-    with scene.replicas_watched() as replicas:
-        scene.become(scene.graceful(autoscaling={**AUTOSCALING, "handOver": False}))
-        scene.settled(2)
+@pytest.fixture
+def never_scaled(cluster: Cluster, service_image: str, next_image: str, pytestconfig: pytest.Config) -> Iterator[Scene]:
+    """A release whose number of pods nobody but Helm has set: a hand that scaled would hold it."""
+    with scene_opened(cluster, service_image, next_image, line_writer(pytestconfig)) as opened:
+        opened.become(opened.graceful())
+        opened.settled(2)
+        yield opened
+
+
+def test_without_the_hand_over_switching_autoscaling_on_dips(never_scaled: Scene) -> None:
+    with never_scaled.replicas_watched() as replicas:
+        never_scaled.become(never_scaled.graceful(autoscaling={**AUTOSCALING, "handOver": False}))
+        never_scaled.settled(2)
     assert min(replicas.wanted) == 1
 
 
-def test_autoscaling_switched_on_and_reacting_fails_nothing(scene: Scene, rows: list[Row]) -> None:
-    scene.become(scene.graceful())
-    scene.settled(2)
+def test_autoscaling_switched_on_and_reacting_fails_nothing(never_scaled: Scene, rows: list[Row]) -> None:
+    scene = never_scaled
     with scene.load(seconds=800) as running, scene.replicas_watched() as replicas:
         scene.become(scene.graceful(autoscaling=AUTOSCALING))
-        switched = measured(rows, "Autoscaling switched on", running.finish(after=15))
+        switched = measured(rows, scene, "Autoscaling switched on", running.finish(after=15))
     assert min(replicas.wanted) == min(replicas.ready) == 2
     scene.settled(2)
     seen(lambda: (scene.utilization() or 100) < 40, 120, "idle pods")
@@ -157,6 +186,6 @@ def test_autoscaling_switched_on_and_reacting_fails_nothing(scene: Scene, rows: 
     with scene.replicas_watched() as replicas, scene.load(seconds=800, rate=60) as running:
         seen(lambda: replicas.wanted[-1] > 2, 60, "the autoscaler wanting more pods")
         scene.rollout_done()
-        scaled = measured(rows, "Scale-up by load", running.finish(after=30))
+        scaled = measured(rows, scene, "Scale-up by load", running.finish(after=30))
     nothing_failed(switched)
     nothing_failed(scaled)

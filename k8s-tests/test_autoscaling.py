@@ -1,0 +1,58 @@
+"""The autoscaler takes over from a fixed number of pods, and follows the load, without a failed request.
+
+The release is one of its own: where somebody has scaled by hand, that hand holds the number of pods, and switching on
+proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cluster.model import Cluster
+from load.harness import Outcome
+from load.looking import seen
+from load.reporting import line_writer
+from load.scene import AUTOSCALING, EAGER, Scene, scene_opened
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def scene(cluster: Cluster, service_image: str, next_image: str, pytestconfig: pytest.Config) -> Iterator[Scene]:
+    with scene_opened(cluster, service_image, next_image, line_writer(pytestconfig)) as opened:
+        yield opened
+
+
+def nothing_failed(outcome: Outcome) -> None:
+    assert outcome.requests > 100
+    assert outcome.failed == 0, outcome.failures
+    assert outcome.retried == 0
+
+
+def test_switching_autoscaling_on_fails_nothing_and_never_dips(scene: Scene) -> None:
+    scene.become(scene.graceful())
+    scene.settled(2)
+    with scene.load() as running, scene.replicas_watched() as replicas:
+        scene.become(scene.graceful(autoscaling=AUTOSCALING))
+        hpa = scene.cluster.kubectl.json("get", "horizontalpodautoscaler/slipway", f"--namespace={scene.namespace}")
+        outcome = scene.told("autoscaling switched on", running.finish())
+    nothing_failed(outcome)
+    assert hpa["spec"]["minReplicas"] == 2
+    assert min(replicas.wanted) == 2
+    assert min(replicas.ready) >= 2
+
+
+def test_autoscaling_reacts_to_load_within_a_minute_and_fails_nothing(scene: Scene) -> None:
+    scene.become(scene.graceful(autoscaling=AUTOSCALING))
+    scene.settled(2)
+    seen(lambda: (scene.utilization() or 100) < 40, 90, lambda: f"idle pods, but they use {scene.utilization()} %")
+    scene.become(scene.graceful(autoscaling=EAGER))
+    with scene.replicas_watched() as replicas, scene.load(rate=60) as running:
+        seen(lambda: replicas.wanted[-1] > 2, 60, lambda: f"the autoscaler wanting more: {replicas.wanted}")
+        scene.rollout_done()
+        outcome = scene.told("scale-up by load", running.finish())
+    nothing_failed(outcome)
+    assert replicas.wanted[0] == 2
+    assert replicas.ready[-1] > 2
