@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from charts import reference
 
@@ -200,3 +203,39 @@ def test_every_object_of_the_chart_is_closed_or_opened_on_purpose() -> None:
 
     assert undecided(written, "") == []
     assert written["additionalProperties"] is False
+
+
+def named_in(text: str) -> set[str]:
+    """Values that a document names in code style, such as `image.{registry,tag}` or `replicas: 2`."""
+    named = set()
+    for token in re.findall(r"`([a-z]\w*(?:\.[\w{},]+)*)(?:: [^`]*)?`", text):
+        alternatives = [part.strip("{}").split(",") for part in token.split(".")]
+        named |= {".".join(path) for path in itertools.product(*alternatives)}
+    return named
+
+
+def unknown_values(text: str) -> list[str]:
+    """Those that begin like a value of the chart and lead nowhere."""
+    values = yaml.safe_load((reference.CHART / "values.yaml").read_text())
+
+    def leads_somewhere(name: str) -> bool:
+        node = values
+        for key in name.split("."):
+            if not isinstance(node, dict) or key not in node:
+                return False
+            node = node[key]
+        return True
+
+    return sorted(name for name in named_in(text) if name.split(".")[0] in values and not leads_somewhere(name))
+
+
+@pytest.mark.parametrize("name", ["operations.md", "production.md"])
+def test_the_values_that_a_document_names_are_in_the_chart(name: str) -> None:
+    text = (reference.CHART.parent / "docs" / name).read_text()
+
+    assert "database.existingSecret" in named_in(text)
+    assert unknown_values(text) == []
+
+
+def test_a_document_that_names_a_value_which_is_gone_is_noticed() -> None:
+    assert unknown_values("Set `image.{tag,name}` and `database.tls.mode: off`.") == ["image.name"]
