@@ -1,47 +1,115 @@
 """One cluster for all tests, the images in it, and a namespace for each test that wants one.
 
-Where no cluster can be had the tests that need one are left out, and the run says so; in CI that is a failure.
+Where no cluster can be had, or no image be built, the tests that need it are left out, and the run says so; in CI that
+is a failure.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 
+from cluster import provider
+from cluster.errors import ClusterError, ClusterUnavailableError
+from cluster.images import buildah
 from cluster.images.base import POSTGRES, REDIS, base_archive
 from cluster.images.build import build
+from cluster.images.build import why_unavailable as why_no_builder
+from cluster.images.buildah import NoBuilderError
 from cluster.model import Cluster
-from cluster.provider import open_cluster, why_unavailable
+from cluster.preparation import prepare
+from cluster.progress import Progress
+from cluster.provider import open_cluster
+from cluster.settings import Settings
 
 SERVICE_IMAGE = "slipway:0.1.0"
 NEXT_IMAGE = "slipway:0.1.0-next"
 
 
+@dataclass(frozen=True)
+class Need:
+    """`why_absent` gives a sentence where the fixture can't be had. CI must have what is `vital`, or fail."""
+
+    why_absent: Callable[[], str | None]
+    vital: bool = True
+
+
+NEEDS = {
+    "cluster": Need(provider.why_unavailable),
+    "builder": Need(why_no_builder),
+    # These test one of several ways: a CI that goes another (kind, docker) lacks nothing.
+    "own_cluster": Need(provider.why_no_own, vital=False),
+    "buildah_here": Need(buildah.why_unavailable, vital=False),
+}
+"""Fixture → what it takes."""
+
+LEFT_OUT = pytest.StashKey[list[str]]()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a cluster where none can be had; in CI they stay, and fail with the reason."""
-    if os.environ.get("CI") == "true":
-        return
-    reason = why_unavailable()
-    if reason is None:
-        return
-    left_out = [item for item in items if "cluster" in getattr(item, "fixturenames", ())]
-    if left_out:
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
-        config.stash[LEFT_OUT] = f"{len(left_out)} tests need a Kubernetes cluster and were left out: {reason}"
+    """Leave out what can't be tested here; in CI what is vital stays, and fails with the reason."""
+    in_ci = os.environ.get("CI") == "true"
+    sentences = config.stash.setdefault(LEFT_OUT, [])
+    for fixture, need in NEEDS.items():
+        wanting = [item for item in items if fixture in fixtures_of(item)]
+        if not wanting or (need.vital and in_ci):
+            continue
+        reason = need.why_absent()
+        if reason is not None:
+            items[:] = [item for item in items if item not in wanting]
+            config.hook.pytest_deselected(items=wanting)
+            sentences.append(f"{len(wanting)} tests were left out: {reason}")
 
 
-LEFT_OUT = pytest.StashKey[str]()
+def fixtures_of(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Build what tests need beforehand: the first time that takes longer than any test may."""
+    if session.testsfailed or session.config.option.collectonly:
+        return
+    wanted = {fixture for item in session.items for fixture in fixtures_of(item) if fixture in NEEDS}
+    possible = {fixture for fixture in wanted if NEEDS[fixture].why_absent() is None}
+    try:
+        prepare(possible, Settings.from_environment(os.environ), Progress())
+    except ClusterError as error:
+        pytest.exit(f"The tests can't be prepared: {error}", returncode=1)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    sentence = terminalreporter.config.stash.get(LEFT_OUT, None)
-    if sentence is not None:
-        terminalreporter.section("no cluster here", yellow=True)
-        terminalreporter.line(sentence)
+    sentences = terminalreporter.config.stash.get(LEFT_OUT, [])
+    if sentences:
+        terminalreporter.section("not tested here", yellow=True)
+        for sentence in sentences:
+            terminalreporter.line(sentence)
+
+
+@pytest.fixture(scope="session")
+def builder() -> None:
+    """Something that builds images: a docker engine, or buildah."""
+    reason = why_no_builder()
+    if reason is not None:
+        raise NoBuilderError(reason)
+
+
+@pytest.fixture(scope="session")
+def buildah_here(builder: None) -> None:  # noqa: ARG001 - where buildah works, something builds
+    """buildah, for tests of what only it does."""
+    buildah.ensure()
+
+
+@pytest.fixture(scope="session")
+def own_cluster() -> None:
+    """A machine on which a cluster can be made from nothing."""
+    reason = provider.why_no_own()
+    if reason is not None:
+        raise ClusterUnavailableError(reason)
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +120,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def demo_images(cluster: Cluster) -> None:
+def demo_images(cluster: Cluster, builder: None) -> None:  # noqa: ARG001 - else there is nothing to load
     for image in (POSTGRES, REDIS):
         cluster.load_image(base_archive(image))
 

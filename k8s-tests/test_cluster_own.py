@@ -27,7 +27,7 @@ READY_WITHIN = 20.0
 
 
 @pytest.fixture
-def second(tmp_path: Path) -> Iterator[Settings]:
+def second(tmp_path: Path, own_cluster: None) -> Iterator[Settings]:  # noqa: ARG001 - it is made on such a machine
     settings = Settings(
         folder=tmp_path / "cluster", cache=cache_folder(os.environ), name="slipway-two", network="10.91.0.0/24"
     )

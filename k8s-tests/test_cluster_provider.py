@@ -13,8 +13,8 @@ from cluster.progress import Progress
 from cluster.provider import Machine, choose
 from cluster.settings import Settings, cache_folder
 
-EVERYTHING = Machine(docker=True, kind=True, linux=True, root=True, apt=True)
-NOTHING = Machine(docker=False, kind=False, linux=False, root=False, apt=False)
+EVERYTHING = Machine(docker=True, kind=True, linux=True, root=True, privileged=True, apt=True)
+NOTHING = Machine(docker=False, kind=False, linux=False, root=False, privileged=False, apt=False)
 
 
 def test_a_kubeconfig_goes_before_everything() -> None:
@@ -39,6 +39,11 @@ def test_a_cluster_of_our_own_says_what_it_needs(without: str, named: str) -> No
         choose(None, machine)
     assert "kind needs a running Docker engine," in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_root_in_a_container_without_rights_is_told_which() -> None:
+    with pytest.raises(ClusterUnavailableError, match=r"needs the rights CAP_NET_ADMIN and CAP_SYS_ADMIN, which"):
+        choose(None, replace(EVERYTHING, docker=False, privileged=False))
 
 
 def test_each_missing_thing_is_named() -> None:

@@ -31,7 +31,7 @@ NOT_COMPILED = {"test", "tests", "idlelib", "tkinter", "turtledemo", "pydoc_data
 
 
 @pytest.fixture(scope="module")
-def archive() -> Path:
+def archive(builder: None) -> Path:  # noqa: ARG001 - it is what builds
     return build()
 
 
@@ -41,7 +41,7 @@ def image(archive: Path) -> Image:
 
 
 @pytest.fixture(scope="module")
-def base() -> Image:
+def base(builder: None) -> Image:  # noqa: ARG001 - it is what builds
     return read_image(base_archive(PYTHON))
 
 
@@ -205,6 +205,7 @@ def test_the_bill_of_materials_lists_what_is_in_the_image(image: Image, base: Im
     assert [component.name for component in python_packages(base)] == ["pip"]
 
 
+@pytest.mark.usefixtures("builder")
 def test_make_image_tells_size_and_writes_the_bill_of_materials(capsys: pytest.CaptureFixture[str]) -> None:
     SBOM.unlink(missing_ok=True)
     assert make_image() == 0
@@ -233,6 +234,7 @@ def test_the_image_for_development_takes_changed_code(image: Image) -> None:
     assert PurePosixPath("/src") not in image.files
 
 
+@pytest.mark.usefixtures("builder")
 def test_the_foreign_image_has_nothing_of_slipway() -> None:
     foreign = read_image(build_foreign())
     assert foreign.name == "docker.io/library/foreign:1"

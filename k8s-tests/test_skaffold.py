@@ -204,7 +204,7 @@ def as_skaffold_calls_it(**environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def image_name() -> Iterator[str]:
+def image_name(buildah_here: None) -> Iterator[str]:  # noqa: ARG001 - it keeps the image
     """A name in buildah's storage that is gone afterwards."""
     name = "localhost/slipway-skaffold:0123abcd"
     yield name
@@ -213,7 +213,7 @@ def image_name() -> Iterator[str]:
 
 
 @pytest.fixture
-def tiny_context(tmp_path: Path) -> Path:
+def tiny_context(tmp_path: Path, buildah_here: None) -> Path:  # noqa: ARG001 - buildah builds it
     """A folder whose target `service` is one file: what is tested is the way to the registry."""
     folder = tmp_path / "context"
     folder.mkdir()
@@ -222,7 +222,7 @@ def tiny_context(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildah_here: None) -> Iterator[str]:  # noqa: ARG001
     """A registry on loopback, known to buildah as one without TLS."""
     absent = packages.missing({"docker-registry": "docker-registry"})
     if absent:

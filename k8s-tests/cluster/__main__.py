@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cluster import binaries, demo, provider
 from cluster.errors import ClusterError
-from cluster.progress import Progress
+from cluster.progress import Progress, to_stderr
 from cluster.settings import Settings
 
 
@@ -69,12 +69,8 @@ def load(settings: Settings, arguments: list[str]) -> int:
 
 def tool(_: Settings, arguments: list[str]) -> int:
     for name in arguments:
-        print(binaries.tool(name, Progress(write=_to_stderr)))
+        print(binaries.tool(name, Progress(to_stderr)))
     return 0
-
-
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 COMMANDS: dict[str, Callable[[Settings, list[str]], int]] = {

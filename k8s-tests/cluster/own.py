@@ -32,10 +32,7 @@ DNS_PORT = 53
 def up(settings: Settings, progress: Progress) -> Cluster:
     """The running cluster; what isn't a whole one of this very making is cleared away and made anew."""
     with exclusive(_lock(settings), within=LOCK_SECONDS):
-        if absent := packages.missing(packages.PACKAGES):
-            with progress.step(f"Debian packages: {' '.join(absent)}"):
-                packages.ensure()
-        folders = {module.name: binaries.ensure(module, settings.cache, progress) for module in binaries.OWN_CLUSTER}
+        folders = gather(settings, progress)
         cluster = _cluster(settings, folders)
         if is_up(settings):
             progress.say(f"the cluster {settings.name} runs already")
@@ -48,6 +45,12 @@ def up(settings: Settings, progress: Progress) -> Cluster:
             raise
         _finished(settings).write_text(_fingerprint(settings))
         return cluster
+
+
+def gather(settings: Settings, progress: Progress) -> dict[str, Path]:
+    """All that a cluster is made of, fetched and built where it isn't yet: a module's name → its programs' folder."""
+    packages.ensure(packages.PACKAGES, progress)
+    return {module.name: binaries.ensure(module, settings.cache, progress) for module in binaries.OWN_CLUSTER}
 
 
 def down(settings: Settings, progress: Progress) -> None:

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from cluster.errors import ClusterError
+from cluster.progress import Progress
 from system_packages import install
 
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -34,12 +35,13 @@ def missing(packages: dict[str, str]) -> list[str]:
     return sorted({package for program, package in packages.items() if shutil.which(program, path=SEARCHED) is None})
 
 
-def ensure() -> None:
+def ensure(packages: dict[str, str], progress: Progress) -> None:
     """Install what is missing, as root, by apt; ClusterError when that fails."""
-    absent = missing(PACKAGES)
+    absent = missing(packages)
     if not absent:
         return
     try:
-        install(absent)
+        with progress.step(f"Debian packages: {' '.join(absent)}"):
+            install(absent)
     except (OSError, subprocess.SubprocessError) as error:
         raise ClusterError(f"apt-get couldn't install {' '.join(absent)}: {error}") from None

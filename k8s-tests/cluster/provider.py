@@ -15,6 +15,7 @@ from cluster.commands import CommandError, run
 from cluster.errors import ClusterUnavailableError
 from cluster.locks import LockedError, exclusive, shared
 from cluster.model import Cluster, Kind
+from cluster.privileges import CAPABILITIES, privileged
 from cluster.progress import Progress
 from cluster.settings import Settings
 
@@ -29,6 +30,7 @@ class Machine:
     kind: bool
     linux: bool
     root: bool
+    privileged: bool
     apt: bool
 
 
@@ -38,6 +40,7 @@ def look() -> Machine:
         kind=shutil.which("kind") is not None,
         linux=platform.system() == "Linux",
         root=os.geteuid() == 0,
+        privileged=privileged(),
         apt=shutil.which("apt-get") is not None,
     )
 
@@ -56,14 +59,23 @@ def choose(kubeconfig: str | None, machine: Machine) -> Kind:
         return "given"
     if machine.docker and machine.kind:
         return "kind"
-    if machine.linux and machine.root and machine.apt:
+    for_own = missing_for_own(machine)
+    if not for_own:
         return "own"
     for_kind = _and([(machine.docker, "a running Docker engine"), (machine.kind, "kind on PATH")])
-    for_own = _and([(machine.linux, "Linux"), (machine.root, "root"), (machine.apt, "apt-get")])
     raise ClusterUnavailableError(
         "There is no Kubernetes cluster for the tests here: KUBECONFIG is not set, "
         f"kind needs {for_kind}, and a cluster made from nothing needs {for_own}."
     )
+
+
+def missing_for_own(machine: Machine) -> str:
+    """What a cluster made from nothing lacks, empty where it can be made."""
+    rights = f"the rights {' and '.join(CAPABILITIES)}, which this container lacks"
+    needs = [(machine.linux, "Linux"), (machine.root, "root"), (machine.apt, "apt-get")]
+    if machine.linux and machine.root:
+        needs.append((machine.privileged, rights))
+    return _and(needs)
 
 
 def _and(needs: list[tuple[bool, str]]) -> str:
@@ -85,6 +97,12 @@ def why_unavailable(environment: Mapping[str, str] = os.environ) -> str | None:
     except ClusterUnavailableError as error:
         return str(error)
     return None
+
+
+def why_no_own() -> str | None:
+    """A sentence where no cluster can be made from nothing, else None."""
+    lacking = missing_for_own(look())
+    return f"A cluster made from nothing needs {lacking}." if lacking else None
 
 
 def start(settings: Settings, environment: Mapping[str, str], progress: Progress) -> Cluster:

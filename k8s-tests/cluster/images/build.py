@@ -32,6 +32,12 @@ class Recipe:
     labels: dict[str, str] = field(default_factory=dict)
 
 
+def why_unavailable() -> str | None:
+    """A sentence where no image can be built, else None."""
+    reason = None if docker.available() else buildah.why_unavailable()
+    return None if reason is None else f"Images can't be built here: no docker engine answers, and {reason}."
+
+
 def slipway(target: str, version: str, revision: str) -> Recipe:
     """The recipe of a target of Slipway's Dockerfile. ValueError when there is no such target."""
     if target not in TARGETS:

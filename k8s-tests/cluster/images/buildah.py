@@ -12,7 +12,8 @@ from cluster import packages
 from cluster.commands import CommandError, run
 from cluster.errors import ClusterError
 from cluster.images.store import images_folder
-from system_packages import install
+from cluster.privileges import CAPABILITIES, privileged
+from cluster.progress import Progress, to_stderr
 
 BUILD_TIMEOUT = 1200.0
 COPY_TIMEOUT = 300.0
@@ -35,15 +36,24 @@ def host_platform() -> str:
     return f"linux/{ARCHITECTURES.get(platform_module.machine(), platform_module.machine())}"
 
 
-def ensure() -> None:
-    """Install what is missing, as root on Debian. Raises NoBuilderError where that can't be."""
+def why_unavailable() -> str | None:
+    """A sentence where buildah can't be used, else None."""
     if os.geteuid() != 0:
-        raise NoBuilderError("Images need a docker engine, or buildah run by root: neither is here.")
+        return "buildah needs root"
+    if not privileged():
+        return f"buildah needs the rights {' and '.join(CAPABILITIES)}, which this container lacks"
     absent = packages.missing(PACKAGES)
     if absent and shutil.which("apt-get") is None:
-        raise NoBuilderError(f"Images need a docker engine, or these programs: {', '.join(absent)}.")
-    if absent:
-        install(absent)
+        return f"{' and '.join(absent)} can't be installed without apt-get"
+    return None
+
+
+def ensure() -> None:
+    """Install what is missing, as root on Debian. Raises NoBuilderError where that can't be, else ClusterError."""
+    reason = why_unavailable()
+    if reason is not None:
+        raise NoBuilderError(f"Images can't be built here without docker: {reason}.")
+    packages.ensure(PACKAGES, Progress(to_stderr))
 
 
 def buildah(*arguments: str, timeout: float = 60.0) -> str:
