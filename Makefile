@@ -36,7 +36,8 @@ test: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py
 	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile tests/unit tests/integration
 	@$(BIN)/python -m pytest tests/e2e
-	@$(BIN)/python -m pytest k8s-tests --ignore=k8s-tests/prove
+	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m "not alone" k8s-tests --ignore=k8s-tests/prove
+	@$(BIN)/python -m pytest -m alone k8s-tests --ignore=k8s-tests/prove
 
 prove: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py

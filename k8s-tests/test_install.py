@@ -24,7 +24,7 @@ from load.looking import seen
 FIRST_ANSWER_WITHIN = 45.0
 """Seconds from `helm install` to the first 200, with the images on the node."""
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
 
 def answer(cluster: Cluster, namespace: str, path: str, service: str = "slipway") -> str:
