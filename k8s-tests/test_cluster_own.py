@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -200,9 +201,30 @@ def test_it_can_be_used_as_a_given_cluster(second: Settings, tmp_path: Path) -> 
     given.attach(second, environment, Progress(str.strip)).load_image(archive)
     assert own.is_up(second), "a given cluster isn't ours to end"
 
+    check_loading(ours, tmp_path)
     check_admission(ours)
     check_kind_documents(ours)
     check_audit_log(ours)
+
+
+def check_loading(cluster: Cluster, folder: Path) -> None:
+    """An image that the node has is not unpacked again, so that its layers may as well be lost; another is."""
+    whole, hollow = folder / "whole.tar", folder / "hollow.tar"
+    write_archive(Path("/bin/true"), whole)
+    without_layers(whole, hollow)
+    cluster.load_image(whole)
+    cluster.load_image(hollow)
+    write_archive(Path("/bin/cat"), whole)
+    without_layers(whole, hollow)
+    with pytest.raises(CommandError, match="images import"):
+        cluster.load_image(hollow)
+
+
+def without_layers(archive: Path, copy: Path) -> None:
+    with tarfile.open(archive) as source, tarfile.open(copy, "w") as target:
+        for member in source:
+            if member.name != "layer.tar":
+                target.addfile(member, source.extractfile(member))
 
 
 def check_admission(cluster: Cluster) -> None:

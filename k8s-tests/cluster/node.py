@@ -14,8 +14,6 @@ from cluster.packages import PLUGINS
 from cluster.pause import PAUSE_IMAGE
 from cluster.settings import Settings
 
-IMAGE_IMPORT_SECONDS = 300.0
-
 CONTAINERD = """\
 version = 2
 root = "{folder}/containerd"
@@ -158,9 +156,3 @@ def kubelet(settings: Settings, program: Path) -> list[str | Path]:
 
 def kube_proxy(settings: Settings, program: Path) -> list[str | Path]:
     return [program, f"--config={settings.configuration / 'kube-proxy.yaml'}"]
-
-
-def load_image(settings: Settings, archive: Path) -> None:
-    """Give containerd the images of an archive (Docker's or OCI's), under the names that it carries."""
-    command = ("ctr", f"--address={settings.containerd_socket}", "--namespace=k8s.io", "images", "import")
-    run([*command, archive], timeout=IMAGE_IMPORT_SECONDS)

@@ -12,6 +12,7 @@ from cluster.commands import CommandError
 from cluster.errors import ClusterError
 from cluster.helm import Helm
 from cluster.kubectl import Kubectl
+from cluster.loading import load_image
 from cluster.locks import exclusive
 from cluster.model import Cluster
 from cluster.pause import write_archive
@@ -131,7 +132,7 @@ def _load_pause(settings: Settings, program: Path, processes: Processes) -> None
     archive = settings.folder / "pause.tar"
     write_archive(program, archive)
     processes.wait("containerd", settings.containerd_socket.exists, SOCKET_SECONDS, "socket")
-    node.load_image(settings, archive)
+    load_image(settings, archive)
     archive.unlink()
 
 
@@ -186,7 +187,7 @@ def _cluster(settings: Settings, folders: dict[str, Path]) -> Cluster:
         kubeconfig=settings.kubeconfig,
         kubectl=Kubectl(folders["kubernetes"] / "kubectl", settings.kubeconfig),
         helm=Helm(folders["tools"] / "helm", settings.kubeconfig),
-        load=lambda archive: node.load_image(settings, archive),
+        load=lambda archive: load_image(settings, archive),
         node_address=settings.node_address,
         enter=settings.enter,
         audit_log=settings.audit_log,
