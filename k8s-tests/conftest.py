@@ -78,7 +78,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     possible = {fixture for fixture in wanted if NEEDS[fixture].why_absent() is None}
     try:
         prepare(possible, Settings.from_environment(os.environ), Progress())
-    except ClusterError as error:
+    except (ClusterError, OSError) as error:  # OSError: a full disk, a folder that can't be written
         pytest.exit(f"The tests can't be prepared: {error}", returncode=1)
 
 

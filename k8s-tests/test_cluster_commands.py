@@ -31,6 +31,12 @@ def test_a_failure_that_complains_on_stdout_shows_that() -> None:
         run(["sh", "-c", "echo complaint; exit 1"])
 
 
+def test_programs_of_root_are_found_with_the_path_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    folders = run(["sh", "-c", "echo $PATH"]).strip().split(":")
+    assert folders == ["/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"]
+
+
 def test_a_missing_program_is_a_failure_too() -> None:
     with pytest.raises(CommandError, match="can't be started: No such file"):
         run(["no-such-program"])

@@ -18,6 +18,7 @@ import pytest
 from cluster import given, kind, mounts, own, provider
 from cluster.commands import CommandError, run
 from cluster.errors import ClusterError
+from cluster.locks import exclusive
 from cluster.model import Cluster
 from cluster.pause import PAUSE_IMAGE, write_archive
 from cluster.processes import ComponentError, running, start_time
@@ -32,8 +33,16 @@ def second(tmp_path: Path, own_cluster: None) -> Iterator[Settings]:  # noqa: AR
     settings = Settings(
         folder=tmp_path / "cluster", cache=cache_folder(os.environ), name="slipway-two", network="10.91.0.0/24"
     )
-    yield settings
-    own.down(settings, Progress(str.strip))
+    with exclusive(settings.cache / "locks" / "second-cluster", within=90):
+        end_what_a_killed_run_left(settings)
+        yield settings
+        own.down(settings, Progress(str.strip))
+
+
+def end_what_a_killed_run_left(settings: Settings) -> None:
+    claim = settings.run_folder / "folder"
+    if claim.exists():
+        own.down(replace(settings, folder=Path(claim.read_text())), Progress(str.strip))
 
 
 def traces(settings: Settings) -> dict[str, list[str]]:
@@ -180,9 +189,33 @@ def test_a_half_made_cluster_is_cleared_away(second: Settings, monkeypatch: pyte
         patched.setattr("cluster.own.end_all", lambda _: None)
         with pytest.raises(MemoryError):
             own.up(second, Progress(str.strip))
+    elsewhere = replace(second, folder=second.folder.with_name("elsewhere"))
+    for act in (own.up, own.down):
+        with pytest.raises(ClusterError, match=f"is in {second.folder}: use that one, or end it"):
+            act(elsewhere, Progress(str.strip))
     assert set(traces(second)) == {"mounts", "links", "namespaces", "control groups", "folders"}
     own.down(second, Progress(str.strip))
     assert traces(second) == {}
+
+
+def test_what_others_made_is_left_alone(second: Settings) -> None:
+    second.folder.mkdir()
+    precious = second.folder / "thesis.txt"
+    precious.touch()
+    for act in (own.up, own.down):
+        with pytest.raises(ClusterError, match="is not a cluster's folder, and would be emptied"):
+            act(second, Progress(str.strip))
+    assert precious.exists()
+    precious.unlink()
+
+    run(["ip", "netns", "add", second.name])
+    try:
+        for act in (own.up, own.down):
+            with pytest.raises(ClusterError, match="somebody else has it"):
+                act(second, Progress(str.strip))
+        assert second.namespace.exists()
+    finally:
+        run(["ip", "netns", "delete", second.name])
 
 
 def test_it_can_be_used_as_a_given_cluster(second: Settings, tmp_path: Path) -> None:

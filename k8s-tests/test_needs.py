@@ -47,7 +47,7 @@ def test_without_a_cluster_tests_are_left_out_with_the_reason(bare_path: Path) -
     ended = run_tests(bare_path, *which, "--collect-only")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"1 tests were left out: {NO_CLUSTER}" in ended.stdout
-    assert "5 tests were left out: A cluster made from nothing needs" in ended.stdout
+    assert "6 tests were left out: A cluster made from nothing needs" in ended.stdout
     assert "test_a_missing_program_is_a_failure_too" in ended.stdout
 
 
@@ -61,7 +61,7 @@ def test_tests_of_another_way_than_this_machines_are_left_out_in_ci_too(bare_pat
     given = tmp_path / "kubeconfig"
     given.touch()
     ended = run_tests(bare_path, NEEDS_OUR_OWN, "--collect-only", CI="true", KUBECONFIG=str(given))
-    assert "5 tests were left out: A cluster made from nothing needs" in ended.stdout
+    assert "6 tests were left out: A cluster made from nothing needs" in ended.stdout
     assert NO_CLUSTER not in ended.stdout
 
 

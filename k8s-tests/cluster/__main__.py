@@ -19,18 +19,19 @@ from cluster.errors import ClusterError
 from cluster.progress import Progress, to_stderr
 from cluster.settings import Settings
 
+INTERRUPTED = 130
+"""What a shell makes of a program that Ctrl-C ended."""
+
 
 def start(settings: Settings, _: list[str]) -> int:
-    cluster = provider.start(settings, os.environ, Progress())
-    provider.keep(settings)
+    cluster = provider.start_to_stay(settings, os.environ, Progress())
     print(f"KUBECONFIG={cluster.kubeconfig}")
     return 0
 
 
 def up(settings: Settings, _: list[str]) -> int:
     progress = Progress()
-    cluster = provider.start(settings, os.environ, progress)
-    provider.keep(settings)
+    cluster = provider.start_to_stay(settings, os.environ, progress)
     print(demo.install(cluster, progress))
     return 0
 
@@ -93,9 +94,12 @@ def main() -> int:
     given = parser.parse_args()
     try:
         return COMMANDS[given.command](Settings.from_environment(os.environ), given.arguments)
-    except ClusterError as error:
+    except (ClusterError, OSError) as error:  # OSError: a full disk, a folder that can't be written
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted: what was begun is cleared away by the next up or down", file=sys.stderr)
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

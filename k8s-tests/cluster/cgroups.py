@@ -40,10 +40,13 @@ def _create_unified(group: Path) -> None:
 def _create_by_controller(name: str) -> None:
     for hierarchy in hierarchies():
         group = hierarchy / name
-        group.mkdir(exist_ok=True)
-        for file in ("cpuset.cpus", "cpuset.mems"):  # a new group has none, and may then hold no process
-            if (group / file).exists():
-                (group / file).write_text((hierarchy / file).read_text())
+        try:
+            group.mkdir(exist_ok=True)
+            for file in ("cpuset.cpus", "cpuset.mems"):  # a new group has none, and may then hold no process
+                if (group / file).exists():
+                    (group / file).write_text((hierarchy / file).read_text())
+        except OSError as error:
+            raise ClusterError(f"{group}: no control group for pods can be made: {error}") from None
 
 
 def members(settings: Settings) -> set[int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cluster.errors import ClusterError
 
+ROOTS_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 SHOWN_LINES = 20
 SHOWN_COMMAND = 200
 
@@ -53,7 +54,7 @@ def run(
             stdin=subprocess.DEVNULL if input is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PATH": _path(os.environ), **(environment or {})},
             cwd=folder,
             text=True,
             start_new_session=True,
@@ -73,6 +74,11 @@ def run(
     if process.returncode != 0:
         raise CommandError(words, f"ended with code {process.returncode}", stderr or stdout)
     return stdout
+
+
+def _path(environment: Mapping[str, str]) -> str:
+    """Root's programs are found too where a login as root left its folders out, as `su` and cron do."""
+    return os.pathsep.join([environment.get("PATH", os.defpath), *ROOTS_FOLDERS])
 
 
 def _kill_session(process: subprocess.Popen[str]) -> None:

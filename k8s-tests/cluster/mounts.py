@@ -35,16 +35,19 @@ def etcd_folder(settings: Settings) -> Path:
     return settings.folder / "etcd"
 
 
-def create(settings: Settings) -> None:
-    """Needs the cluster's folders and its network namespace."""
+def check(settings: Settings) -> None:
+    """ClusterError for a folder that the node would not see as the host does."""
     if any(settings.folder.is_relative_to(replaced) for replaced in REPLACED.values()):
         raise ClusterError(f"{settings.folder}: SLIPWAY_CLUSTER_DIR can't be below /run, /var/lib or /var/log")
+
+
+def create(settings: Settings) -> None:
+    """Needs the cluster's folders and its network namespace."""
     own_run = settings.folder / "node" / "run"
     for name in REPLACED:
         (settings.folder / "node" / name).mkdir(parents=True)
     (own_run / settings.run_folder.name).mkdir()
     etcd_folder(settings).mkdir()
-    settings.run_folder.mkdir(mode=0o700)
     # A namespace can only be pinned where mounts don't propagate.
     run(["mount", "--bind", settings.run_folder, settings.run_folder])
     run(["mount", "--make-private", settings.run_folder])

@@ -7,7 +7,19 @@ import shutil
 import socket
 from pathlib import Path
 
-from cluster import addons, binaries, certificates, cgroups, control_plane, kubeconfigs, mounts, network, node, packages
+from cluster import (
+    addons,
+    binaries,
+    certificates,
+    cgroups,
+    claims,
+    control_plane,
+    kubeconfigs,
+    mounts,
+    network,
+    node,
+    packages,
+)
 from cluster.commands import CommandError
 from cluster.errors import ClusterError
 from cluster.helm import Helm
@@ -33,6 +45,7 @@ DNS_PORT = 53
 def up(settings: Settings, progress: Progress) -> Cluster:
     """The running cluster; what isn't a whole one of this very making is cleared away and made anew."""
     with exclusive(_lock(settings), within=LOCK_SECONDS):
+        mounts.check(settings)
         folders = gather(settings, progress)
         cluster = _cluster(settings, folders)
         if is_up(settings):
@@ -75,7 +88,7 @@ def _start(settings: Settings, folders: dict[str, Path], kubectl: Kubectl, progr
     kubernetes = folders["kubernetes"]
     processes = Processes(settings)
     with progress.step("network, mounts, control group"):
-        settings.folder.mkdir(parents=True, mode=0o700)
+        claims.take(settings)
         network.create(settings)
         mounts.create(settings)
         cgroups.create(settings)
@@ -153,7 +166,8 @@ def _listens(address: str, port: int) -> bool:
 
 
 def _clear(settings: Settings, progress: Progress) -> None:
-    """Processes first: the rest can't go while they hold it."""
+    """Processes first: the rest can't go while they hold it. ClusterError when it isn't ours to clear."""
+    claims.check(settings)
     parts = (settings.folder, settings.run_folder, settings.namespace, Path("/sys/class/net", settings.link))
     if not running(settings) and not any(part.exists() for part in parts):
         return
@@ -162,23 +176,24 @@ def _clear(settings: Settings, progress: Progress) -> None:
         mounts.remove(settings)
         network.remove(settings)
         cgroups.remove(settings)
-        for folder in (settings.run_folder, settings.folder):
-            _remove(folder)
+        for path in (settings.run_folder, *claims.contents(settings), settings.folder):
+            _remove(path)
 
 
-def _remove(folder: Path) -> None:
+def _remove(path: Path) -> None:
     """Mounts inside vanish with the last process that saw them, a moment after its end."""
-    if not folder.exists():
-        return
 
     def removed() -> bool:
-        shutil.rmtree(folder, ignore_errors=True)
-        return not folder.exists()
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        return not path.exists()
 
     try:
         until(removed, REMOVE_SECONDS)
     except TimeoutError:
-        raise ClusterError(f"{folder} can't be removed: something is still mounted in it") from None
+        raise ClusterError(f"{path} can't be removed: something is still mounted in it") from None
 
 
 def _cluster(settings: Settings, folders: dict[str, Path]) -> Cluster:

@@ -106,11 +106,11 @@ def end_all(settings: Settings) -> None:
     killed: set[int] = set()
 
     def ended() -> bool:
-        for pid in running(settings):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        found = running(settings)
+        for pid in found:
+            if _kill(pid, settings):
                 killed.add(pid)
-        return not running(settings)
+        return not found
 
     try:
         until(ended, STOP_WITHIN)
@@ -119,6 +119,23 @@ def end_all(settings: Settings) -> None:
     for pid in killed:
         with contextlib.suppress(ChildProcessError):  # most are not ours to wait for
             os.waitpid(pid, 0)
+
+
+def _kill(pid: int, settings: Settings) -> bool:
+    """False when it ended meanwhile: its number may be another program's by now, so we look again while we hold it."""
+    try:
+        held = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if pid not in running(settings):
+            return False
+        signal.pidfd_send_signal(held, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(held)
+    return True
 
 
 def _in_network(namespace: Path) -> set[int]:

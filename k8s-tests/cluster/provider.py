@@ -120,7 +120,7 @@ def stop(settings: Settings, environment: Mapping[str, str], progress: Progress)
         kind.down(settings, progress)
     elif chosen == "own":
         own.down(settings, progress)
-    keep(settings)
+    _passing(settings).unlink(missing_ok=True)
 
 
 def is_up(settings: Settings, environment: Mapping[str, str]) -> bool:
@@ -128,9 +128,12 @@ def is_up(settings: Settings, environment: Mapping[str, str]) -> bool:
     return chosen == "given" or (kind.is_up(settings) if chosen == "kind" else own.is_up(settings))
 
 
-def keep(settings: Settings) -> None:
-    """Let the cluster, if any, outlive the processes that use it."""
-    _passing(settings).unlink(missing_ok=True)
+def start_to_stay(settings: Settings, environment: Mapping[str, str], progress: Progress) -> Cluster:
+    """As `start`; also one that tests started, and use, outlives them."""
+    with shared(_users(settings), within=USERS_SECONDS):
+        cluster = start(settings, environment, progress)
+        _passing(settings).unlink(missing_ok=True)
+    return cluster
 
 
 def _passing(settings: Settings) -> Path:
@@ -170,10 +173,9 @@ def open_cluster(
 
 
 def _end_with_last_user(settings: Settings, environment: Mapping[str, str], progress: Progress) -> None:
-    if not _passing(settings).exists():
-        return
     try:
         with exclusive(_users(settings), within=0):
-            stop(settings, environment, progress)
+            if _passing(settings).exists():
+                stop(settings, environment, progress)
     except LockedError:
         return  # somebody else still uses it

@@ -23,7 +23,7 @@ def main() -> int:
             base = read_image(base_archive(PYTHON))
         with progress.step("image"):
             image = read_image(build(revision=_revision()))
-    except ClusterError as error:
+    except (ClusterError, OSError) as error:  # OSError: a full disk, a folder that can't be written
         sys.stderr.write(f"{error}\n")
         return 1
     SBOM.parent.mkdir(parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def main() -> int:
     try:
         request = BuildRequest.from_environment(os.environ)
         build(request, target)
-    except ClusterError as error:
+    except (ClusterError, OSError) as error:  # OSError: a full disk, a folder that can't be written
         sys.stderr.write(f"{error}\n")
         return 1
     print(f"{request.image}: built{' and pushed' if request.push else ''}")
