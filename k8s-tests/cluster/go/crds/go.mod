@@ -1,7 +1,7 @@
 // Only for their CRDs: YAML files that travel with these modules. Nothing of them is built.
 module slipway.dev/cluster/crds
 
-go 1.26.8
+go 1.26.4
 
 require (
 	github.com/cert-manager/cert-manager v1.21.2

@@ -1,6 +1,6 @@
 module slipway.dev/cluster/helm3
 
-go 1.26.8
+go 1.26.4
 
 tool helm.sh/helm/v3/cmd/helm
 

@@ -1,6 +1,6 @@
 module slipway.dev/cluster/tools
 
-go 1.26.8
+go 1.26.4
 
 tool (
 	github.com/coredns/coredns
