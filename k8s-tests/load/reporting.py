@@ -10,12 +10,10 @@ import pytest
 
 def line_writer(config: pytest.Config) -> Callable[[str], None]:
     """Writes a line to the terminal, whatever pytest captures."""
-    reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:  # a worker of xdist has no terminal
-        return print
+    capture: Any = config.pluginmanager.get_plugin("capturemanager")
 
     def write(line: str) -> None:
-        reporter.ensure_newline()
-        reporter.write_line(line)
+        with capture.global_and_fixture_disabled():
+            print(f"\n{line}", flush=True)
 
     return write
