@@ -76,10 +76,11 @@ def _lines(path: str) -> list[str]:
 
 
 def rules_of_the_machine(settings: Settings) -> list[str]:
-    """Packet filter, routes (but for the one to the cluster's own link) and kernel settings."""
+    """Packet filter, routes and kernel settings, but for routes to this cluster and to the one of other tests."""
     seen = run(["nft", "list", "ruleset"]) + run(["ip", "route", "show", "table", "all"])
     kernel = [f"{name} {Path('/proc/sys', name).read_text()}" for name in mounts.KERNEL_SETTINGS]
-    return kernel + [line for line in seen.splitlines() if settings.link not in line and "10.89.0." not in line]
+    theirs = (settings.link, settings.host_address, "slipway0", "10.89.0.")
+    return kernel + [line for line in seen.splitlines() if not any(mark in line for mark in theirs)]
 
 
 def pod(name: str) -> dict[str, Any]:

@@ -247,6 +247,10 @@ def test_pip_in_a_build_is_told_how_to_reach_packages_and_nothing_else(tmp_path:
     settings = pip_settings.parse(listing + "freeze.timeout='9'\n")
     assert settings == {"index-url": "https://b", "cert": "/ca.pem", "user": "true"}
     assert pip_settings.configuration(settings) == "[global]\nindex-url = https://b\ncert = /run/certificates.pem\n"
+    several = {"extra-index-url": "\nhttps://c\nhttps://d", "find-links": "/opt/wheels https://e"}
+    written = "[global]\nextra-index-url = https://c https://d\nfind-links = https://e\n"
+    assert pip_settings.configuration(several) == written
+    assert pip_settings.configuration({"find-links": "/opt/wheels"}) == "[global]\n"
     secrets = pip_settings.secrets(tmp_path)
     assert secrets["pip"].stat().st_mode & 0o777 == 0o600
 

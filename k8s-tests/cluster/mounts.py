@@ -6,9 +6,11 @@ that are fixed in their code, and nothing of them is left when the namespace goe
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
-from cluster.commands import run
+from cluster.commands import CommandError, run
 from cluster.errors import ClusterError
 from cluster.settings import Settings
 
@@ -52,7 +54,7 @@ def create(settings: Settings) -> None:
     run(["mount", "--bind", settings.run_folder, settings.run_folder])
     run(["mount", "--make-private", settings.run_folder])
     settings.mounts.touch()
-    run(["unshare", f"--mount={settings.mounts}", "--propagation=slave", "true"])
+    _pin(settings.mounts)
     inside = enter(settings)
     # Volumes with mount propagation need a tree that is shared among the node's own programs.
     run([*inside, "mount", "--make-rshared", "/"])
@@ -62,6 +64,21 @@ def create(settings: Settings) -> None:
     for name, replaced in REPLACED.items():
         run([*inside, "mount", "--rbind", settings.folder / "node" / name, replaced])
     _hide_kernel_settings(settings.folder / "node" / "kernel", inside)
+
+
+def _pin(target: Path) -> None:
+    """A new mount namespace, held by `target`.
+
+    A namespace can only be pinned in one with a lower number. Kernels since 6.18 number them by ranges, one for each
+    CPU: in a container, whose own number may be high, it works for sure only on the CPU where that was given.
+    """
+    command = ["unshare", f"--mount={target}", "--propagation=slave", "true"]
+    *others, last = sorted(os.sched_getaffinity(0))
+    for cpu in others:
+        with contextlib.suppress(CommandError):
+            run(["taskset", "--cpu-list", str(cpu), *command])
+            return
+    run(["taskset", "--cpu-list", str(last), *command])
 
 
 def _hide_kernel_settings(folder: Path, inside: tuple[str, ...]) -> None:

@@ -24,6 +24,7 @@ PACKAGES = {
     "iptables": "iptables",
     "conntrack": "conntrack",
     "nsenter": "util-linux",
+    "taskset": "util-linux",
     "mount": "mount",
     str(PLUGINS / "ptp"): "containernetworking-plugins",
 }

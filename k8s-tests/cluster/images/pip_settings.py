@@ -9,8 +9,11 @@ from pathlib import Path
 
 from cluster.commands import CommandError, run
 
-KEPT = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
+KEPT = ("index-url", "extra-index-url", "find-links", "trusted-host", "proxy", "timeout", "default-timeout", "retries")
 """What matters for reaching packages; the rest of a person's configuration is theirs."""
+
+ADDRESSES = "find-links"
+"""The one whose words may be folders of this machine, which a build doesn't see."""
 
 CERTIFICATES_IN_BUILD = "/run/certificates.pem"
 
@@ -38,10 +41,16 @@ def host_settings() -> dict[str, str]:
 
 def configuration(settings: Mapping[str, str]) -> str:
     """A pip.conf for a build that has the CA bundle of `settings`, if any, at CERTIFICATES_IN_BUILD."""
-    lines = ["[global]", *(f"{option} = {settings[option]}" for option in KEPT if option in settings)]
+    kept = {option: _words(option, settings[option]) for option in KEPT if option in settings}
+    lines = ["[global]", *(f"{option} = {words}" for option, words in kept.items() if words)]
     if "cert" in settings:
         lines.append(f"cert = {CERTIFICATES_IN_BUILD}")
     return "\n".join(lines) + "\n"
+
+
+def _words(option: str, value: str) -> str:
+    """On one line, as pip takes several: a person may have written one on each."""
+    return " ".join(word for word in value.split() if option != ADDRESSES or word.startswith(("http://", "https://")))
 
 
 def secrets(folder: Path) -> dict[str, Path]:
