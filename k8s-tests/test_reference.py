@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from charts import reference
+from charts.render import merged
 
 VALUES = """\
 # A chart for the tests of its reference.
@@ -61,7 +62,9 @@ def made_from(text: str) -> dict[str, Any]:
 
 
 def faults(values: dict[str, Any], text: str = VALUES) -> list[str]:
-    return [fault.message for fault in jsonschema.Draft202012Validator(made_from(text)).iter_errors(values)]
+    """What the schema says of these values on top of the file's, which is how Helm looks at them."""
+    whole = merged(yaml.safe_load(text), values)
+    return [fault.message for fault in jsonschema.Draft202012Validator(made_from(text)).iter_errors(whole)]
 
 
 @pytest.fixture

@@ -205,6 +205,7 @@ NAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "short": ("slipway", {}),
     "another": ("ships", {}),
     "as long as helm takes": (LONG, {}),
+    "with dots, which a Service can't have": ("ships.of.the.line", {}),
     "overridden and longer than 63": ("slipway", {"fullnameOverride": "x" * 62 + "-y" * 10}),
     "chart name overridden and long": (LONG, {"nameOverride": "n" * 63}),
 }
@@ -237,6 +238,11 @@ def test_names_that_are_cut_alike_stay_apart(renderer: Renderer) -> None:
     assert not first & second
 
 
+def test_dots_and_hyphens_stay_apart(renderer: Renderer) -> None:
+    first, second = ({d["metadata"]["name"] for d in renderer.objects(DEMO, release=r).all} for r in ("a.b", "a-b"))
+    assert not first & second
+
+
 def test_a_release_named_after_the_chart_is_not_named_twice(renderer: Renderer) -> None:
     assert renderer.objects(DEMO, release="my-slipway").one("Deployment", "my-slipway")
     assert renderer.objects(DEMO, release="ships").one("Deployment", "ships-slipway")
@@ -250,4 +256,6 @@ def test_only_the_hand_over_and_the_test_are_hooks(objects: Objects) -> None:
     for document in objects.all:
         hook = document["metadata"].get("annotations", {}).get("helm.sh/hook")
         component = document["metadata"]["labels"]["app.kubernetes.io/component"]
-        assert hook == ("pre-upgrade" if component == "hand-over" else "test" if document["kind"] == "Pod" else None)
+        assert hook == (
+            "pre-upgrade,pre-rollback" if component == "hand-over" else "test" if document["kind"] == "Pod" else None
+        )

@@ -100,6 +100,14 @@ def test_what_is_not_in_use_is_not_reached(renderer: Renderer) -> None:
     assert reached(worker).keys() == {(53,), (5432,)}
 
 
+def test_a_place_without_ports_is_not_reached_instead_of_on_every_port(renderer: Renderer) -> None:
+    none: Document = {"to": [], "ports": []}
+    closed = renderer.objects(merged(PRODUCTION, {"networkPolicy": {"dns": none, "database": none}}))
+    assert reached(closed.one("NetworkPolicy", "slipway")) == {}
+    moved = renderer.objects(merged(DEMO, {"networkPolicy": {"database": none}}))
+    assert (5432,) in reached(moved.one("NetworkPolicy", "slipway"))
+
+
 def test_in_the_demo_servers_answer_their_clients_only(demo: Objects) -> None:
     api = reached(demo.one("NetworkPolicy", "slipway"))
     assert component(api[(5432,)]) == ["postgresql"]

@@ -15,6 +15,9 @@ from cluster.binaries import tool
 INGRESS = {"ingress": {"enabled": True, "hosts": ["a.example.com"]}}
 CERT_MANAGER = {"certManager": {"enabled": True, "issuerRef": {"name": "letsencrypt"}}}
 
+NO_PROBES = {"startup": None, "liveness": None, "readiness": None}
+NO_OPS_PORT = {"ports": {"ops": None}, "probes": NO_PROBES, "worker": {"probes": NO_PROBES}}
+
 MISSING: dict[str, tuple[tuple[str, ...], str]] = {
     "database": (("database",), "set database.existingSecret to a Secret with host, port"),
     "signing keys": (("signingKeys",), "set signingKeys.existingSecret to a Secret with jwks.json and signing"),
@@ -91,11 +94,23 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "certificate without an ingress": ({"tls": {"existingSecret": "mine"}}, "set ingress.enabled"),
     "node port of a ClusterIP": ({"service": {"nodePort": 30080}}, "needs service.type NodePort or LoadBalancer"),
     "metrics without a port": (
-        {"ports": {"ops": None}, "metrics": {"serviceMonitor": {"enabled": True}}},
+        merged(NO_OPS_PORT, {"metrics": {"serviceMonitor": {"enabled": True}}}),
         "metrics need the ops port: set ports.ops",
+    ),
+    "a probe without its port": (
+        merged(NO_OPS_PORT, {"worker": {"probes": {"liveness": {"httpGet": {"path": "/livez", "port": "ops"}}}}}),
+        "worker.probes.liveness asks port ops, which ports.ops=null takes away",
+    ),
+    "a volume of the chart's": ({"extraVolumes": [{"name": "tmp"}]}, "extraVolumes has a volume tmp, and so has the"),
+    "a folder of the chart's": (
+        {"extraVolumeMounts": [{"name": "more", "mountPath": "/var/run/secrets/slipway/admin"}]},
+        "extraVolumeMounts has /var/run/secrets/slipway/admin, and so has the chart",
     ),
 }
 BROKEN_SCHEMA: dict[str, tuple[dict[str, Any], str]] = {
+    "nothing for a number": ({"rollout": {"preStopSeconds": None}}, "at '/rollout': missing property 'preStopSeconds'"),
+    "nothing for ports, which would open all": ({"networkPolicy": {"dns": None}}, "missing property 'dns'"),
+    "nothing for a section": ({"image": None}, "missing property 'image'"),
     "an unknown value": ({"replica": 2}, "'replica' not allowed"),
     "an unknown value further down": ({"autoscaling": {"minimum": 2}}, "'minimum' not allowed"),
     "a word for a number": ({"replicas": "two"}, "at '/replicas': got string, want integer"),
@@ -137,6 +152,11 @@ def test_values_that_do_not_go_together_are_refused_by_one_sentence(renderer: Re
         renderer.text(merged(PRODUCTION, values))
     assert sentence in str(refused.value)
     assert str(refused.value).count("\n- ") == 1
+
+
+def test_a_name_that_no_service_can_have_is_refused(renderer: Renderer) -> None:
+    with pytest.raises(RefusedError, match="2nd-slipway can't name a Service: it must begin with a letter"):
+        renderer.text(DEMO, release="2nd")
 
 
 @pytest.mark.parametrize("case", BROKEN_SCHEMA)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -150,6 +151,70 @@ def test_null_for_a_probe_takes_it_away(renderer: Renderer) -> None:
     )
     assert {key for key in api if key.endswith("Probe")} == {"livenessProbe", "readinessProbe"}
     assert {key for key in worker if key.endswith("Probe")} == {"startupProbe", "readinessProbe"}
+
+
+NUMERIC = {
+    "serviceAccount": {"name": "0123"},
+    "priorityClassName": "017",
+    "imagePullSecrets": ["0123", {"name": "0123"}],
+    "global": {"imagePullSecrets": ["0123"]},
+    "nodeSelector": {"disk": "true"},
+    "podLabels": {"yes": "no"},
+    "database": {"existingSecret": "12", "tls": {"existingSecret": "13", "key": "14"}},
+    "migrations": {"existingSecret": "15"},
+    "admin": {"existingSecret": "16"},
+    "ingress": {"enabled": True, "hosts": ["1.2"], "className": "17", "path": "/a: b #c"},
+    "httpRoute": {"enabled": True, "parentRefs": [{"name": "18"}], "path": "/a, b}"},
+    "tls": {"existingSecret": "19"},
+    "metrics": {"serviceMonitor": {"enabled": True, "interval": "60"}},
+}
+
+
+def test_text_that_looks_like_something_else_stays_text(renderer: Renderer) -> None:
+    objects = renderer.objects(merged(PRODUCTION, NUMERIC), namespace="0123")
+    pod = objects.one("Deployment", "slipway")["spec"]["template"]["spec"]
+    assert {document["metadata"]["namespace"] for document in objects.all} == {"0123"}
+    assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("0123", "017")
+    assert pod["imagePullSecrets"] == [{"name": "0123"}]
+    (ingress,), (route,), (job,) = (objects.of_kind(kind) for kind in ("Ingress", "HTTPRoute", "Job"))
+    assert (ingress["spec"]["ingressClassName"], ingress["spec"]["tls"][0]["secretName"]) == ("17", "19")
+    assert ingress["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/a: b #c"
+    assert route["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/a, b}"
+    secrets = [v["secret"]["secretName"] for v in job["spec"]["template"]["spec"]["volumes"] if "secret" in v]
+    assert secrets == ["15", "13"]
+    assert objects.of_kind("ServiceMonitor")[0]["spec"]["endpoints"][0]["interval"] == "60"
+
+
+def test_large_numbers_are_written_out(renderer: Renderer) -> None:
+    large = {"migrations": {"budgetSeconds": 10_000_000, "ttlSecondsAfterFinished": 20_000_000}}
+    text = renderer.text(merged(PRODUCTION, {**large, "database": {"maxConnections": 30_000_000}}))
+    assert 'value: "10000000"' in text
+    assert "progressDeadlineSeconds: 10000600" in text
+    assert not re.search(r"\de\+\d", text)
+
+
+def test_an_environment_of_the_users_goes_before_the_charts(renderer: Renderer) -> None:
+    mine = [{"name": name, "value": "77"} for name in ("SLIPWAY_RATE_LIMIT_REPLICAS", "SLIPWAY_MIGRATION_BUDGET")]
+    objects = renderer.objects(merged(PRODUCTION, {"extraEnv": mine}))
+    containers = [
+        c
+        for pod in objects.pods().values()
+        for key in ("initContainers", "containers")
+        for c in pod["spec"].get(key, [])
+    ]
+    for container in containers:
+        names = [entry["name"] for entry in container.get("env", [])]
+        assert len(names) == len(set(names)), container["name"]  # the API server refuses what is there twice
+        if container["name"] in ("wait", "api", "worker", "migrate"):
+            assert container["env"][-2:] == mine
+
+
+def test_null_is_nothing_where_nothing_is_the_default(renderer: Renderer) -> None:
+    nulls: dict[str, Any] = {}
+    for entry in LEAVES.values():
+        if entry.default in ("", [], {}):
+            nulls = merged(nulls, nested(entry.path, None))
+    assert renderer.text(merged(nulls, DEMO)) == renderer.text(DEMO)
 
 
 def test_what_another_manager_may_own_is_not_rendered(renderer: Renderer) -> None:

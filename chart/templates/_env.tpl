@@ -56,11 +56,22 @@ No secret is here: those are files.
 {{- if hasKey $folders "database-ca" }}
 {{- $_ := set $env "SLIPWAY_DATABASE_CA_FILE" (printf "%s/database-ca/ca.crt" $secrets) }}
 {{- end }}
+{{- include "slipway.envEntries" (list $root $env) -}}
+{{- end -}}
+
+{{/*
+Entries of a container's `env`, from (list $ map): the map's, but for those that `extraEnv` says otherwise. Numbers as
+JSON writes them: those of a values file are floats, which else would read 1e+06.
+*/}}
+{{- define "slipway.envEntries" -}}
+{{- $extra := (index . 0).Values.extraEnv | default list -}}
+{{- $env := index . 1 -}}
+{{- range $extra }}{{ $env = omit $env .name }}{{ end -}}
 {{- range $name, $value := $env -}}
 - name: {{ $name }}
-  value: {{ $value | toString | quote }}
+  value: {{ kindIs "string" $value | ternary $value ($value | toJson) | quote }}
 {{ end }}
-{{- with $values.extraEnv }}
+{{- with $extra }}
 {{- toYaml . }}
 {{- end }}
 {{- end -}}

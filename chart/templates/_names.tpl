@@ -1,6 +1,7 @@
 {{/*
 An object's name, from (list $ suffix): the release's name and what the object is. Too long, it is cut, and a hash of
-the whole keeps it from meeting another that was cut alike. A StatefulSet's controller needs eleven characters more.
+the whole keeps it from meeting another that was cut alike; so does one for dots, which a Service's name can't have.
+A StatefulSet's controller needs eleven characters more.
 */}}
 {{- define "slipway.name" -}}
 {{- $root := index . 0 -}}
@@ -9,8 +10,8 @@ the whole keeps it from meeting another that was cut alike. A StatefulSet's cont
 {{- $chart := $root.Values.nameOverride | default $root.Chart.Name -}}
 {{- $full := ternary $root.Release.Name (printf "%s-%s" $root.Release.Name $chart) (contains $chart $root.Release.Name) -}}
 {{- $full = $root.Values.fullnameOverride | default $full -}}
-{{- if gt (len (print $full $suffix)) $max -}}
-{{- $kept := trunc (int (sub (sub $max 9) (len $suffix))) $full | trimSuffix "-" -}}
+{{- if or (contains "." $full) (gt (len (print $full $suffix)) $max) -}}
+{{- $kept := $full | replace "." "-" | trunc (int (sub (sub $max 9) (len $suffix))) | trimSuffix "-" -}}
 {{- $full = printf "%s-%s" $kept (sha256sum $full | trunc 8) -}}
 {{- end -}}
 {{- print $full $suffix -}}
@@ -33,11 +34,11 @@ app.kubernetes.io/component: {{ index . 1 }}
   "app.kubernetes.io/managed-by" $root.Release.Service
   "app.kubernetes.io/part-of" "slipway" -}}
 {{- $selector := include "slipway.selector" (list $root (index . 2)) | fromYaml -}}
-{{- $annotations := $root.Values.commonAnnotations -}}
-{{- if gt (len .) 3 }}{{ $annotations = merge dict (index . 3) $annotations }}{{ end -}}
+{{- $annotations := $root.Values.commonAnnotations | default dict -}}
+{{- if gt (len .) 3 }}{{ $annotations = merge dict (index . 3 | default dict) $annotations }}{{ end -}}
 name: {{ include "slipway.name" (list $root (index . 1)) }}
-namespace: {{ $root.Release.Namespace }}
-labels: {{- merge $selector $labels $root.Values.commonLabels | toYaml | nindent 2 }}
+namespace: {{ $root.Release.Namespace | quote }}
+labels: {{- merge $selector $labels ($root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
 {{- with $annotations }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -47,7 +48,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- define "slipway.podMetadata" -}}
 {{- $root := index . 0 -}}
 {{- $selector := include "slipway.selector" . | fromYaml -}}
-labels: {{- merge $selector $root.Values.podLabels $root.Values.commonLabels | toYaml | nindent 2 }}
+labels: {{- merge $selector ($root.Values.podLabels | default dict) ($root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
 {{- with $root.Values.podAnnotations }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}

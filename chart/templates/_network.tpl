@@ -1,6 +1,6 @@
 {{/*
-Egress rules, from (list $ places): keys of `networkPolicy`. What isn't in use is left out, and the try-out's own
-servers are known by their labels.
+Egress rules, from (list $ places): keys of `networkPolicy`. What isn't in use is left out, or has no ports (a rule
+without ports would open them all), and the try-out's own servers are known.
 */}}
 {{- define "slipway.egress" -}}
 {{- $root := index . 0 -}}
@@ -10,9 +10,10 @@ servers are known by their labels.
 {{- range $place := index . 1 }}
 {{- $component := index $bundled $place | default "" }}
 {{- if and $component (not (include "slipway.bundled" (list $root $component))) }}{{ $component = "" }}{{ end }}
-{{- if or $component (not (hasKey $used $place)) (index $used $place) }}
+{{- $ports := empty $component | ternary (index $values.networkPolicy $place).ports (list (eq $place "redis" | ternary 6379 5432)) }}
+{{- if and $ports (or $component (not (hasKey $used $place)) (index $used $place)) }}
 - ports:
-    {{- range (index $values.networkPolicy $place).ports }}
+    {{- range $ports }}
     - {port: {{ . }}, protocol: TCP}
     {{- if eq $place "dns" }}
     - {port: {{ . }}, protocol: UDP}

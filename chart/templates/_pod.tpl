@@ -1,12 +1,12 @@
 {{/* What the pods of API, worker and migration have in common, from (list $ service-account-name). */}}
 {{- define "slipway.pod" -}}
 {{- $root := index . 0 -}}
-serviceAccountName: {{ index . 1 }}
+serviceAccountName: {{ index . 1 | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
-securityContext: {{- toYaml $root.Values.podSecurityContext | nindent 2 }}
+securityContext: {{- toYaml ($root.Values.podSecurityContext | default dict) | nindent 2 }}
 {{- with $root.Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $root.Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -21,10 +21,14 @@ affinity: {{- toYaml . | nindent 2 }}
 
 {{/* Pull secrets of any pod; nothing where there are none. */}}
 {{- define "slipway.pullSecrets" -}}
-{{- with concat .Values.global.imagePullSecrets .Values.imagePullSecrets -}}
+{{- $names := list -}}
+{{- range concat (.Values.global.imagePullSecrets | default list) (.Values.imagePullSecrets | default list) -}}
+{{- if kindIs "map" . }}{{ $names = append $names .name }}{{ else }}{{ $names = append $names . }}{{ end -}}
+{{- end -}}
+{{- with uniq $names -}}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ if kindIs "map" . }}{{ .name }}{{ else }}{{ . }}{{ end }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- end -}}
@@ -32,7 +36,7 @@ imagePullSecrets:
 {{/* What the containers of API, worker and migration have in common, beside the image. */}}
 {{- define "slipway.container" -}}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
-securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
+securityContext: {{- toYaml (.Values.securityContext | default dict) | nindent 2 }}
 {{- with .Values.extraEnvFrom }}
 envFrom: {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -72,7 +72,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $faults = append $faults (printf "autoscaling.minReplicas=%d is more than autoscaling.maxReplicas=%d." (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas)) }}
 {{- end }}
 {{- range $resource, $target := dict "cpu" $autoscaling.targetCPUUtilizationPercentage "memory" $autoscaling.targetMemoryUtilizationPercentage }}
-{{- if and $target (not (dig "requests" $resource "" $values.resources)) }}
+{{- if and $target (not (dig "requests" $resource "" ($values.resources | default dict))) }}
 {{- $faults = append $faults (printf "The autoscaler compares %s with what is requested, but resources.requests.%s is missing: set it." $resource $resource) }}
 {{- end }}
 {{- end }}
@@ -81,7 +81,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- end }}
 {{- end }}
 
-{{- $limit := dig "limits" "memory" "" $values.resources | toString }}
+{{- $limit := dig "limits" "memory" "" ($values.resources | default dict) | toString }}
 {{- $mebibytes := 0 }}
 {{- if hasSuffix "Mi" $limit }}{{ $mebibytes = trimSuffix "Mi" $limit | int }}{{ end }}
 {{- if hasSuffix "Gi" $limit }}{{ $mebibytes = trimSuffix "Gi" $limit | float64 | mulf 1024 | int }}{{ end }}
@@ -115,8 +115,32 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- if and $values.service.nodePort (eq $values.service.type "ClusterIP") }}
 {{- $faults = append $faults "service.nodePort needs service.type NodePort or LoadBalancer." }}
 {{- end }}
+{{- if not $values.ports.ops }}
+{{- range $where, $pod := dict "probes" $values "worker.probes" ($values.worker.enabled | ternary $values.worker dict) }}
+{{- range $kind, $probe := $pod.probes }}
+{{- if eq "ops" (dig "httpGet" "port" "" ($probe | default dict) | toString) }}
+{{- $faults = append $faults (printf "%s.%s asks port ops, which ports.ops=null takes away: set its httpGet.port, or null for no probe." $where $kind) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and (not $values.ports.ops) (or $values.metrics.serviceMonitor.enabled $values.metrics.prometheusRule.enabled) }}
 {{- $faults = append $faults "metrics need the ops port: set ports.ops, or switch metrics.serviceMonitor and metrics.prometheusRule off." }}
+{{- end }}
+{{- $folders := include "slipway.secrets" . | fromYaml }}
+{{- range $values.extraVolumes }}
+{{- if or (eq .name "tmp") (hasKey $folders .name) }}
+{{- $faults = append $faults (printf "extraVolumes has a volume %s, and so has the chart: give yours another name." .name) }}
+{{- end }}
+{{- end }}
+{{- range $values.extraVolumeMounts }}
+{{- if or (eq .mountPath "/tmp") (hasPrefix "/var/run/secrets/slipway/" .mountPath) }}
+{{- $faults = append $faults (printf "extraVolumeMounts has %s, and so has the chart: mount yours elsewhere." .mountPath) }}
+{{- end }}
+{{- end }}
+{{- $name := include "slipway.name" (list . "") }}
+{{- if not (regexMatch "^[a-z]" $name) }}
+{{- $faults = append $faults (printf "%s can't name a Service: it must begin with a letter. Choose another release name, or set fullnameOverride." $name) }}
 {{- end }}
 {{- range $faults }}
 - {{ . }}

@@ -115,6 +115,7 @@ def schema(entries: tuple[Entry, ...]) -> dict[str, Any]:
         "title": "Values of the Slipway chart",
         "type": "object",
         "additionalProperties": False,
+        **_required(entries),
         "properties": known,
     }
     Draft202012Validator.check_schema(made)
@@ -130,12 +131,27 @@ def _property(entry: Entry) -> dict[str, Any]:
     if entry.children:
         described = {"description": entry.description} if entry.description else {}
         known = {child.path[-1]: _property(child) for child in entry.children} | entry.fragment.get("properties", {})
-        closed = {"type": "object", "additionalProperties": False}
+        closed = {"type": "object", "additionalProperties": False, **_required(entry.children)}
         return {**described, **closed, **entry.fragment, "properties": known}
     if not entry.description:
         raise UndocumentedError(f"{entry.name}: no comment above it says what it means.")
     inferred = {} if {"anyOf", "oneOf", "$ref"} & set(entry.fragment) else _inferred(entry)
     return {"description": entry.description, **inferred, **entry.fragment, "default": entry.default}
+
+
+def _required(entries: tuple[Entry, ...]) -> dict[str, Any]:
+    """Keys that a user may not take away with null; where null says no more than empty does, it may stay."""
+    names = [entry.path[-1] for entry in entries if not _may_be_null(entry)]
+    return {"required": names} if names else {}
+
+
+def _may_be_null(entry: Entry) -> bool:
+    told = entry.fragment
+    if entry.default is None or "null" in told.get("type", ()):
+        return True
+    if isinstance(entry.default, str):
+        return "" in told["enum"] if "enum" in told else not told.get("minLength")
+    return isinstance(entry.default, list | dict) and not (entry.children or told.get("minItems") or "required" in told)
 
 
 def _inferred(entry: Entry) -> dict[str, Any]:
