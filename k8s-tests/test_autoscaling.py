@@ -16,7 +16,7 @@ from load.looking import seen
 from load.reporting import line_writer
 from load.scene import AUTOSCALING, EAGER, Scene, scene_opened
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from load.looking import seen
 from load.reporting import line_writer
 from load.scene import Scene, scene_opened
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,8 @@ def nothing_failed(outcome: Outcome) -> None:
 def test_without_pre_stop_and_drain_an_update_fails_requests(scene: Scene) -> None:
     scene.become(scene.graceful(scene.next_image, rollout=ABRUPT))
     scene.settled(2)
-    with scene.load() as running:
+    # New connections meet closed listeners; many of them, so that the control doesn't hang by a few.
+    with scene.load(rate=80, new_share=1.0) as running:
         scene.become(scene.graceful())
         scene.settled(2)
         outcome = scene.told("update without preStop and drain", running.finish())
