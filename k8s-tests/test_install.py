@@ -61,6 +61,45 @@ def test_helm_test_passes(cluster: Cluster, fresh: tuple[str, float]) -> None:
     assert "POST http://slipway:80/api/v1/items gave 201" in told
 
 
+def objects_of_the_release(cluster: Cluster, namespace: str) -> set[tuple[str, str, int | None]]:
+    """Name, id and generation of what the release made, and of what its controllers made of that."""
+    kinds = f"{KINDS},horizontalpodautoscalers"
+    found = cluster.kubectl.json(
+        "get", kinds, f"--namespace={namespace}", "--selector=app.kubernetes.io/part-of=slipway"
+    )
+    found["items"] += cluster.kubectl.json("get", "pods,replicasets", f"--namespace={namespace}")["items"]
+    metas = [item["metadata"] for item in found["items"]]
+    return {(meta["name"], meta["uid"], meta.get("generation")) for meta in metas}
+
+
+def test_an_upgrade_with_the_same_values_changes_nothing(cluster: Cluster, fresh: tuple[str, float]) -> None:
+    release, namespace = Installed(cluster, fresh[0]), fresh[0]
+    same = yaml.safe_load(cluster.helm.run("get", "values", "slipway", f"--namespace={namespace}", "--output=yaml"))
+    before = objects_of_the_release(cluster, namespace)
+    release.apply(same)
+    assert objects_of_the_release(cluster, namespace) == before
+    render = cluster.helm.run("get", "manifest", "slipway", f"--namespace={namespace}")
+    assert cluster.kubectl.run("diff", "--filename=-", f"--namespace={namespace}", input=render) == ""
+
+
+def test_a_migration_that_fails_ends_the_upgrade_with_its_name_and_harms_nobody(
+    cluster: Cluster, fresh: tuple[str, float], tmp_path: Path
+) -> None:
+    scope = f"--namespace={fresh[0]}"
+    wrong = {"migrations": {"command": ["python", "-c", "raise SystemExit('no such schema')"], "backoffLimit": 0}}
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(wrong))
+    patient = (scope, "--wait", "--wait-for-jobs", "--timeout=60s")
+    upgrade = ("upgrade", "slipway", str(CHART), "--skip-crds", "--reuse-values", f"--values={tmp_path}/wrong.yaml")
+    serving = cluster.kubectl.run("get", "replicasets", scope, "--output=name")
+    with pytest.raises(CommandError, match=r"slipway-migrate-\w+ not ready\. status: Failed"):
+        cluster.helm.run(*upgrade, *patient, timeout=75)
+    selector = "--selector=app.kubernetes.io/component=migrate"
+    assert "no such schema" in cluster.kubectl.run("logs", scope, selector, "--tail=-1")
+    assert cluster.kubectl.run("get", "replicasets", scope, "--output=name") == serving
+    cluster.helm.run("rollback", "slipway", *patient, timeout=75)
+    assert '"healthy"' in answer(cluster, fresh[0], "/health")
+
+
 @pytest.mark.parametrize("workload", ["slipway", "slipway-worker"])
 def test_it_runs_as_10001_on_a_root_that_can_not_be_written(
     cluster: Cluster, fresh: tuple[str, float], workload: str
