@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from cluster import given, kind, mounts, own, provider
+from cluster import claims, given, kind, mounts, own, provider
 from cluster.commands import CommandError, run
 from cluster.errors import ClusterError
 from cluster.locks import exclusive
@@ -29,10 +30,15 @@ READY_WITHIN = 20.0
 
 
 @pytest.fixture
-def second(tmp_path: Path, own_cluster: None) -> Iterator[Settings]:  # noqa: ARG001 - it is made on such a machine
-    settings = Settings(
-        folder=tmp_path / "cluster", cache=cache_folder(os.environ), name="slipway-two", network="10.91.0.0/24"
-    )
+def second(own_cluster: None) -> Iterator[Settings]:  # noqa: ARG001 - it is made on such a machine
+    with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
+        settings = Settings(
+            folder=Path(folder, "two"), cache=cache_folder(os.environ), name="slipway-two", network="10.91.0.0/24"
+        )
+        yield from second_cluster(settings)
+
+
+def second_cluster(settings: Settings) -> Iterator[Settings]:
     with exclusive(settings.cache / "locks" / "second-cluster", within=90):
         end_what_a_killed_run_left(settings)
         yield settings
@@ -217,6 +223,13 @@ def test_what_others_made_is_left_alone(second: Settings) -> None:
         assert second.namespace.exists()
     finally:
         run(["ip", "netns", "delete", second.name])
+
+
+def test_a_folder_too_long_for_sockets_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 70)
+    with pytest.raises(ClusterError, match="too long for sockets: choose a shorter SLIPWAY_CLUSTER_DIR"):
+        claims.check(Settings(folder=deep, cache=tmp_path))
+    assert not deep.exists()
 
 
 def test_it_can_be_used_as_a_given_cluster(second: Settings, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from cluster.errors import ClusterError
@@ -9,6 +10,10 @@ from cluster.settings import Settings
 
 MARK = "slipway-cluster"
 """A file of this name tells a cluster's folder from any other that SLIPWAY_CLUSTER_DIR might name."""
+
+
+LONGEST_FOLDER = 70
+"""Bytes: the kubelet makes sockets below it, whose paths may not exceed 107."""
 
 
 def take(settings: Settings) -> None:
@@ -27,6 +32,10 @@ def contents(settings: Settings) -> list[Path]:
 def check(settings: Settings) -> None:
     """ClusterError when folder, name or network belong to somebody else."""
     folder = settings.folder
+    if len(os.fsencode(folder)) > LONGEST_FOLDER:
+        raise ClusterError(
+            f"{folder} has over {LONGEST_FOLDER} bytes, too long for sockets: choose a shorter SLIPWAY_CLUSTER_DIR"
+        )
     if folder.exists() and not (folder / MARK).exists() and any(folder.iterdir()):
         raise ClusterError(
             f"{folder} is not a cluster's folder, and would be emptied: choose another SLIPWAY_CLUSTER_DIR"
