@@ -18,8 +18,30 @@ from cluster.errors import ClusterError
 from cluster.kubectl import Kubectl
 from cluster.model import Cluster
 
+ODD: Mapping[str, Any] = {
+    "demo": True,
+    "replicas": 0,
+    "worker": {"replicas": 0},
+    "commonLabels": {"app.kubernetes.io/name": "never", "app.kubernetes.io/component": "never", "on": "yes"},
+    "podLabels": {"app.kubernetes.io/instance": "never"},
+    "serviceAccount": {"name": "0123"},
+    "priorityClassName": "017",
+    "imagePullSecrets": ["twice", {"name": "twice"}],
+    "global": {"imagePullSecrets": ["twice"], "imageRegistry": "mirror.example.com:5000"},
+    "image": {"tag": "1.10", "digest": f"sha256:{'a' * 64}"},
+    "extraEnv": [
+        {"name": "SLIPWAY_RATE_LIMIT_REPLICAS", "value": "3"},
+        {"name": "SLIPWAY_MIGRATION_BUDGET", "value": 'a "quoted" {{ value }}: # \n of two lines'},
+    ],
+    "ingress": {"enabled": True, "hosts": ["1.2", "a.example.com"], "className": "17", "path": "/a: b #c"},
+    "autoscaling": {"enabled": True},
+}
+"""What people do that nobody thought of; a list that says something twice is refused by server-side apply."""
+RELEASES = {"odd": "01.ships", "odd names": "01.ships.of.the.line-with-the-longest-name-there-is-1"}
 VALUES: dict[str, Mapping[str, Any]] = {
     "demo=true": DEMO,
+    "odd": {**ODD, "fullnameOverride": "ships"},
+    "odd names": {**ODD, "fullnameOverride": "s" * 70},
     "the least of production": PRODUCTION,
     **{path.name: yaml.safe_load(path.read_text()) for path in EXAMPLES.values()},
 }
@@ -48,7 +70,10 @@ def namespace(cluster: Cluster, kubectl: Kubectl) -> Iterator[str]:
 def rendered(cluster: Cluster, namespace: str) -> dict[str, list[Document]]:
     """Every object by the example that it is in."""
     renderer = Renderer(cluster.helm.path)
-    return {name: renderer.objects(values, namespace=namespace).all for name, values in VALUES.items()}
+    return {
+        name: renderer.objects(values, release=RELEASES.get(name, "slipway"), namespace=namespace).all
+        for name, values in VALUES.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +131,11 @@ BROKEN: list[tuple[str, Callable[[Document], None], str]] = [
     ("Deployment", put("spec", "replica", value=3), "field not declared in schema"),
     ("Deployment", put("spec", "selector", "matchLabels", value={"app": "another"}), "selector"),
     ("Deployment", put("spec", "template", "spec", "hostNetwork", value=True), "would violate PodSecurity"),
+    (
+        "Deployment",
+        put("spec", "template", "spec", "imagePullSecrets", value=[{"name": "twice"}] * 2),
+        "duplicate entries for key",
+    ),
     ("Service", put("spec", "ports", 0, "port", value=70000), "spec.ports[0].port"),
     ("NetworkPolicy", put("spec", "policyTypes", value=["Outgress"]), "spec.policyTypes[0]"),
     ("HorizontalPodAutoscaler", put("spec", "maxReplicas", value=0), "spec.maxReplicas"),

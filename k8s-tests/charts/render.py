@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +93,24 @@ class Renderer:
         """The manifest as Helm writes it. Raises RefusedError."""
         return self._with_values(values, "template", release, str(self.chart), f"--namespace={namespace}")
 
+    def texts(self, many: Sequence[Mapping[str, Any]]) -> list[str]:
+        """A manifest for each of these values, in one call of Helm, which takes longer to start than to render.
+
+        Raises RefusedError when any of them is refused.
+        """
+        parts = {f"{PART}{number:03}": {"nameOverride": "slipway", **values} for number, values in enumerate(many)}
+        with tempfile.TemporaryDirectory(prefix="slipway-fleet-") as folder:
+            _write_fleet(Path(folder), self.chart, list(parts))
+            text = replace(self, chart=Path(folder)).text(parts)
+        found: dict[str, list[str]] = {part: [] for part in parts}
+        for document in text.removeprefix("---\n").split("\n---\n"):
+            part = document.partition("/charts/")[2].partition("/")[0]
+            found[part].append(document.replace(part, PART))
+        return ["\n---\n".join(documents) for documents in found.values()]
+
     def objects(self, values: Mapping[str, Any], *, release: str = "slipway", namespace: str = "ships") -> Objects:
-        """Raises RefusedError."""
-        text = self.text(values, release=release, namespace=namespace)
-        # The loader in C: the one in Python takes longer than Helm.
-        return Objects([document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document])
+        """The same for the same values, so nothing in it may be changed. Raises RefusedError."""
+        return _objects(self, json.dumps(values), release, namespace)
 
     def notes(self, values: Mapping[str, Any]) -> str:
         """What `helm install` tells a person. Raises RefusedError."""
@@ -109,3 +125,23 @@ class Renderer:
                 return Helm(self.program).run(*arguments, f"--values={file.name}")
             except CommandError as error:
                 raise RefusedError(error.stderr) from None
+
+
+PART = "part"
+"""What a chart is called that is rendered beside others."""
+
+
+def _write_fleet(folder: Path, chart: Path, parts: Sequence[str]) -> None:
+    """A chart in `folder` that has `chart` in it under each of these names."""
+    meta = yaml.safe_load((chart / "Chart.yaml").read_text())
+    dependencies = [{"name": meta["name"], "version": meta["version"], "alias": part} for part in parts]
+    fleet = {"apiVersion": "v2", "name": "fleet", "version": "1.0.0", "dependencies": dependencies}
+    (folder / "Chart.yaml").write_text(yaml.safe_dump(fleet))
+    shutil.copytree(chart, folder / "charts" / meta["name"])
+
+
+@cache
+def _objects(renderer: Renderer, values: str, release: str, namespace: str) -> Objects:
+    text = renderer.text(json.loads(values), release=release, namespace=namespace)
+    # The loader in C: the one in Python takes longer than Helm.
+    return Objects([document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document])
