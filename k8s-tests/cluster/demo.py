@@ -28,6 +28,7 @@ def install(cluster: Cluster, progress: Progress) -> str:
             "--set=demo=true",
             *([] if cluster.node_address is None else ["--set=service.type=NodePort"]),
             "--wait",
+            "--wait-for-jobs",
             f"--timeout={INSTALL_SECONDS:g}s",
             timeout=INSTALL_SECONDS + 30,
         )

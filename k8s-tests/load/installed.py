@@ -57,7 +57,7 @@ class Installed:
             try:
                 self.cluster.helm.run(
                     *("upgrade", "--install", self.release, str(chart), f"--namespace={self.namespace}"),
-                    *(f"--values={file.name}", "--skip-crds", "--wait", f"--timeout={timeout:g}s"),
+                    *(f"--values={file.name}", "--skip-crds", "--wait", "--wait-for-jobs", f"--timeout={timeout:g}s"),
                     timeout=timeout + 15,
                 )
             except CommandError as error:
