@@ -191,7 +191,12 @@ def generate_signing_keys(folder: Path, algorithm: Any) -> None:
 
     if (folder / "jwks.json").exists():
         raise click.ClickException(f"{folder} holds a key set already: name another folder.")
-    click.echo(f"{folder}: signs with {generate_keys(folder, algorithm).signing.id}")
+    try:
+        keys = generate_keys(folder, algorithm)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise click.ClickException(f"{folder} can't be used: {reason}. Name a new folder.") from None
+    click.echo(f"{folder}: signs with {keys.signing.id}")
 
 
 def _logging(settings: Settings) -> LineWriter:

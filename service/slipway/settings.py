@@ -9,7 +9,7 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -254,26 +254,46 @@ def is_demo_secret(secret: str | None) -> bool:
 
 
 def _has_demo_secret(url: SecretStr | None) -> bool:
-    return url is not None and is_demo_secret(urlsplit(url.get_secret_value()).password)
+    password = urlsplit(url.get_secret_value()).password if url is not None else None
+    return password is not None and is_demo_secret(unquote(password))
 
 
-def _secrets_folder() -> Path | None:
-    """Raises SettingsError when SLIPWAY_SECRETS_DIR names no folder."""
-    name = os.environ.get("SLIPWAY_SECRETS_DIR")
-    if name and not Path(name).is_dir():
-        raise SettingsError(["SLIPWAY_SECRETS_DIR names no folder: mount the Secret there, or unset it."])
-    return Path(name) if name else None
+def _from_secret_files(faults: list[str]) -> dict[str, object]:
+    """Values by field from the files of SLIPWAY_SECRETS_DIR, but for those that the environment has; adds to `faults`.
+
+    Hidden files are left alone (a mounted Secret has some), and so is what isn't named like a setting of ours.
+    """
+    folder = os.environ.get("SLIPWAY_SECRETS_DIR")
+    if not folder:
+        return {}
+    try:
+        files = [path for path in sorted(Path(folder).iterdir()) if path.name.lower().startswith("slipway_")]
+    except OSError:
+        faults.append("SLIPWAY_SECRETS_DIR names no folder that can be read: mount the Secret there, or unset it.")
+        return {}
+    values: dict[str, object] = {}
+    for path in files:
+        name = path.name.lower().removeprefix("slipway_")
+        if name not in Settings.model_fields:
+            faults.append(f"{path.name} in SLIPWAY_SECRETS_DIR is no setting: see `slipway settings` for their names.")
+        elif f"SLIPWAY_{name.upper()}" not in os.environ:
+            try:
+                values[name] = path.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError):
+                faults.append(f"{path.name} in SLIPWAY_SECRETS_DIR can't be read as text.")
+    return values
 
 
 def load_settings(**changes: object) -> Settings:
     """Read the environment; raises SettingsError with every fault at once, never repeating a secret's value."""
     faults: list[str] = []
+    given = _from_secret_files(faults) | changes
     try:
-        settings = Settings(_secrets_dir=_secrets_folder(), **changes)  # type: ignore[arg-type]
+        settings = Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         malformed = error.errors(include_input=False, include_url=False)
         faults.extend(f"{_environment_name(fault['loc'])}: {fault['msg']}" for fault in malformed)
-        settings = _readable_rest({str(fault["loc"][0]) for fault in malformed if fault["loc"]}, changes)
+        settings = _readable_rest({str(fault["loc"][0]) for fault in malformed if fault["loc"]}, given)
     if settings.production:
         faults.extend(production_faults(settings))
     if faults:
@@ -281,12 +301,12 @@ def load_settings(**changes: object) -> Settings:
     return settings
 
 
-def _readable_rest(broken: set[str], changes: dict[str, object]) -> Settings:
+def _readable_rest(broken: set[str], given: dict[str, object]) -> Settings:
     """The settings that are fine by themselves, so that production faults are listed beside malformed values."""
     masked = {f"SLIPWAY_{name.upper()}" for name in broken}
     saved = {name: os.environ.pop(name) for name in list(os.environ) if name.upper() in masked}
     try:
-        return Settings(_secrets_dir=_secrets_folder(), **{k: v for k, v in changes.items() if k not in broken})  # type: ignore[arg-type]
+        return Settings(**{k: v for k, v in given.items() if k not in broken})  # type: ignore[arg-type]
     except ValidationError:
         return Settings.model_construct()
     finally:

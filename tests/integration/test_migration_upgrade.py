@@ -258,6 +258,30 @@ async def test_a_server_that_comes_up_late_is_waited_for(empty_database: TestDat
         assert (await running).applied == ("a",)
 
 
+async def test_a_server_that_closes_connections_while_it_starts_is_waited_for(
+    empty_database: TestDatabase, tmp_path: Path
+) -> None:
+    owner = login_from_settings(owner_settings(empty_database))
+    port, turned_away, lines = free_port(), [], []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(turned_away) < 2:
+            turned_away.append(await reader.read(8))
+            writer.close()
+            return
+        their_reader, their_writer = await asyncio.open_connection(owner.host, owner.port)
+        await asyncio.gather(_forward(reader, their_writer), _forward(their_reader, writer))
+
+    settings = owner_settings(empty_database).with_changes(
+        database_url=empty_database.url_owner.replace(f":{owner.port}/", f":{port}/")
+    )
+    async with await asyncio.start_server(connected, "127.0.0.1", port):
+        outcome = await upgrade(settings, versions=image(tmp_path, table("a")), patience=20, report=lines.append)
+    assert outcome.applied == ("a",)
+    assert len(turned_away) == 2
+    assert lines[0] == "The database can't be reached: the connection was lost. Looking again for 20 s."
+
+
 async def test_without_patience_a_server_that_is_not_up_ends_the_run(
     empty_database: TestDatabase, tmp_path: Path
 ) -> None:

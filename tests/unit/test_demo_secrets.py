@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from slipway.resources import open_database, open_keys
 from slipway.sessions.keys import KeysError, keys_from_files, to_jwk
 from slipway.sessions.keys import _generate as generate
 from slipway.settings import Settings
+from slipway.storage.files import Files
 from slipway.storage.login import LoginError, login_from_contents
 
 DEMO_JWKS = Path(__file__).parents[2] / "chart/files/demo/jwks.json"
@@ -41,6 +43,25 @@ def test_production_refuses_the_demo_key_whether_it_signs_or_only_verifies(signi
     with pytest.raises(KeysError, match="demo-key-known-to-everyone is the demo's"):
         keys_from_files(PRODUCTION, files)
     assert keys_from_files(DEVELOPMENT, files).signing.id == signing
+
+
+def _write(folder: Path, files: Files) -> Path:
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_production_process_opens_neither_the_demos_keys_nor_its_login(tmp_path: Path) -> None:
+    keys = _write(tmp_path / "keys", _keys(own=False, signing="demo-key-known-to-everyone"))
+    login = _write(tmp_path / "login", _login("slipway-demo"))
+    given = {"signing_keys_dir": keys, "database_credentials_dir": login}
+    with pytest.raises(KeysError, match="is the demo's"):
+        open_keys(Settings(environment="production", **given))
+    with pytest.raises(LoginError, match="demo password"):
+        open_database(Settings(environment="production", **given))
+    store, _ = open_keys(Settings(environment="development", **given))
+    assert store.current.signing.id == "demo-key-known-to-everyone"
 
 
 def test_production_knows_the_demo_key_under_any_name() -> None:

@@ -31,3 +31,10 @@ def test_a_key_set_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     assert again.exit_code == 1
     assert "holds a key set already: name another folder" in again.output
     assert (tmp_path / "jwks.json").read_bytes() == before
+
+
+def test_a_folder_that_can_not_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = CliRunner().invoke(root, ["keys", "generate", str(tmp_path / "file" / "keys")])
+    assert done.exit_code == 1
+    assert "can't be used: Not a directory. Name a new folder." in done.output

@@ -43,6 +43,7 @@ def test_safe_production_settings_are_accepted(monkeypatch: pytest.MonkeyPatch) 
     [
         ({"SLIPWAY_DEBUG": "true"}, "SLIPWAY_DEBUG"),
         ({"SLIPWAY_DATABASE_URL": "postgresql://slipway:slipway-demo@db/slipway"}, "SLIPWAY_DATABASE_URL"),
+        ({"SLIPWAY_DATABASE_URL": "postgresql://slipway:slipway%2Ddemo@db/slipway"}, "SLIPWAY_DATABASE_URL"),
         ({"SLIPWAY_REDIS_URL": "redis://:changeme@redis"}, "SLIPWAY_REDIS_URL"),
         ({"SLIPWAY_SMTP_URL": "smtp://me:password@mail"}, "SLIPWAY_SMTP_URL"),
         ({"SLIPWAY_CORS_ORIGINS": "*", "SLIPWAY_CORS_CREDENTIALS": "true"}, "SLIPWAY_CORS_ORIGINS"),
@@ -154,5 +155,38 @@ def test_production_refuses_a_demo_password_in_a_file(monkeypatch: pytest.Monkey
 
 def test_a_folder_of_secrets_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _set(monkeypatch, {"SLIPWAY_SECRETS_DIR": str(tmp_path / "gone")})
-    with pytest.raises(SettingsError, match="SLIPWAY_SECRETS_DIR names no folder"):
+    with pytest.raises(SettingsError, match="SLIPWAY_SECRETS_DIR names no folder that can be read"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        (
+            "slipway_redis_url",
+            b"redis://:\xff\xfe@redis",
+            "slipway_redis_url in SLIPWAY_SECRETS_DIR can't be read as text",
+        ),
+        ("slipway_redis_uri", b"redis://:secret@redis", "slipway_redis_uri in SLIPWAY_SECRETS_DIR is no setting"),
+        ("slipway_database_pool_size", b"many", "SLIPWAY_DATABASE_POOL_SIZE: Input should be a valid integer"),
+    ],
+)
+def test_a_bad_secret_file_is_one_fault_among_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: bytes, sentence: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    _set(monkeypatch, {**SAFE, "SLIPWAY_SECRETS_DIR": str(tmp_path), "SLIPWAY_ISSUER": "http://api.example.com"})
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert len(refused.value.faults) == 2
+    assert sentence in str(refused.value)
+    assert "SLIPWAY_ISSUER must be the public https:// address" in str(refused.value)
+    assert "secret@" not in str(refused.value)
+
+
+def test_other_files_beside_the_secrets_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "notes").write_bytes(b"\xff")
+    (tmp_path / "slipway_audience").write_text("others")
+    _set(monkeypatch, {"SLIPWAY_SECRETS_DIR": str(tmp_path)})
+    assert load_settings().audience == "others"

@@ -26,6 +26,8 @@ def describe(error: BaseException) -> str:
     if isinstance(error, MigrationError | LoginError):
         return str(error)
     original = _server_error(error)
+    if isinstance(original, asyncpg.ConnectionDoesNotExistError):
+        return "the connection was lost"  # the driver's own error: the server sent no message
     if isinstance(original, asyncpg.PostgresError):
         return f"{getattr(original, 'message', None) or type(original).__name__} ({original.sqlstate})"
     if isinstance(original, TimeoutError):

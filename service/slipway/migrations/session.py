@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -56,14 +57,16 @@ async def connect_within(
 ) -> asyncpg.Connection:
     """As `connect`, but a server that isn't up yet is looked for again until `patience` (seconds) is over.
 
-    A login that the server refuses is told at once: waiting doesn't mend it.
+    A login that the server refuses, and a certificate that isn't its, are told at once: waiting doesn't mend them.
     """
     end = monotonic() + patience
     told = False
     while True:
         try:
             return await connect(settings, command_timeout=None, **server_settings)
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError) as error:
+        except ssl.SSLCertVerificationError:
+            raise
+        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError) as error:
             if monotonic() >= end:
                 raise
             if not told:
