@@ -102,10 +102,11 @@ class FaultySlipway:
         return matches and next(self._matching) % self.every == 0
 
     def answer(self, request: Seen) -> bytes:
-        status, shown = self._act(request)
+        status, shown = self.act(request)
         return reply(status, shown, closing=self.closing)
 
-    def _act(self, request: Seen) -> tuple[int, Any]:
+    def act(self, request: Seen) -> tuple[int, Any]:
+        """Do what is asked; the status and the JSON to answer."""
         parts = urlsplit(request.path)
         if "/auth/" in request.path:
             return 200, {"access_token": "a", "refresh_token": "r", "expires_in": self.lifetime}
@@ -157,6 +158,18 @@ def answers(status: int) -> Fault:
     return fault
 
 
+def answers_without(name: str) -> Fault:
+    """The right status and all of the reply but this field, or this field of each item."""
+
+    async def fault(slipway: FaultySlipway, request: Seen, writer: asyncio.StreamWriter) -> None:
+        status, shown = slipway.act(request)
+        items = [{key: item[key] for key in item if key != name} for item in shown.get("items", [])]
+        shown = {key: items if key == "items" else value for key, value in shown.items() if key != name}
+        writer.write(reply(status, shown))
+
+    return fault
+
+
 async def resets(_: FaultySlipway, __: Seen, writer: asyncio.StreamWriter) -> None:
     """RST after the request was read."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -188,8 +201,8 @@ async def answers_no_json(_: FaultySlipway, __: Seen, writer: asyncio.StreamWrit
 
 
 async def stalls(_: FaultySlipway, __: Seen, writer: asyncio.StreamWriter) -> None:
-    """Longer than a client with a timeout of a second waits."""
-    await asyncio.sleep(3)
+    """Longer than a client with a timeout of two seconds waits."""
+    await asyncio.sleep(5)
     writer.close()
 
 

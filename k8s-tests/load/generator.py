@@ -14,7 +14,9 @@ RFC 9112 (section 9.3.1) lets clients repeat idempotent requests then: only `--r
 are counted apart. Idempotent are GETs and POSTs with an Idempotency-Key.
 
 Ends after `--seconds`, after `--count` requests, or on SIGTERM; prints `requests N failed M`, then the report as one
-line of JSON. Exit code: 0 nothing failed, 1 something did, 2 signing in at the start did.
+line of JSON. In it `sent` counts what was sent by the clock (`requests` has refreshes and the reading at the end too),
+`unsent` what was due and had not been sent when SIGTERM ended the load. Exit code: 0 nothing failed, 1 something did,
+2 signing in at the start did.
 """
 
 from __future__ import annotations
@@ -84,6 +86,8 @@ class Load:
         self._writes, self._exports = Writes(), Exports()
         self._tally = Tally(asyncio.get_running_loop().time())
         self._under_way: set[asyncio.Task[None]] = set()
+        self._errors: list[BaseException] = []
+        self._scheduled = self._sent = 0
         self._token = self._refresh_token = ""
         self._lifetime = 0.0
         self._next_sign_in = self._next_export = 0.0
@@ -96,6 +100,8 @@ class Load:
         schedule = asyncio.create_task(self._schedule())
         loop.add_signal_handler(signal.SIGTERM, schedule.cancel)
         beside = [asyncio.create_task(self._progress()), asyncio.create_task(self._stay_signed_in())]
+        for task in (schedule, *beside):
+            task.add_done_callback(self._ended)
         await asyncio.wait([schedule])
         lasted = loop.time() - self._tally.started
         if self._under_way:
@@ -106,8 +112,8 @@ class Load:
         await self._verify_writes()
         await self._verify_exports()
         self._pool.close()
-        if not schedule.cancelled():
-            schedule.result()
+        if self._errors:
+            raise self._errors[0]
         return self._report(lasted)
 
     async def _schedule(self) -> None:
@@ -116,14 +122,22 @@ class Load:
             due = self._tally.started + number / plan.rate
             await asyncio.sleep(max(0.0, due - loop.time()))
             request = self._next(due)
+            self._scheduled += 1
             if len(self._under_way) >= plan.max_in_flight:
                 self._tally.requests[request.kind] += 1
                 self._tally.fail(request.kind, "none", f"{plan.max_in_flight} requests were under way already")
                 continue
             fresh = self._random.random() < plan.new_share
             task = asyncio.create_task(self._perform(request, due, fresh=fresh))
+            self._sent += 1
             self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Keep what a task died of: a fault of the generator's own must not pass for a request that went well."""
+        self._under_way.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._errors.append(error)
 
     def _next(self, due: float) -> Request:
         if self._plan.sign_in_every and due >= self._next_sign_in:
@@ -264,6 +278,8 @@ class Load:
         report = {
             "requests": tally.requests.total(),
             "failed": tally.failed.total(),
+            "sent": self._sent,
+            "unsent": max(0, int(lasted * self._plan.rate) - self._scheduled),
             "retried": tally.retried,
             "by_kind": {kind: {"requests": n, "failed": tally.failed[kind]} for kind, n in tally.requests.items()},
             "connections": {"opened": pool.opened, "reused": pool.reused, "found_closed": pool.found_closed},

@@ -29,6 +29,11 @@ class Request:
     body: bytes = b""
     idempotent: bool = True
 
+    @property
+    def secret(self) -> bool:
+        """Whether its reply may hold tokens, and so is never shown."""
+        return self.path.startswith("/api/v1/auth/")
+
     def encode(self, host: str, token: str) -> bytes:
         lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {host}", *self.headers]
         lines += [f"Authorization: Bearer {token}"] if token else []
@@ -39,14 +44,17 @@ class Request:
 def checked(request: Request, reply: Reply) -> Any:
     """The reply's JSON. Raises WrongReplyError when it isn't what the request expects."""
     if reply.status != request.status:
-        raise WrongReplyError(
-            f"status {reply.status} instead of {request.status}: {reply.body[:200].decode('utf-8', 'replace')}"
-        )
+        said = "" if request.secret else f": {reply.body[:200].decode('utf-8', 'replace')}"
+        raise WrongReplyError(f"status {reply.status} instead of {request.status}{said}")
     try:
         shown = orjson.loads(reply.body)
     except orjson.JSONDecodeError:
         raise WrongReplyError("no JSON") from None
-    wrong = request.check(shown)
+    try:
+        wrong = request.check(shown)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        said = "" if request.secret else f" {error}"
+        raise WrongReplyError(f"not of the expected shape: {type(error).__name__}{said}") from None
     if wrong is not None:
         raise WrongReplyError(wrong)
     return shown
