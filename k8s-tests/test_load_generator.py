@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,14 @@ from typing import Any
 
 import pytest
 
+from cluster.errors import ClusterError
+from cluster.kubectl import Kubectl
 from load import faulty, generator
 from load.faulty import FaultySlipway
+from load.harness import Outcome
+from load.looking import seen
+from load.requests import Request
+from load.watch import replicas_watched
 from servers.databases import APP, create_database, create_roles
 from servers.postgres import PostgresServer
 from servers.slipway import SlipwayProcess
@@ -170,6 +178,77 @@ async def test_a_service_that_is_not_there_fails_each_request(credentials: Path)
     run = await end(process)
     assert run.failed > 50
     assert "no connection" in run.errors
+
+
+def report(**others: Any) -> dict[str, Any]:
+    fine = {"requests": 310, "sent": 300, "failed": 0, "retried": 0, "rate": 30.0, "seconds": 10.0, "failures": []}
+    return {**fine, "latency_ms": {"p50": 5.0, "p99": 80.0, "max": 900.0}, **others}
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        ({"failed": 1, "failures": [{"error": "no JSON"}]}, "1 failed:\n.*no JSON"),
+        ({"sent": 269}, "269 requests were sent of 300"),
+        ({"sent": 0, "seconds": 0.0}, "0 requests were sent"),
+        ({"latency_ms": {"p50": 5.0, "p99": 10_000.0, "max": 19_000.0}}, "one in a hundred took 10000 ms"),
+    ],
+)
+def test_only_a_load_that_ran_at_its_rate_without_failures_and_pauses_shows_something(
+    others: dict[str, Any], named: str
+) -> None:
+    assert Outcome(report()).complaints() == []
+    (complaint,) = Outcome(report(**others)).complaints()
+    assert re.match(named, complaint)
+
+
+def test_lost_connections_are_told_from_other_failures() -> None:
+    lost: list[dict[str, str]] = [{"error": "connection lost: reset"}, {"error": "no connection: refused"}]
+    assert Outcome(report(failures=lost)).only_lost_connections()
+    assert not Outcome(report(failures=[*lost, {"error": "status 503 instead of 200"}])).only_lost_connections()
+
+
+async def test_a_generator_that_is_too_slow_for_its_rate_says_so(
+    credentials: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def slow(load: generator.Load, due: float) -> Request:
+        time.sleep(0.05)
+        return following(load, due)
+
+    following = generator.Load._next  # noqa: SLF001 - slowed down, and otherwise itself
+    monkeypatch.setattr(generator.Load, "_next", slow)
+    async with FaultySlipway().listening() as address:
+        options = ["--target", address, "--credentials", str(credentials), "--rate", "200", "--count", "40"]
+        load = generator.Load(generator.read_plan(options))
+        await load.run()
+    outcome = Outcome(Run(0, capfd.readouterr().out).report)
+    assert outcome.sent == 40
+    assert outcome.report["unsent"] > 200
+    assert "were sent of" in "".join(outcome.complaints())
+
+
+def watching(folder: Path, script: str) -> Kubectl:
+    program = folder / "kubectl"
+    program.write_text(f"#!/bin/sh\necho 2,2\n{script}\n")
+    program.chmod(0o755)
+    return Kubectl(program, folder / "kubeconfig")
+
+
+def test_a_watch_that_ended_early_has_not_seen_everything(tmp_path: Path) -> None:
+    def ended() -> bool:
+        return Path(f"/proc/{pid.read_text().strip()}/stat").read_text().split()[2] == "Z"
+
+    pid = tmp_path / "pid"
+    kubectl = watching(tmp_path, f"echo $$ > {pid}; exit 1")
+    with pytest.raises(ClusterError, match="ended early"), replicas_watched(kubectl, "any") as replicas:
+        seen(lambda: pid.exists() and ended(), 10, "the end of the watch")
+    assert replicas.wanted == replicas.ready == [2]
+
+
+def test_a_watch_that_goes_on_to_the_end_has(tmp_path: Path) -> None:
+    with replicas_watched(watching(tmp_path, "exec sleep 60"), "any") as replicas:
+        pass
+    assert replicas.wanted == replicas.ready == [2]
 
 
 async def test_requests_start_by_the_clock_while_others_wait(credentials: Path) -> None:

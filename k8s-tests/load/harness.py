@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,12 @@ from load.looking import seen
 MODULES = ("__init__.py", "connections.py", "requests.py", "tally.py", "generator.py")
 """What the generator is made of; nothing else of this folder goes into the pod."""
 START_WITHIN = 60.0
+KEPT_SHARE = 0.9
+"""Share of the due requests that must have been sent: less is not the load that was asked for."""
+OUTAGE = 10_000.0
+"""Milliseconds. A p99 like that is an outage, although each request was answered in the end."""
+LOST = ("no connection", "connection lost", "connection closed", "closed before")
+"""How the errors of connections begin (connections.py)."""
 REPORT_WITHIN = 60.0
 SIGTERM_TO_IT = "import os, signal; os.kill(1, signal.SIGTERM)"
 """The image has no kill; the generator is the container's first process."""
@@ -57,6 +64,11 @@ class Outcome:
         return int(self.report["requests"])
 
     @property
+    def sent(self) -> int:
+        """Requests sent by the clock: without refreshes and the reading at the end."""
+        return int(self.report["sent"])
+
+    @property
     def failed(self) -> int:
         return int(self.report["failed"])
 
@@ -74,6 +86,21 @@ class Outcome:
         """The first of them, one a line."""
         return "\n".join(json.dumps(failure) for failure in self.report["failures"])
 
+    def complaints(self) -> list[str]:
+        """What keeps it from showing that nothing fails: failures, too little load, a pause like an outage."""
+        due, told = self.report["rate"] * self.report["seconds"], []
+        if self.failed:
+            told.append(f"{self.failed} failed:\n{self.failures}")
+        if self.sent < KEPT_SHARE * due or not self.sent:
+            told.append(f"{self.sent} requests were sent of {due:.0f} that were due")
+        if self.latency["p99"] >= OUTAGE:
+            told.append(f"one in a hundred took {self.latency['p99']:g} ms or more")
+        return told
+
+    def only_lost_connections(self) -> bool:
+        """Whether all failures shown are connections that were lost or couldn't be made."""
+        return all(str(failure["error"]).startswith(LOST) for failure in self.report["failures"])
+
     def sentence(self, scenario: str) -> str:
         apart = f", retried {self.retried}" if self.retried else ""
         return f"{scenario}: requests {self.requests} failed {self.failed}{apart}, p99 {self.latency['p99']:g} ms"
@@ -89,20 +116,17 @@ class RunningLoad:
     _outcome: Outcome | None = field(default=None, init=False)
 
     def log(self) -> list[str]:
-        """Its lines so far; empty while its container is being made."""
-        try:
-            return self.cluster.kubectl.run("logs", self.pod, f"--namespace={self.namespace}").splitlines()
-        except CommandError:
-            return []
+        """Its lines so far. Raises CommandError, also while its container is being made."""
+        return self.cluster.kubectl.run("logs", self.pod, f"--namespace={self.namespace}").splitlines()
 
     def wait_until_loading(self) -> None:
         """Raises ClusterError with its log when it doesn't get there."""
-        self._await(lambda lines: any(line.startswith("progress ") for line in lines), START_WITHIN, "loading")
+        self._await(lambda lines: _progress(lines) > 0, START_WITHIN, "loading")
 
     def carry_on(self, seconds: float) -> None:
         """Return when the load went on for so long: seen in its progress, which it prints each second."""
-        start = len(self.log())
-        self._await(lambda lines: len(lines) >= start + seconds, seconds + 30, f"{seconds:g} s more of load")
+        start = _progress(self.log())
+        self._await(lambda lines: _progress(lines) >= start + seconds, seconds + 30, f"{seconds:g} s more of load")
 
     def finish(self, after: float = 2.0) -> Outcome:
         """Let it run on for a while, end it, and return its report."""
@@ -119,7 +143,9 @@ class RunningLoad:
         lines: list[str] = []
 
         def look() -> bool:
-            lines[:] = self.log()
+            # A look that fails shows nothing; the deadline stays.
+            with contextlib.suppress(CommandError):
+                lines[:] = self.log()
             return reached(lines) or _over(lines)
 
         seen(look, within, lambda: f"{what} of the load generator\n{self._told(lines)}")
@@ -131,6 +157,10 @@ class RunningLoad:
         if lines:
             return tail("\n".join(lines))
         return tail(self.cluster.kubectl.run("describe", "pod", self.pod, f"--namespace={self.namespace}"))
+
+
+def _progress(lines: list[str]) -> int:
+    return sum(line.startswith("progress ") for line in lines)
 
 
 def _over(lines: list[str]) -> bool:

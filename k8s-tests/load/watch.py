@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from cluster.errors import ClusterError
 from cluster.kubectl import Kubectl
 from load.looking import seen
 
@@ -30,7 +31,10 @@ class Replicas:
 
 @contextmanager
 def replicas_watched(kubectl: Kubectl, namespace: str, deployment: str = "slipway") -> Iterator[Replicas]:
-    """Fills while the body runs. The first entry is how it was before."""
+    """Fills while the body runs. The first entry is how it was before.
+
+    Raises ClusterError when the watch ended before the body did.
+    """
     noted = Replicas()
     command = [str(kubectl.path), f"--kubeconfig={kubectl.kubeconfig}", f"--namespace={namespace}"]
     command += ["get", "deployment", deployment, "--watch", f"--output={TEMPLATE}"]
@@ -45,9 +49,13 @@ def replicas_watched(kubectl: Kubectl, namespace: str, deployment: str = "slipwa
     try:
         seen(lambda: bool(noted.wanted), 15, f"the first look at deployment {deployment}")
         yield noted
+        if process.poll() is not None:
+            raise ClusterError(f"the watch of {deployment} ended early, with code {process.returncode}: {noted}")
     finally:
         process.terminate()
         process.wait(10)
         reader.join(10)
-        if process.stdout is not None:
+        if process.stdout is not None and not reader.is_alive():
             process.stdout.close()
+    if reader.is_alive():
+        raise ClusterError(f"the watch of {deployment} was not read to its end: {noted}")
