@@ -7,6 +7,7 @@ proves nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 
 import pytest
 
@@ -26,8 +27,7 @@ def scene(cluster: Cluster, service_image: str, next_image: str, pytestconfig: p
 
 
 def nothing_failed(outcome: Outcome) -> None:
-    assert outcome.requests > 100
-    assert outcome.failed == 0, outcome.failures
+    assert not outcome.complaints(), outcome.complaints()
     assert outcome.retried == 0
 
 
@@ -37,6 +37,8 @@ def test_switching_autoscaling_on_fails_nothing_and_never_dips(scene: Scene) -> 
     with scene.load() as running, scene.replicas_watched() as replicas:
         scene.become(scene.graceful(autoscaling=AUTOSCALING))
         hpa = scene.cluster.kubectl.json("get", "horizontalpodautoscaler/slipway", f"--namespace={scene.namespace}")
+        # Only what it has measured can make it set a number: the load lasts until then.
+        seen(lambda: scene.utilization() is not None, 60, "the autoscaler's first look")
         outcome = scene.told("autoscaling switched on", running.finish())
     nothing_failed(outcome)
     assert hpa["spec"]["minReplicas"] == 2
@@ -47,12 +49,14 @@ def test_switching_autoscaling_on_fails_nothing_and_never_dips(scene: Scene) -> 
 def test_autoscaling_reacts_to_load_within_a_minute_and_fails_nothing(scene: Scene) -> None:
     scene.become(scene.graceful(autoscaling=AUTOSCALING))
     scene.settled(2)
-    seen(lambda: (scene.utilization() or 100) < 40, 90, lambda: f"idle pods, but they use {scene.utilization()} %")
+    seen(scene.idle, 90, lambda: f"idle pods, but they use {scene.utilization()} %")
     scene.become(scene.graceful(autoscaling=EAGER))
     with scene.replicas_watched() as replicas, scene.load(rate=60) as running:
+        began = monotonic()
         seen(lambda: replicas.wanted[-1] > 2, 60, lambda: f"the autoscaler wanting more: {replicas.wanted}")
+        reacted = monotonic() - began
         scene.rollout_done()
-        outcome = scene.told("scale-up by load", running.finish())
+        outcome = scene.told(f"scale-up by load, wanted after {reacted:.0f} s", running.finish())
     nothing_failed(outcome)
     assert replicas.wanted[0] == 2
-    assert replicas.ready[-1] > 2
+    assert max(replicas.ready) > 2

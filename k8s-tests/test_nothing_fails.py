@@ -36,8 +36,7 @@ def steady(scene: Scene) -> Scene:
 
 
 def nothing_failed(outcome: Outcome) -> None:
-    assert outcome.requests > 100
-    assert outcome.failed == 0, outcome.failures
+    assert not outcome.complaints(), outcome.complaints()
     assert outcome.retried == 0
 
 
@@ -50,6 +49,7 @@ def test_without_pre_stop_and_drain_an_update_fails_requests(scene: Scene) -> No
         scene.settled(2)
         outcome = scene.told("update without preStop and drain", running.finish())
     assert outcome.failed > 0
+    assert outcome.only_lost_connections(), outcome.failures
 
 
 def test_a_rolling_update_of_api_and_worker_to_another_image_fails_nothing(scene: Scene) -> None:
@@ -77,6 +77,7 @@ def test_scaling_up_and_down_fails_nothing(steady: Scene) -> None:
 def test_evictions_fail_nothing_and_take_turns(steady: Scene) -> None:
     with steady.load() as running:
         first, second = steady.settled(2)
+        seen(lambda: steady.disruptions_allowed() == 1, 30, "the budget allowing one eviction, and only one")
         assert evict(steady.cluster, steady.namespace, first)
         assert not evict(steady.cluster, steady.namespace, second), "the budget let both go at once"
         seen(lambda: evict(steady.cluster, steady.namespace, second), 60, "the budget allowing the second eviction")
@@ -92,6 +93,6 @@ def test_a_killed_process_fails_nothing_but_what_was_on_it(steady: Scene) -> Non
         kill(steady.cluster, steady.namespace, victim, steady.image)
         steady.settled(2)
         outcome = steady.told("kill -9 of a pod's process, idempotent requests repeated", running.finish())
-    assert outcome.requests > 100
-    assert outcome.failed == 0, outcome.failures
+    assert not outcome.complaints(), outcome.complaints()
     assert outcome.retried > 0, "nothing was on the killed process: the kill proved nothing"
+    assert outcome.retried < outcome.requests / 10

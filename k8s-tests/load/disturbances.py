@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 from uuid import uuid4
 
 from cluster.commands import CommandError, tail
+from cluster.errors import ClusterError
 from cluster.model import Cluster
 from load.looking import seen
 
 SELECTOR = "app.kubernetes.io/name=slipway,app.kubernetes.io/component="
+KILLED = 137
+"""Exit code of a process that SIGKILL ended."""
 FIND_AND_KILL = """
 import os, pathlib, signal, sys
 found = []
@@ -79,7 +83,7 @@ def kill(cluster: Cluster, namespace: str, pod: str, image: str, container: str 
     such a pod, so that it works on any cluster that lets its administrator do so.
     """
     target = cluster.kubectl.json("get", "pod", pod, f"--namespace={namespace}")
-    status = next(status for status in target["status"]["containerStatuses"] if status["name"] == container)
+    status = _status(cluster, namespace, pod, container)
     restarts = status["restartCount"]
     name = f"kill-{uuid4().hex[:8]}"
     labels = {"pod-security.kubernetes.io/enforce": "privileged"}
@@ -99,28 +103,35 @@ def kill(cluster: Cluster, namespace: str, pod: str, image: str, container: str 
                     "image": image,
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["python", "-c", FIND_AND_KILL, status["containerID"].split("://")[1]],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 }
             ],
         },
     }
     namespace_object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    cluster.kubectl.apply([namespace_object])
     try:
+        cluster.kubectl.apply([namespace_object])
         seen(lambda: _has_default_account(cluster, name), 15, f"the service account of {name}")
         cluster.kubectl.apply([killer])
         cluster.kubectl.wait("pod/kill", "jsonpath={.status.phase}=Succeeded", name, timeout=30)
     except CommandError as error:
-        log = cluster.kubectl.run("logs", "kill", f"--namespace={name}", "--ignore-errors")
+        log = ""
+        with contextlib.suppress(CommandError):
+            log = cluster.kubectl.run("logs", "kill", f"--namespace={name}", "--ignore-errors")
         raise CommandError(["kill", pod], "wasn't killed", f"{error.stderr}\n{log}") from error
     finally:
-        cluster.kubectl.run("delete", "namespace", name, "--wait=false")
-    seen(lambda: _restarts(cluster, namespace, pod, container) > restarts, 30, f"the restart of {pod}")
+        cluster.kubectl.run("delete", "namespace", name, "--wait=false", "--ignore-not-found")
+    seen(lambda: _status(cluster, namespace, pod, container)["restartCount"] > restarts, 30, f"the restart of {pod}")
+    ended = _status(cluster, namespace, pod, container)["lastState"].get("terminated", {})
+    if ended.get("exitCode") != KILLED:
+        raise ClusterError(f"{pod} restarted for another reason than SIGKILL: {ended}")
+    cluster.kubectl.wait(f"namespace/{name}", "delete", timeout=60)
 
 
 def _has_default_account(cluster: Cluster, namespace: str) -> bool:
     return bool(cluster.kubectl.json("get", "serviceaccounts", f"--namespace={namespace}")["items"])
 
 
-def _restarts(cluster: Cluster, namespace: str, pod: str, container: str) -> int:
-    status = cluster.kubectl.json("get", "pod", pod, f"--namespace={namespace}")["status"]["containerStatuses"]
-    return next(int(one["restartCount"]) for one in status if one["name"] == container)
+def _status(cluster: Cluster, namespace: str, pod: str, container: str) -> dict[str, Any]:
+    found = cluster.kubectl.json("get", "pod", pod, f"--namespace={namespace}")["status"]["containerStatuses"]
+    return next(status for status in found if status["name"] == container)

@@ -23,6 +23,8 @@ AUTOSCALING = {
 """A target that the load doesn't reach."""
 EAGER = {**AUTOSCALING, "targetCPUUtilizationPercentage": 50}
 """A target that it does."""
+IDLE = 40
+"""Percent of the requested processor time; below the target that the load exceeds."""
 
 
 class Scene:
@@ -70,6 +72,16 @@ class Scene:
             if "resource" in metric:
                 return int(metric["resource"]["current"]["averageUtilization"])
         return None
+
+    def idle(self) -> bool:
+        """Whether the pods use so little that the load must be seen against it."""
+        used = self.utilization()
+        return used is not None and used < IDLE
+
+    def disruptions_allowed(self) -> int:
+        """How many pods the disruption budget lets go now."""
+        budget = self.cluster.kubectl.json("get", "poddisruptionbudget/slipway", self._scope)
+        return int(budget.get("status", {}).get("disruptionsAllowed", 0))
 
     def told(self, scenario: str, outcome: Outcome) -> Outcome:
         """Say the scenario's figures, whether they please or not."""

@@ -27,8 +27,13 @@ JOBS = {"export_every": 5.0}
 CHARTS_OWN = {"preStopSeconds": 5, "drainSeconds": 15, "shutdownSeconds": 15, "minReadySeconds": 5}
 """The defaults of the chart."""
 
-
 TABLE = Path(__file__).parents[2] / "docs" / "nothing-fails.md"
+KILLED = "kill -9 of each pod's process; idempotent requests repeated"
+KILLED_CONTROL = "Control: kill -9, nothing repeated"
+ABRUPT_CONTROL = "Control: rolling update without preStop and drain"
+SWITCHED_ON, SCALED_UP = "Autoscaling switched on", "Scale-up by load"
+OTHERS = {KILLED, KILLED_CONTROL, ABRUPT_CONTROL, SWITCHED_ON, SCALED_UP}
+"""Rows beside those of SCENARIOS."""
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +44,10 @@ def scene(cluster: Cluster, service_image: str, next_image: str, pytestconfig: p
 
 @pytest.fixture(scope="module")
 def rows() -> Iterator[list[Row]]:
-    """Each scenario adds its row, also one that failed; the document shows what was measured together."""
+    """Each scenario adds its row, also one that failed; only all of them together make the document's table."""
     measured: list[Row] = []
     yield measured
-    if measured:
+    if {row.scenario for row in measured} == {scenario.name for scenario in SCENARIOS} | OTHERS:
         write(TABLE, measured)
 
 
@@ -112,8 +117,7 @@ def measured(rows: list[Row], scene: Scene, name: str, outcome: Outcome) -> Outc
 
 
 def nothing_failed(outcome: Outcome) -> None:
-    assert outcome.requests > 100
-    assert outcome.failed == 0, outcome.failures
+    assert not outcome.complaints(), outcome.complaints()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -132,11 +136,9 @@ def test_killing_each_process_fails_nothing_that_may_be_repeated(scene: Scene, r
     scene.settled(2)
     with scene.load(seconds=800, retry_idempotent=True, sign_in_every=0) as running:
         kill_each(scene)
-        outcome = measured(
-            rows, scene, "kill -9 of each pod's process; idempotent requests repeated", running.finish(after=5)
-        )
+        outcome = measured(rows, scene, KILLED, running.finish(after=5))
     nothing_failed(outcome)
-    assert outcome.retried > 0
+    assert 0 < outcome.retried < outcome.requests / 10
 
 
 def test_a_kill_without_repeats_fails_requests(scene: Scene, rows: list[Row]) -> None:
@@ -145,17 +147,20 @@ def test_a_kill_without_repeats_fails_requests(scene: Scene, rows: list[Row]) ->
     scene.settled(2)
     with scene.load(seconds=800, sign_in_every=0) as running:
         kill_each(scene)
-        outcome = measured(rows, scene, "Control: kill -9, nothing repeated", running.finish(after=5))
+        outcome = measured(rows, scene, KILLED_CONTROL, running.finish(after=5))
     assert outcome.failed > 0
+    assert outcome.only_lost_connections(), outcome.failures
 
 
 def test_an_update_without_pre_stop_and_drain_fails_requests(scene: Scene, rows: list[Row]) -> None:
     scene.become(scene.graceful(rollout=ABRUPT))
     scene.settled(2)
-    with scene.load(seconds=800) as running:
+    # New connections meet closed listeners; many of them, so that the control doesn't hang by a few.
+    with scene.load(seconds=800, rate=80, new_share=1) as running:
         updates(2, rollout=ABRUPT)(scene)
-        outcome = measured(rows, scene, "Control: rolling update without preStop and drain", running.finish(after=5))
+        outcome = measured(rows, scene, ABRUPT_CONTROL, running.finish(after=5))
     assert outcome.failed > 0
+    assert outcome.only_lost_connections(), outcome.failures
 
 
 @pytest.fixture
@@ -178,14 +183,15 @@ def test_autoscaling_switched_on_and_reacting_fails_nothing(never_scaled: Scene,
     scene = never_scaled
     with scene.load(seconds=800) as running, scene.replicas_watched() as replicas:
         scene.become(scene.graceful(autoscaling=AUTOSCALING))
-        switched = measured(rows, scene, "Autoscaling switched on", running.finish(after=15))
+        seen(lambda: scene.utilization() is not None, 60, "the autoscaler's first look")
+        switched = measured(rows, scene, SWITCHED_ON, running.finish(after=15))
     assert min(replicas.wanted) == min(replicas.ready) == 2
     scene.settled(2)
-    seen(lambda: (scene.utilization() or 100) < 40, 120, "idle pods")
+    seen(scene.idle, 120, "idle pods")
     scene.become(scene.graceful(autoscaling=EAGER))
     with scene.replicas_watched() as replicas, scene.load(seconds=800, rate=60) as running:
         seen(lambda: replicas.wanted[-1] > 2, 60, "the autoscaler wanting more pods")
         scene.rollout_done()
-        scaled = measured(rows, scene, "Scale-up by load", running.finish(after=30))
+        scaled = measured(rows, scene, SCALED_UP, running.finish(after=30))
     nothing_failed(switched)
     nothing_failed(scaled)
