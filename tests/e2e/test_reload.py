@@ -27,9 +27,11 @@ def copied(database: TestDatabase, tmp_path: Path) -> Iterator[SlipwayProcess]:
         "PYTHONPATH": str(tmp_path / "code"),
     }
     process = SlipwayProcess("serve --reload", tmp_path, settings)
-    process.start()
-    yield process
-    process.kill()
+    try:
+        process.start()
+        yield process
+    finally:
+        process.kill()
 
 
 def _says(process: SlipwayProcess, status: str) -> Callable[[], bool]:
