@@ -31,7 +31,10 @@ def copied(database: TestDatabase, tmp_path: Path) -> Iterator[SlipwayProcess]:
         process.start()
         yield process
     finally:
-        process.kill()
+        # Not killed at once: its server is a process of its own, and would live on.
+        if process.process is not None and process.process.poll() is None:
+            process.signal(signal.SIGTERM)
+            process.wait()
 
 
 def _says(process: SlipwayProcess, status: str) -> Callable[[], bool]:
