@@ -55,13 +55,16 @@ def base_url(settings: Settings) -> str:
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
     """Ctrl-C and SIGTERM end the block in the same way, from its first moment, and quietly."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    # A shell starts background jobs with SIGINT ignored, and then Python leaves it so: SIGTERM would be lost with it.
+    interrupted = signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminated = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     except KeyboardInterrupt:
         click.echo("Ended before it was ready.", err=True)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, terminated)
+        signal.signal(signal.SIGINT, interrupted)
 
 
 async def migrate_and_serve(for_migrations: Settings, for_service: Settings, lines: LineWriter) -> None:

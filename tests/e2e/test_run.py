@@ -229,11 +229,14 @@ async def test_an_administrator_needs_an_address_and_a_database_in_one_line(slip
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("interrupts", [signal.default_int_handler, signal.SIG_IGN], ids=["shell", "background job"])
 async def test_a_signal_while_the_database_starts_leaves_no_server(
-    slipway: SlipwayProcess, number: signal.Signals
+    slipway: SlipwayProcess, number: signal.Signals, interrupts: signal.Handlers
 ) -> None:
     postmaster = Path(slipway.settings["SLIPWAY_DATA_DIR"]) / "postgres" / "postmaster.pid"
+    ours = signal.signal(signal.SIGINT, interrupts)  # a process inherits what is ignored, as from a shell
     slipway.spawn()
+    signal.signal(signal.SIGINT, ours)
     await until(postmaster.exists, within=30)
     slipway.signal(number)
     assert slipway.wait() == 0, slipway.output
