@@ -10,6 +10,23 @@ import uvicorn
 from uvicorn.supervisors.statreload import StatReload
 
 
+class _Reload(StatReload):
+    """Knows the files as they were before a process started: a change while it starts is a change, too."""
+
+    def startup(self) -> None:
+        seen = self._times()
+        super().startup()
+        self.mtimes = seen
+
+    def restart(self) -> None:
+        seen = self._times()
+        super().restart()
+        self.mtimes = seen
+
+    def _times(self) -> dict[Path, float]:
+        return {file: file.stat().st_mtime for file in self.iter_py_files() if file.exists()}
+
+
 def serve_with_reload(target: Callable[[list[socket] | None], None]) -> None:
     """Run `target` in a process of its own, again after each change, until SIGINT or SIGTERM.
 
@@ -17,4 +34,4 @@ def serve_with_reload(target: Callable[[list[socket] | None], None]) -> None:
     """
     # Only the folders to watch are used: `target` makes the server, as `slipway serve` does.
     config = uvicorn.Config("slipway", log_config=None, reload=True, reload_dirs=[str(Path(__file__).parent)])
-    StatReload(config, target, []).run()
+    _Reload(config, target, []).run()
