@@ -215,8 +215,8 @@ def test_only_a_load_that_ran_at_its_rate_without_failures_and_pauses_shows_some
 
 def test_lost_connections_are_told_from_other_failures() -> None:
     lost: list[dict[str, str]] = [{"error": "connection lost: reset"}, {"error": "no connection: refused"}]
-    assert Outcome(report(failures=lost)).only_lost_connections()
-    assert not Outcome(report(failures=[*lost, {"error": "status 503 instead of 200"}])).only_lost_connections()
+    assert Outcome(report(failures=[*lost, {"error": "status 503 instead of 200"}])).lost_connections() == 2
+    assert Outcome(report(failures=[{"error": "no reply within 25 s"}])).lost_connections() == 0
 
 
 async def test_a_generator_that_is_too_slow_for_its_rate_says_so(

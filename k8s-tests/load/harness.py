@@ -97,9 +97,12 @@ class Outcome:
             told.append(f"one in a hundred took {self.latency['p99']:g} ms or more")
         return told
 
-    def only_lost_connections(self) -> bool:
-        """Whether all failures shown are connections that were lost or couldn't be made."""
-        return all(str(failure["error"]).startswith(LOST) for failure in self.report["failures"])
+    def lost_connections(self) -> int:
+        """How many of the failures shown are connections that were lost or refused, as a pod without a drain does.
+
+        Others may be beside them: packets to a pod that is gone are answered by nobody.
+        """
+        return sum(str(failure["error"]).startswith(LOST) for failure in self.report["failures"])
 
     def sentence(self, scenario: str) -> str:
         apart = f", retried {self.retried}" if self.retried else ""
