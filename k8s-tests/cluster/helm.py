@@ -25,7 +25,9 @@ class Helm:
         cluster = [] if self.kubeconfig is None else [f"--kubeconfig={self.kubeconfig}"]
         with tempfile.TemporaryDirectory(prefix="slipway-helm-") as home:
             folders = {f"HELM_{kind}_HOME": f"{home}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA")}
-            return run([self.path, *arguments, *cluster], environment=folders, timeout=timeout)
+            # Collecting garbage costs a short-lived program a fifth of its time.
+            collector = {"GOGC": "off"} if self.kubeconfig is None else {}
+            return run([self.path, *arguments, *cluster], environment={**folders, **collector}, timeout=timeout)
 
     def template(
         self,

@@ -20,6 +20,9 @@ COPY_TIMEOUT = 300.0
 PULL_TIMEOUT = 300.0
 PUSH_TIMEOUT = 600.0
 
+NOT_KNOWN = "image not known"
+"""What buildah says of a name that it has no image for."""
+
 PACKAGES = {"buildah": "buildah", "debootstrap": "debootstrap"}
 """Program → Debian package that has it."""
 
@@ -72,8 +75,13 @@ def buildah(*arguments: str, timeout: float = 60.0) -> str:
 
 def image_id(name: str) -> str | None:
     """The id of an image in the storage; none when there is no such image."""
-    ids = buildah("images", "--quiet", "--no-trunc", "--filter", f"reference={name}").split()
-    return ids[0].removeprefix("sha256:") if ids else None
+    # Not from a list of all images: that fails when another process removes any of them meanwhile.
+    try:
+        return buildah("inspect", "--type=image", "--format={{.FromImageID}}", name).strip()
+    except CommandError as error:
+        if NOT_KNOWN in error.stderr:
+            return None
+        raise
 
 
 def pull(name: str) -> bool:
