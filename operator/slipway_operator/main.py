@@ -1,0 +1,127 @@
+"""`slipway-operator`: run, crds, version."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from slipway_operator import definitions, heartbeat, logs, ops, watch
+from slipway_operator.cluster import Api
+from slipway_operator.migrations.reconcile import Migrations
+from slipway_operator.settings import Settings, SettingsError
+from slipway_operator.worklist import Reconciler, Worklist
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 20.0
+"""How long looks that are under way may take after SIGTERM."""
+UNWATCH_SECONDS = 8.0
+
+Reconcilers = Callable[[Api], Mapping[str, Reconciler]]
+
+
+class OperatorError(Exception):
+    """A part that must run for ever has ended."""
+
+
+@click.group()
+def main() -> None:
+    """The Slipway operator: schema migrations as cluster resources change."""
+
+
+@main.command()
+def run() -> None:
+    """Serve the cluster until SIGTERM. Settings: SLIPWAY_OPERATOR_*."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    logs.configure(settings.log_level)
+    try:
+        asyncio.run(operate(settings, Api()))
+    except Exception:
+        log.exception("The operator ends.")
+        raise SystemExit(1) from None
+
+
+@main.command()
+def crds() -> None:
+    """Print the CustomResourceDefinitions of this version, for `kubectl apply --server-side -f -`."""
+    click.echo(definitions.as_stream(), nl=False)
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(importlib.metadata.version("slipway"))
+
+
+def reconcilers(api: Api) -> Mapping[str, Reconciler]:
+    return {watch.MIGRATION: Migrations(api)}
+
+
+async def operate(settings: Settings, api: Api, kinds: Reconcilers = reconcilers) -> None:
+    """Serve until SIGTERM or SIGINT, then let end what runs. OperatorError when a part that must run ended before."""
+    stop = asyncio.Event()
+    _on_signals(stop)
+    health = ops.Health()
+    async with api, ops.served(health, settings.ops_host, settings.ops_port) as port:
+        log.info("Ops port %d is open; serving %s.", port, ", ".join(settings.namespaces) or "the whole cluster")
+        if await _until(definitions.until_served(api), stop):
+            await _serve(settings, api, Worklist(kinds(api)), health, stop)
+    log.info("Stopped.")
+
+
+async def _serve(settings: Settings, api: Api, worklist: Worklist, health: ops.Health, stop: asyncio.Event) -> None:
+    unwatch = asyncio.Event()
+    signalled = asyncio.create_task(stop.wait(), name="stop")
+    beating = asyncio.create_task(heartbeat.beat(api, settings), name="heartbeat")
+    workers = worklist.start()
+
+    def started() -> None:
+        _on_signals(stop)  # kopf has put its own handlers in their place
+        health.watching()
+
+    watching = asyncio.create_task(
+        watch.watch(settings, worklist, health.events, unwatch, started=started), name="watches"
+    )
+    try:
+        ended, _ = await asyncio.wait({signalled, beating, watching, *workers}, return_when=asyncio.FIRST_COMPLETED)
+        health.stopping = True
+        log.info("Stopping: looks that are under way have %.0f s to end.", STOP_SECONDS)
+        if not await worklist.stop(STOP_SECONDS):
+            log.warning("A look took longer and was broken off.")
+    finally:
+        beating.cancel()
+        unwatch.set()
+        await asyncio.wait({beating, watching}, timeout=UNWATCH_SECONDS)
+    for task in ended - {signalled}:
+        raise OperatorError(f"{task.get_name()} ended by itself.") from task.exception()
+
+
+async def _until(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Whether `work` ended before `stop` was set; else it is broken off."""
+    task = asyncio.create_task(work)
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return False
+    stopped.cancel()
+    task.result()
+    return True
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,0 +1,133 @@
+"""kopf's watches, which wake and decide nothing: every look reads what counts anew.
+
+Handlers of events only: no other kind leaves finalizers and annotations alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
+
+import kopf
+
+from slipway_operator import cluster, heartbeat
+from slipway_operator.settings import Settings
+from slipway_operator.telemetry import LastEvents
+from slipway_operator.worklist import Key, Worklist
+
+GROUP, VERSION = "slipway.dev", "v1alpha1"
+MIGRATION = "SchemaMigration"
+MIGRATIONS = (GROUP, VERSION, "schemamigrations")
+JOBS = ("batch", "v1", "jobs")
+LEASES = ("coordination.k8s.io", "v1", "leases")
+OURS = "app.kubernetes.io/managed-by=slipway-operator"
+
+SERVER_SECONDS = 1800
+"""How long the server keeps a watch open."""
+SILENCE_SECONDS = 70.0
+"""A watch that is silent for longer is opened anew: the server sends a bookmark every minute."""
+REQUEST_SECONDS = 30.0
+CONNECT_SECONDS = 5.0
+LISTED_AT_A_TIME = 100
+
+
+class Backoffs:
+    """Seconds between kopf's attempts at a request, each time with other jitter."""
+
+    def __init__(self, *seconds: float) -> None:
+        self._seconds = seconds
+
+    def __len__(self) -> int:
+        return len(self._seconds)
+
+    def __iter__(self) -> Iterator[float]:
+        return (seconds * random.uniform(0.75, 1.25) for seconds in self._seconds)  # noqa: S311 - it only spreads load
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.process.ultimate_exiting_timeout = 30.0
+    settings.networking.request_timeout = REQUEST_SECONDS
+    settings.networking.connect_timeout = CONNECT_SECONDS
+    settings.networking.error_backoffs = Backoffs(1, 2, 4, 8, 16)
+    settings.watching.server_timeout = SERVER_SECONDS
+    settings.watching.client_timeout = SERVER_SECONDS + REQUEST_SECONDS
+    settings.watching.connect_timeout = CONNECT_SECONDS
+    settings.watching.inactivity_timeout = SILENCE_SECONDS
+    settings.watching.reconnect_backoff = 1.0
+    settings.watching.chunk_size = LISTED_AT_A_TIME
+    settings.watching.label_selectors[JOBS] = OURS
+    settings.watching.field_selectors[LEASES] = f"metadata.name={heartbeat.NAME}"
+    settings.queueing.idle_timeout = 1.0
+    # Nothing is ever written with these names. They are ours, so that no other operator of kopf's takes what it finds
+    # under its default names for a state of ours.
+    settings.persistence.finalizer = f"{GROUP}/operator"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"operator.{GROUP}")
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"operator.{GROUP}")
+    return settings
+
+
+def registry(
+    worklist: Worklist, events: LastEvents, beat: Callable[[Mapping[str, Any]], bool]
+) -> kopf.OperatorRegistry:
+    """What is watched, and what it wakes. `beat` tells whether a Lease is this operator's."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        return cluster.login()
+
+    @kopf.on.event(*MIGRATIONS, registry=handlers)
+    async def migration_changed(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
+        events.seen(MIGRATION)
+        key = Key(MIGRATION, body["metadata"]["namespace"], body["metadata"]["name"])
+        if event["type"] == "DELETED":
+            worklist.forget(key)
+        else:
+            worklist.wake(key)
+
+    @kopf.on.event(*JOBS, registry=handlers)
+    async def job_changed(body: kopf.Body, **_: Any) -> None:
+        events.seen("Job")
+        owner = owner_of(body)
+        if owner is not None:
+            worklist.wake(owner)
+
+    @kopf.on.event(*LEASES, registry=handlers)
+    async def lease_changed(body: kopf.Body, **_: Any) -> None:
+        if beat(body):
+            events.seen(heartbeat.KIND)
+
+    return handlers
+
+
+def owner_of(job: Mapping[str, Any]) -> Key | None:
+    """The resource that a Job was made for, by its controller."""
+    metadata = job["metadata"]
+    for owner in metadata.get("ownerReferences") or ():
+        ours = owner["kind"] == MIGRATION and owner["apiVersion"].split("/")[0] == GROUP
+        if ours and owner.get("controller"):
+            return Key(MIGRATION, metadata["namespace"], owner["name"])
+    return None
+
+
+async def watch(
+    settings: Settings, worklist: Worklist, events: LastEvents, stop: asyncio.Event, *, started: Callable[[], None]
+) -> None:
+    """Watch until `stop` is set. Raises what ended a watch for good. Calls `started` when kopf has set itself up."""
+    others = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
+        registry=registry(worklist, events, lambda lease: heartbeat.is_own(lease, settings)),
+        settings=kopf_settings(),
+        identity=cast("Any", settings.identity),
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+        stop_flag=stop,
+    )
+    started()
+    await kopf.run_tasks(tasks, ignored=others)
