@@ -1,0 +1,133 @@
+"""Why a Job doesn't start, or has failed, told from what the cluster shows of it. Pure.
+
+Messages come from the API server, the kubelet, or a command's marked line; values of an environment are in none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from slipway_operator.migrations.model import Trouble
+from slipway_operator.migrations.report import MESSAGE_LIMIT, failure, one_line
+
+_IMAGE_REASONS = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+)
+_CONTAINER_REASONS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "ContainerCannotRun"}
+)
+_STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
+_MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume")
+
+
+def of_start(pods: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, Any]]) -> Trouble | None:
+    """What keeps a Job from starting. `events`: those about the Job and its pods."""
+    if not pods:
+        refused = _newest(events, ("FailedCreate",))
+        return refused and _told("AdmissionRefused", f"The cluster refuses the Job's pod: {refused}")
+    for pod in pods:
+        found = _scheduling(pod) or _waiting(pod)
+        if found:
+            return found
+    mount = _newest(events, _MOUNT_EVENTS)
+    return mount and _told("VolumeNotReady", f"A volume of the Job's pod can't be mounted: {mount}")
+
+
+def of_failure(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], log: str | None) -> Trouble:
+    """Why a Job failed. `log`: the end of its container's, where the status of its pod tells nothing."""
+    for pod in reversed(pods):
+        found = _pod_failure(pod)
+        if found:
+            return found
+    said = failure(log) if log else None
+    return said or _job_failure(job)
+
+
+def _pod_failure(pod: Mapping[str, Any]) -> Trouble | None:
+    status = pod.get("status") or {}
+    if status.get("reason") == "Evicted":
+        return _told("Evicted", f"The Job's pod was evicted: {status.get('message', '')}")
+    ended = [(one["name"], end) for one, end in _ended(pod) if end.get("exitCode") != 0]
+    for _, end in ended:
+        said = failure(end.get("message") or "")
+        if said:
+            return said
+    for name, end in ended:
+        if end.get("reason") == "OOMKilled":
+            text = f"Container {name} needed more memory than its limit; raise the limit of the workload's container."
+            return Trouble("OutOfMemory", text)
+    if _disrupted(pod):
+        return Trouble("Disrupted", "The Job's pod was removed before it ended, such as by a drain of its node.")
+    for name, end in ended:
+        return Trouble(
+            "CommandFailed", f"Container {name} ended with exit code {end.get('exitCode')}; its log says more."
+        )
+    return None
+
+
+def _job_failure(job: Mapping[str, Any]) -> Trouble:
+    condition = next((one for one in _conditions(job) if one["type"] == "Failed"), {})
+    if condition.get("reason") == "DeadlineExceeded":
+        return Trouble("DeadlineExceeded", "The Job ran longer than its activeDeadlineSeconds.")
+    text = condition.get("message") or "its pod is gone and said nothing"
+    return _told("JobFailed", f"The Job failed: {text}")
+
+
+def _scheduling(pod: Mapping[str, Any]) -> Trouble | None:
+    for condition in _conditions(pod):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return _told("Unschedulable", f"No node takes the Job's pod: {condition.get('message', '')}")
+    return None
+
+
+def _waiting(pod: Mapping[str, Any]) -> Trouble | None:
+    for status in container_statuses(pod):
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        reason, message = waiting.get("reason", ""), waiting.get("message", "")
+        if reason in _IMAGE_REASONS:
+            return _told("ImagePullFailed", f"Image {status.get('image', '')} can't be pulled: {message or reason}")
+        if reason in _CONTAINER_REASONS:
+            return _told("ContainerNotStarted", f"Container {status['name']} can't start: {message or reason}")
+        if reason and reason not in _STARTING_REASONS:
+            return _told("ContainerNotStarted", f"Container {status['name']} waits: {reason} {message}")
+    return None
+
+
+def _newest(events: Sequence[Mapping[str, Any]], reasons: Iterable[str]) -> str | None:
+    """Its message."""
+    wanted = set(reasons)
+    found = [event for event in events if event.get("reason") in wanted]
+    newest = max(found, key=_time_of, default=None)
+    return newest and str(newest.get("message") or newest["reason"])
+
+
+def _time_of(event: Mapping[str, Any]) -> str:
+    series = event.get("series") or {}
+    return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or "")
+
+
+def _disrupted(pod: Mapping[str, Any]) -> bool:
+    target = any(one["type"] == "DisruptionTarget" and one["status"] == "True" for one in _conditions(pod))
+    return target or "deletionTimestamp" in pod["metadata"]
+
+
+def _ended(pod: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    for status in container_statuses(pod):
+        end = (status.get("state") or {}).get("terminated")
+        if end:
+            yield status, end
+
+
+def container_statuses(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of all its containers, the main ones first."""
+    status = pod.get("status") or {}
+    return [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+
+
+def _conditions(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return (resource.get("status") or {}).get("conditions") or []
+
+
+def _told(reason: str, message: str) -> Trouble:
+    return Trouble(reason, one_line(message, MESSAGE_LIMIT))
