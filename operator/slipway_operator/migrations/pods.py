@@ -1,0 +1,48 @@
+"""Which pods a contract would break, told from one fresh list. When in doubt a pod counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from slipway_operator.migrations.model import PodSeen
+
+LAG = 10.0
+"""Seconds by which nodes' clocks may differ, and by which a kubelet's report on a pod may be late."""
+
+NAMES = 5
+"""How many pods a message names."""
+
+
+def lives(pod: PodSeen, announced_at: float | None, now: float) -> bool:
+    """Whether code of this pod runs, or may still get past its gate.
+
+    Before the announcement any gate may open. After it, one that was running already may have read the ledger before,
+    and one that is said to wait may have done so unreported; those that begin later refuse.
+    """
+    if pod.gate.state == "passed" or announced_at is None:
+        return True
+    if pod.gate.state == "running":
+        return began_before(pod.gate.since, announced_at)
+    return now < announced_at + LAG
+
+
+def began_before(since: float, announced_at: float) -> bool:
+    """Whether a gate may have begun before the announcement, whatever its node's clock says."""
+    return since < announced_at + LAG
+
+
+def has_image(pod: PodSeen, image_id: str) -> bool:
+    """Names of images don't count: a tag may have moved. A pod whose ids aren't known yet hasn't got it."""
+    return image_id in pod.image_ids
+
+
+def broken_by(image_id: str, pods: Iterable[PodSeen], announced_at: float | None, now: float) -> tuple[PodSeen, ...]:
+    """The living pods that a contract of the image `image_id` would break, by name."""
+    found = [pod for pod in pods if lives(pod, announced_at, now) and not has_image(pod, image_id)]
+    return tuple(sorted(found, key=lambda pod: pod.name))
+
+
+def listed(pods: tuple[PodSeen, ...]) -> str:
+    """Their names for a message, cut after the fifth."""
+    names = ", ".join(pod.name for pod in pods[:NAMES])
+    return names if len(pods) <= NAMES else f"{names} and {len(pods) - NAMES} more"

@@ -1,0 +1,131 @@
+"""What a check looks at, and how it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from slipway_operator.migrations.model import (
+    CreateJob,
+    Decision,
+    DeleteJob,
+    Finding,
+    Memory,
+    Observed,
+    Phase,
+    Plan,
+    Revision,
+    Spec,
+    Verdict,
+)
+from slipway_operator.migrations.remember import held_back, pending
+
+SOON, SLOW = 2.0, 30.0
+"""Seconds until the next look: while something is under way, and where only others can move."""
+
+State = Literal["Ready", "Reconciling", "Stalled", "Suspended"]
+
+NO_PLAN = Plan(digest="", current="", target="")
+RANK = {"Warning": 1, "Error": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """An observation, with all that ended taken into `memory`; `now` in seconds since the epoch."""
+
+    observed: Observed
+    memory: Memory
+    now: float
+
+    @property
+    def spec(self) -> Spec:
+        return self.observed.spec
+
+    @property
+    def plan(self) -> Plan:
+        return self.memory.plan or NO_PLAN
+
+    @property
+    def pending(self) -> tuple[Revision, ...]:
+        return pending(self.memory)
+
+    @property
+    def stranded(self) -> bool:
+        """Whether a pending expand, which the new image needs, comes after a contract: a release was skipped."""
+        return any(revision.kind == "expand" for revision in held_back(self.plan)) and bool(self.pending)
+
+    @property
+    def expands(self) -> bool:
+        """Whether revisions are to be run before the rollout."""
+        before_contracts = len(self.plan.revisions) > len(held_back(self.plan))
+        return before_contracts and "expand" not in self.memory.done and not self.stranded
+
+    @property
+    def contracts(self) -> tuple[str, ...]:
+        """Ids of the pending revisions that must not run while a pod lives that they break."""
+        if not self.pending:
+            return ()
+        return tuple(revision.id for revision in held_back(self.plan) if revision.kind == "contract")
+
+    @property
+    def objections(self) -> tuple[Finding, ...]:
+        """Findings that stop the plan; failOn Never lets all pass."""
+        least = RANK.get(self.spec.fail_on, len(RANK) + 1)
+        found = self.plan.findings
+        return tuple(each for each in found if RANK[each.level] >= least and each.rule not in self.spec.ignore)
+
+    @property
+    def approved(self) -> bool:
+        return bool(self.plan.digest) and self.spec.approve == self.plan.digest
+
+
+def answer(
+    seen: Situation,
+    state: State,
+    reason: str,
+    message: str,
+    *,
+    phase: Phase | None = None,
+    effect: CreateJob | DeleteJob | None = None,
+    look_again: float | None = None,
+) -> Decision:
+    """The whole decision of a check."""
+    verdict = Verdict(
+        state,
+        reason,
+        message,
+        phase or phase_of(seen),
+        seen.pending,
+        f"{_named('Contract', seen.contracts)} still to run: {message}" if seen.contracts else "",
+        _rollback_unsafe(seen),
+    )
+    return Decision(seen.memory, verdict, effect, look_again)
+
+
+def phase_of(seen: Situation) -> Phase:
+    """The step that the memory is before."""
+    if seen.memory.plan is None:
+        return "Planning"
+    if not seen.pending:
+        return "Complete"
+    return "Expanding" if seen.expands else "RollingOut"
+
+
+def _rollback_unsafe(seen: Situation) -> str:
+    contracts = tuple(revision.id for revision in seen.plan.revisions if revision.kind == "contract")
+    if not contracts or not seen.plan.current:
+        return ""
+    if not seen.pending:
+        return f"{_named('Contract', contracts)} applied: images before can't work with the schema any more."
+    tried = {"announce"} & (seen.memory.done | seen.memory.attempts.keys())
+    begun = any(job.active and job.purpose in ("announce", "contract") for job in seen.observed.jobs)
+    if tried or begun or any(revision.announced for revision in seen.pending):
+        return (
+            f"{_named('Contract', contracts)} announced: pods of images before don't start any more. "
+            "Setting spec.image to such an image takes the announcement back."
+        )
+    return ""
+
+
+def _named(noun: str, ids: tuple[str, ...]) -> str:
+    return f"{noun} {ids[0]} is" if len(ids) == 1 else f"{noun}s {', '.join(ids)} are"
