@@ -17,7 +17,7 @@ COPIED = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "require
 
 MAKERS = tuple(Path(__file__).with_name(name) for name in ("build.py", "buildah.py", "docker.py"))
 
-TARGETS = ("service", "dev")
+TARGETS = ("service", "dev", "operator")
 REGISTRY = "docker.io/library/"
 """Where the runtimes of clusters look for a name without a registry."""
 
