@@ -13,7 +13,9 @@ from uuid import uuid4
 
 import pytest
 
+from charts.render import Renderer
 from cluster import provider
+from cluster.binaries import tool
 from cluster.errors import ClusterError, ClusterUnavailableError
 from cluster.images import buildah
 from cluster.images.base import POSTGRES, REDIS, base_archive
@@ -94,6 +96,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not tested here", yellow=True)
         for sentence in sentences:
             terminalreporter.line(sentence)
+
+
+@pytest.fixture(scope="session")
+def renderer() -> Renderer:
+    return Renderer(tool("helm"))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from charts.render import CHART, DEMO, EXAMPLES, PRODUCTION, Document, Objects, Renderer, merged
-from cluster.binaries import tool
 from cluster.helm import Helm
 
 EVERYTHING = merged(
@@ -41,12 +40,8 @@ RESTRICTED_VOLUMES = {
     "secret",
 }
 DEMO_PASSWORD = "slipway-demo"
+OF_THE_OPERATORS_JOBS = "slipway.dev/schemamigration"
 SELECTOR = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(tool("helm"))
 
 
 @pytest.fixture(scope="module", params=CASES, ids=str)
@@ -112,14 +107,14 @@ def test_a_pod_that_is_not_restricted_is_found_out(renderer: Renderer) -> None:
     assert broken_restrictions(loose.pods()["Deployment/slipway"]) == ["wait writes its root", "api writes its root"]
 
 
-def test_no_pod_gets_a_token_but_the_hand_over(objects: Objects) -> None:
+def test_no_pod_gets_a_token_but_the_operator_and_the_hand_over(objects: Objects) -> None:
     accounts = {account["metadata"]["name"] for account in objects.of_kind("ServiceAccount")}
     assert all(account["automountServiceAccountToken"] is False for account in objects.of_kind("ServiceAccount"))
     for name, pod in objects.pods().items():
         assert pod["spec"]["automountServiceAccountToken"] is False
         assert pod["spec"]["serviceAccountName"] in accounts
         holds = [v for v in pod["spec"].get("volumes", []) if "serviceAccountToken" in yaml.safe_dump(v)]
-        assert bool(holds) == name.endswith("hand-over")
+        assert bool(holds) == name.endswith(("-operator", "-hand-over"))
 
 
 def test_every_container_says_what_it_needs(objects: Objects) -> None:
@@ -159,6 +154,8 @@ def test_selectors_are_name_instance_and_component_and_meet_one_kind_of_pod(obje
     for kind, key in (("Service", "selector"), ("NetworkPolicy", "podSelector"), ("PodDisruptionBudget", "selector")):
         for document in objects.of_kind(kind):
             selector = document["spec"][key].get("matchLabels", document["spec"][key])
+            if OF_THE_OPERATORS_JOBS in selector:
+                continue
             assert selector.keys() == SELECTOR
             assert sum(selector.items() <= labels.items() for labels in pods) == 1, document["metadata"]["name"]
 
@@ -248,8 +245,11 @@ def test_a_release_named_after_the_chart_is_not_named_twice(renderer: Renderer) 
     assert renderer.objects(DEMO, release="ships").one("Deployment", "ships-slipway")
 
 
-def test_every_object_is_in_the_namespace_of_the_release(objects: Objects) -> None:
-    assert {document["metadata"]["namespace"] for document in objects.all} == {"ships"}
+def test_every_object_is_in_the_namespace_of_the_release_or_in_none(objects: Objects) -> None:
+    of_the_cluster = {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    for document in objects.all:
+        expected = None if document["kind"] in of_the_cluster else "ships"
+        assert document["metadata"].get("namespace") == expected
 
 
 def test_only_the_hand_over_and_the_test_are_hooks(objects: Objects) -> None:

@@ -9,17 +9,11 @@ import pytest
 import yaml
 
 from charts.render import CHART, DEMO, EXAMPLES, PRODUCTION, Document, Objects, Renderer, merged
-from cluster.binaries import tool
 
 OUTSIDE = {
     "ingress": {"enabled": True, "hosts": ["a.example.com", "b.example.com"]},
     "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["b.example.com", "c.example.com"]},
 }
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(tool("helm"))
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +87,7 @@ def test_in_production_pods_reach_what_they_need_where_it_is(production: Objects
     assert reached(production.one("NetworkPolicy", "slipway-worker")).keys() == api.keys() | {(587,)}
     assert reached(production.one("NetworkPolicy", "slipway-migrate")).keys() == {(53,), (5432,)}
     assert reached(production.one("NetworkPolicy", "slipway-hand-over")).keys() == {(443, 6443)}
+    assert reached(production.one("NetworkPolicy", "slipway-operator")).keys() == {(53,), (443, 6443)}
 
 
 def test_what_is_not_in_use_is_not_reached(renderer: Renderer) -> None:
@@ -115,7 +110,9 @@ def test_in_the_demo_servers_answer_their_clients_only(demo: Objects) -> None:
     for server, clients in (("postgresql", ["api", "worker", "migrate"]), ("redis", ["api", "worker"])):
         policy = demo.one("NetworkPolicy", f"slipway-{server}")
         (rule,) = policy["spec"]["ingress"]
-        assert component(rule["from"]) == clients
+        assert component(rule["from"][: len(clients)]) == clients
+        of_the_operators_jobs = [{"podSelector": {"matchLabels": {"slipway.dev/schemamigration": "slipway"}}}]
+        assert rule["from"][len(clients) :] == (of_the_operators_jobs if server == "postgresql" else [])
         assert reached(policy) == {}
 
 
@@ -168,7 +165,7 @@ def test_the_monitor_finds_only_the_headless_services(production: Objects) -> No
         and service["metadata"]["labels"][expression["key"]] in expression["values"]
         and "ops" in {port["name"] for port in service["spec"]["ports"]}
     ]
-    assert found == ["slipway-metrics", "slipway-worker-metrics"]
+    assert found == ["slipway-metrics", "slipway-operator-metrics", "slipway-worker-metrics"]
     assert monitor["spec"]["endpoints"] == [{"port": "ops"}]
 
 
@@ -182,4 +179,8 @@ def test_alerts_ask_for_metrics_that_exist(production: Objects) -> None:
         assert asked <= documented | {"up"}, alert["alert"]
         assert alert["labels"].keys() == {"severity", "team"}
         services = set(re.findall(r'service=~?"([^"]+)"', alert["expr"]))
-        assert services <= {"slipway-metrics", "slipway-metrics|slipway-worker-metrics"}
+        assert services <= {
+            "slipway-metrics",
+            "slipway-metrics|slipway-worker-metrics",
+            "slipway-operator-metrics",
+        }

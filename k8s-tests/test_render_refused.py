@@ -23,7 +23,7 @@ MISSING: dict[str, tuple[tuple[str, ...], str]] = {
     "signing keys": (("signingKeys",), "set signingKeys.existingSecret to a Secret with jwks.json and signing"),
     "issuer": (("issuer",), "such as issuer=https://api.example.com"),
     "reset page": (("passwordResetUrl",), "with {token} in it, such as passwordResetUrl="),
-    "schema owner": (("migrations",), "migrations.mode=job needs migrations.existingSecret"),
+    "schema owner": (("migrations",), "migrations.mode=operator needs migrations.existingSecret"),
 }
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "http issuer": ({"issuer": "http://api.example.com"}, "issuer must be the public https:// address"),
@@ -94,13 +94,37 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "certificate without an ingress": ({"tls": {"existingSecret": "mine"}}, "set ingress.enabled"),
     "node port of a ClusterIP": ({"service": {"nodePort": 30080}}, "needs service.type NodePort or LoadBalancer"),
     "metrics without a port": (
-        merged(NO_OPS_PORT, {"metrics": {"serviceMonitor": {"enabled": True}}}),
+        merged(NO_OPS_PORT, {"metrics": {"serviceMonitor": {"enabled": True}}, "operator": {"enabled": False}}),
         "metrics need the ops port: set ports.ops",
     ),
     "a probe without its port": (
         merged(NO_OPS_PORT, {"worker": {"probes": {"liveness": {"httpGet": {"path": "/livez", "port": "ops"}}}}}),
         "worker.probes.liveness asks port ops, which ports.ops=null takes away",
     ),
+    "alerts without a port": (
+        merged(NO_OPS_PORT, {"metrics": {"prometheusRule": {"enabled": True}}}),
+        "metrics need the ops port: set ports.ops",
+    ),
+    "plain Alembic in a Job": (
+        {"migrations": {"mode": "job", "config": "/app/alembic.ini"}},
+        "tell the operator how to migrate: set migrations.mode=operator, or leave them empty",
+    ),
+    "two ways to migrate": (
+        {"migrations": {"config": "/app/alembic.ini", "runner": ["harbour", "db"]}},
+        "migrations.runner for an image with commands of its own: keep one of the two",
+    ),
+    "no way to migrate": ({"application": "other"}, "set migrations.config to the path of its alembic.ini"),
+    "a statement longer than everything": (
+        {"migrations": {"budgetSeconds": 899}},
+        "migrations.statementTimeout=15m is longer than migrations.budgetSeconds=899",
+    ),
+    "a lock longer than its statement": (
+        {"migrations": {"lockTimeout": "1m", "statementTimeout": "1m"}},
+        "migrations.lockTimeout=1m must be between 1s and 10m, and shorter than migrations.statementTimeout=1m",
+    ),
+    "a lock that everyone waits for": ({"migrations": {"lockTimeout": "10m1s"}}, "must be between 1s and 10m"),
+    "no wait for a lock": ({"migrations": {"lockTimeout": "0s"}}, "must be between 1s and 10m"),
+    "the script's volume": ({"extraVolumes": [{"name": "migration-script"}]}, "extraVolumes has a volume migration-sc"),
     "a volume of the chart's": ({"extraVolumes": [{"name": "tmp"}]}, "extraVolumes has a volume tmp, and so has the"),
     "a folder of the chart's": (
         {"extraVolumeMounts": [{"name": "more", "mountPath": "/var/run/secrets/slipway/admin"}]},
@@ -115,15 +139,11 @@ BROKEN_SCHEMA: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown value further down": ({"autoscaling": {"minimum": 2}}, "'minimum' not allowed"),
     "a word for a number": ({"replicas": "two"}, "at '/replicas': got string, want integer"),
     "another environment": ({"environment": "staging"}, "at '/environment'"),
+    "no duration": ({"migrations": {"lockTimeout": "3 s"}}, "at '/migrations/lockTimeout'"),
     "another mode": ({"migrations": {"mode": "hook"}}, "at '/migrations/mode'"),
     "a tag for a digest": ({"image": {"digest": "latest"}}, "at '/image/digest'"),
     "more than all requests": ({"tracing": {"sampleRatio": 2}}, "at '/tracing/sampleRatio'"),
 }
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(tool("helm"))
 
 
 @pytest.mark.parametrize("case", MISSING)
@@ -178,14 +198,15 @@ def test_another_image_brings_its_command_port_probes_and_migration(renderer: Re
     objects = renderer.objects(yaml.safe_load(EXAMPLES["foreign-image"].read_text()))
     pod = objects.one("Deployment", "slipway")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    (job,) = objects.of_kind("Job")
-    assert "initContainers" not in pod
+    (migration,) = objects.of_kind("SchemaMigration")
+    assert pod["initContainers"][0]["command"][-2:] == ["wait", "--config=/app/alembic.ini"]
     assert container["image"] == "registry.example.com/team/harbour:2.4.1"
     assert container["command"][:3] == ["python", "-m", "uvicorn"]
     assert container["ports"] == [{"name": "http", "containerPort": 8080}]
     assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": "http"}
-    assert job["spec"]["template"]["spec"]["containers"][0]["command"][-2:] == ["upgrade", "head"]
-    assert not [s for s in objects.of_kind("Service") if s["spec"].get("clusterIP") == "None"]
+    assert migration["spec"]["config"] == "/app/alembic.ini"
+    headless = [s["metadata"]["name"] for s in objects.of_kind("Service") if s["spec"].get("clusterIP") == "None"]
+    assert headless == ["slipway-operator-metrics"]
 
 
 @pytest.fixture

@@ -7,14 +7,10 @@ from typing import Any
 import pytest
 
 from charts.render import DEMO, PRODUCTION, Document, Objects, RefusedError, Renderer, merged
-from cluster.binaries import tool
 
 AUTOSCALED = {"autoscaling": {"enabled": True}}
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(tool("helm"))
+BY_A_JOB = merged(PRODUCTION, {"migrations": {"mode": "job"}})
+NO_OPERATOR = {"operator": {"enabled": False}}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +109,7 @@ def test_the_autoscaler_alone_says_how_many_pods(renderer: Renderer, production:
 
 
 def test_the_hand_over_may_do_nothing_but_hold_the_number_of_pods(renderer: Renderer, production: Objects) -> None:
-    objects = renderer.objects(merged(PRODUCTION, AUTOSCALED))
+    objects = renderer.objects(merged(PRODUCTION, {**AUTOSCALED, **NO_OPERATOR}))
     (role,) = objects.of_kind("Role")
     assert role["rules"] == [
         {
@@ -123,8 +119,8 @@ def test_the_hand_over_may_do_nothing_but_hold_the_number_of_pods(renderer: Rend
             "verbs": ["get", "patch"],
         }
     ]
-    assert production.of_kind("Role") == []
-    without = {"autoscaling": {"enabled": True, "handOver": False}}
+    assert [role["metadata"]["name"] for role in production.of_kind("Role")] == ["slipway-operator"]
+    without = {"autoscaling": {"enabled": True, "handOver": False}, **NO_OPERATOR}
     assert renderer.objects(merged(PRODUCTION, without)).of_kind("Role") == []
 
 
@@ -171,7 +167,7 @@ def test_pods_wait_for_the_schema_in_an_init_container(production: Objects) -> N
 
 
 def test_a_rollout_that_waits_for_its_migration_is_not_failing(renderer: Renderer) -> None:
-    objects = renderer.objects(merged(PRODUCTION, {"migrations": {"budgetSeconds": 100}}))
+    objects = renderer.objects(merged(BY_A_JOB, {"migrations": {"budgetSeconds": 100}}))
     (job,) = objects.of_kind("Job")
     runner = {entry["name"]: entry["value"] for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert runner["SLIPWAY_MIGRATION_BUDGET"] == "100"
@@ -182,13 +178,17 @@ def test_a_rollout_that_waits_for_its_migration_is_not_failing(renderer: Rendere
 
 def test_where_somebody_else_migrates_there_is_no_job_and_no_waiting(renderer: Renderer) -> None:
     objects = renderer.objects(merged(PRODUCTION, {"migrations": {"mode": "off"}}))
-    assert objects.of_kind("Job") == []
+    assert objects.of_kind("Job") == objects.of_kind("SchemaMigration") == []
     assert "initContainers" not in pod_of(objects)
+    assert [deployment["metadata"]["name"] for deployment in objects.of_kind("Deployment")] == [
+        "slipway",
+        "slipway-worker",
+    ]
     assert {account["metadata"]["name"] for account in objects.of_kind("ServiceAccount")} == {"slipway"}
 
 
-def test_the_migration_is_no_hook_and_logs_in_as_the_owner(production: Objects) -> None:
-    (job,) = production.of_kind("Job")
+def test_the_job_is_no_hook_and_logs_in_as_the_owner(renderer: Renderer) -> None:
+    (job,) = renderer.objects(BY_A_JOB).of_kind("Job")
     assert "annotations" not in job["metadata"]
     volumes = {volume["name"]: volume for volume in job["spec"]["template"]["spec"]["volumes"]}
     assert volumes["database"]["secret"]["secretName"] == "database-owner"
@@ -196,7 +196,7 @@ def test_the_migration_is_no_hook_and_logs_in_as_the_owner(production: Objects) 
 
 
 def name_of_job(renderer: Renderer, values: Document) -> str:
-    jobs = [job["metadata"]["name"] for job in renderer.objects(merged(PRODUCTION, values)).of_kind("Job")]
+    jobs = [job["metadata"]["name"] for job in renderer.objects(merged(BY_A_JOB, values)).of_kind("Job")]
     (name,) = (name for name in jobs if name.startswith("slipway-migrate-"))
     return str(name)
 

@@ -14,7 +14,6 @@ from jsonschema import Draft202012Validator
 
 from charts.reference import Entry, leaves, read_entries, schema
 from charts.render import CHART, DEMO, EXAMPLES, PRODUCTION, RefusedError, Renderer, merged, nested
-from cluster.binaries import tool
 
 ENTRIES = read_entries((CHART / "values.yaml").read_text())
 LEAVES = {entry.name: entry for entry in leaves(ENTRIES)}
@@ -34,6 +33,7 @@ SITUATIONS: dict[str, dict[str, Any]] = {
         PRODUCTION,
         {"ingress": {"enabled": True, "hosts": ["a.example.com"]}, "tls": {"existingSecret": "certificate"}},
     ),
+    "job": merged(PRODUCTION, {"migrations": {"mode": "job"}}),
     "foreign": yaml.safe_load(EXAMPLES["foreign-image"].read_text()),
 }
 """Where a value may show; each is tried until it does."""
@@ -45,6 +45,12 @@ CHANGED: dict[str, Any] = {
     "passwordResetUrl": "https://else.example.com/?t={token}",
     "tracing.endpoint": "http://else:4318",
     "migrations.grantTo": "harbour",
+    "migrations.waitCommand": ["harbour", "wait"],
+    "migrations.lockTimeout": "4s",
+    "migrations.statementTimeout": "14m30s",
+    "operator.enabled": False,
+    "operator.image.digest": f"sha256:{'a' * 64}",
+    "operator.tolerations": [{"key": "more", "operator": "Exists"}],
     "image.digest": f"sha256:{'a' * 64}",
     "redis.image.digest": f"sha256:{'a' * 64}",
     "postgresql.image.digest": f"sha256:{'a' * 64}",
@@ -100,11 +106,6 @@ def changed(entry: Entry) -> Any:
     if "enum" in entry.fragment:
         return next(choice for choice in entry.fragment["enum"] if choice not in (entry.default, ""))
     return CHANGES[type(entry.default)](entry.default)
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    return Renderer(tool("helm"))
 
 
 def rendered(renderer: Renderer, many: list[dict[str, Any]]) -> list[str]:
@@ -199,29 +200,36 @@ def test_text_that_looks_like_something_else_stays_text(renderer: Renderer) -> N
     assert {document["metadata"]["namespace"] for document in objects.all} == {"0123"}
     assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("0123", "017")
     assert pod["imagePullSecrets"] == [{"name": "0123"}]
-    (ingress,), (route,), (job,) = (objects.of_kind(kind) for kind in ("Ingress", "HTTPRoute", "Job"))
+    assert objects.of_kind("SchemaMigration")[0]["spec"]["database"] == {"secretName": "15"}
+    (ingress,), (route,) = (objects.of_kind(kind) for kind in ("Ingress", "HTTPRoute"))
     assert (ingress["spec"]["ingressClassName"], ingress["spec"]["tls"][0]["secretName"]) == ("17", "19")
     assert ingress["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/a: b #c"
     assert route["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/a, b}"
+    by_a_job = merged(merged(PRODUCTION, NUMERIC), {"migrations": {"mode": "job"}})
+    (job,) = renderer.objects(by_a_job, namespace="0123").of_kind("Job")
     secrets = [v["secret"]["secretName"] for v in job["spec"]["template"]["spec"]["volumes"] if "secret" in v]
     assert secrets == ["15", "13"]
     assert objects.of_kind("ServiceMonitor")[0]["spec"]["endpoints"][0]["interval"] == "60"
 
 
 def test_large_numbers_are_written_out(renderer: Renderer) -> None:
-    large = {"migrations": {"budgetSeconds": 10_000_000, "ttlSecondsAfterFinished": 20_000_000}}
+    large = {"migrations": {"budgetSeconds": 10_000_000, "ttlSecondsAfterFinished": 20_000_000, "mode": "job"}}
     text = renderer.text(merged(PRODUCTION, {**large, "database": {"maxConnections": 30_000_000}}))
     assert 'value: "10000000"' in text
     assert "progressDeadlineSeconds: 10000600" in text
-    assert not re.search(r"\de\+\d", text)
+    by_the_operator = renderer.text(merged(PRODUCTION, merged(large, {"migrations": {"mode": "operator"}})))
+    assert 'budget: "2777h46m40s"' in by_the_operator
+    assert not re.search(r"\de\+\d", text + by_the_operator)
 
 
 def test_an_environment_of_the_users_goes_before_the_charts(renderer: Renderer) -> None:
     mine = [{"name": name, "value": "77"} for name in ("SLIPWAY_RATE_LIMIT_REPLICAS", "SLIPWAY_MIGRATION_BUDGET")]
-    objects = renderer.objects(merged(PRODUCTION, {"extraEnv": mine}))
     containers = [
         c
-        for pod in objects.pods().values()
+        for mode in ("operator", "job")
+        for pod in renderer.objects(merged(PRODUCTION, {"extraEnv": mine, "migrations": {"mode": mode}}))
+        .pods()
+        .values()
         for key in ("initContainers", "containers")
         for c in pod["spec"].get(key, [])
     ]

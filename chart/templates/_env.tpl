@@ -21,6 +21,12 @@ No secret is here: those are files.
        gets less than the limit, never more. */ -}}
 {{- $_ := set $env "SLIPWAY_RATE_LIMIT_REPLICAS"
   ($values.autoscaling.enabled | ternary $values.autoscaling.maxReplicas (max 1 (int $values.replicas))) -}}
+{{- /* The operator's Jobs take their environment from here. */ -}}
+{{- if eq $values.migrations.mode "operator" }}
+{{- with include "slipway.grantTo" $root }}
+{{- $_ := set $env "SLIPWAY_DATABASE_GRANT_TO" . }}
+{{- end }}
+{{- end }}
 {{- with $values.ports.ops }}
 {{- $_ := set $env "SLIPWAY_OPS_HOST" "0.0.0.0" }}
 {{- $_ := set $env "SLIPWAY_OPS_PORT" . }}

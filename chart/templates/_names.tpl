@@ -44,6 +44,12 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{/* Metadata of an object of the operator that is in no namespace, from (list $ name); the name carries the release's. */}}
+{{- define "slipway.clusterMetadata" -}}
+{{- $metadata := include "slipway.metadata" (list (index . 0) "operator" "operator") | fromYaml -}}
+{{- merge (dict "name" (index . 1)) (omit $metadata "namespace") | toYaml -}}
+{{- end -}}
+
 {{/* A pod's metadata, from (list $ component). No chart version: a new chart with the same image replaces no pod. */}}
 {{- define "slipway.podMetadata" -}}
 {{- $root := index . 0 -}}
@@ -69,6 +75,29 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- $wanted := (index $root.Values (index . 1)).enabled -}}
 {{- $given := (eq (index . 1) "redis" | ternary $root.Values.redis $root.Values.database).existingSecret -}}
 {{- if kindIs "bool" $wanted | ternary $wanted (and $root.Values.demo (empty $given)) }}true{{ end -}}
+{{- end -}}
+
+{{/* "true" when the release brings an operator; else nothing. */}}
+{{- define "slipway.operator" -}}
+{{- $wanted := .Values.operator.enabled -}}
+{{- if kindIs "bool" $wanted | ternary $wanted (eq .Values.migrations.mode "operator") }}true{{ end -}}
+{{- end -}}
+
+{{/* Secret with the login of the schema's owner. */}}
+{{- define "slipway.ownerSecret" -}}
+{{- $demo := empty (include "slipway.bundled" (list . "postgresql")) | ternary "" (include "slipway.name" (list . "database-owner")) -}}
+{{- .Values.migrations.existingSecret | default $demo -}}
+{{- end -}}
+
+{{/* Role that a migration gives the service's rights. */}}
+{{- define "slipway.grantTo" -}}
+{{- .Values.migrations.grantTo | default (empty (include "slipway.bundled" (list . "postgresql")) | ternary "" "slipway_app") -}}
+{{- end -}}
+
+{{/* ServiceAccount of the operator. */}}
+{{- define "slipway.operatorAccount" -}}
+{{- $account := .Values.operator.serviceAccount -}}
+{{- $account.name | default ($account.create | ternary (include "slipway.name" (list . "operator")) "default") -}}
 {{- end -}}
 
 {{/* ServiceAccount of API and worker. */}}

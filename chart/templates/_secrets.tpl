@@ -63,6 +63,10 @@ the setting.
     defaultMode: 0440
     sources: {{- toYaml $sources | nindent 6 }}
 {{- end }}
+{{- with include "slipway.migrationScript" (index . 0) }}
+- name: migration-script
+  configMap: {name: {{ . }}, defaultMode: 0444}
+{{- end }}
 {{- with (index . 0).Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

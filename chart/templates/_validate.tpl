@@ -35,14 +35,16 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- end }}
 {{- end }}
 
-{{- if eq $values.migrations.mode "job" }}
+{{- $mode := $values.migrations.mode }}
+{{- if ne $mode "off" }}
 {{- if not (or $postgresql $values.migrations.existingSecret) }}
-{{- $faults = append $faults "migrations.mode=job needs migrations.existingSecret: a Secret with the login of the schema's owner. Where the service's own login owns the schema, name its Secret here too; where somebody else runs migrations, set migrations.mode=off." }}
+{{- $faults = append $faults (printf "migrations.mode=%s needs migrations.existingSecret: a Secret with the login of the schema's owner. Where the service's own login owns the schema, name its Secret here too; where somebody else runs migrations, set migrations.mode=off." $mode) }}
 {{- end }}
 {{- if and $values.migrations.existingSecret (eq $values.migrations.existingSecret $values.database.existingSecret) $values.migrations.grantTo }}
 {{- $faults = append $faults "migrations.grantTo gives rights to another role than the schema's owner, but the service logs in as the owner: leave migrations.grantTo empty, or give the service a login of its own." }}
 {{- end }}
 {{- end }}
+{{- $faults = concat $faults (include "slipway.migrationFaults" . | fromYamlArray) }}
 
 {{- $rollout := $values.rollout }}
 {{- $least := add $rollout.preStopSeconds $rollout.drainSeconds 5 | int }}
@@ -50,7 +52,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $faults = append $faults (printf "rollout.terminationGracePeriodSeconds=%d is less than preStop %d + drain %d + 5 = %d seconds: pods would be killed while they serve. Write %d or more, or null to have it computed." (int $rollout.terminationGracePeriodSeconds) (int $rollout.preStopSeconds) (int $rollout.drainSeconds) $least $least) }}
 {{- end }}
 {{- $budget := int $values.migrations.budgetSeconds }}
-{{- if and $rollout.progressDeadlineSeconds (eq $values.migrations.mode "job") (le (int $rollout.progressDeadlineSeconds) $budget) }}
+{{- if and $rollout.progressDeadlineSeconds (ne $mode "off") (le (int $rollout.progressDeadlineSeconds) $budget) }}
 {{- $faults = append $faults (printf "rollout.progressDeadlineSeconds=%d is not more than migrations.budgetSeconds=%d: a rollout that waits for its migration would count as failed. Write more than %d, or null to have it computed." (int $rollout.progressDeadlineSeconds) $budget $budget) }}
 {{- end }}
 {{- if and $rollout.progressDeadlineSeconds (le (int $rollout.progressDeadlineSeconds) (int $rollout.minReadySeconds)) }}
@@ -61,7 +63,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $pods := $autoscaling.enabled | ternary $autoscaling.maxReplicas $values.replicas | int }}
 {{- $workers := $values.worker.enabled | ternary (add1 $values.worker.replicas) 0 | int }}
 {{- $each := add $values.database.poolSize $values.database.maxOverflow | int }}
-{{- $runner := eq $values.migrations.mode "job" | ternary 2 0 }}
+{{- $runner := ne $mode "off" | ternary 2 0 }}
 {{- $reserved := int $values.database.reservedConnections }}
 {{- $needed := add (mul (add $pods 1 $workers) $each) $runner $reserved | int }}
 {{- if and $slipway (gt $needed (int $values.database.maxConnections)) }}
@@ -124,17 +126,17 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and (not $values.ports.ops) (or $values.metrics.serviceMonitor.enabled $values.metrics.prometheusRule.enabled) }}
+{{- if and (not $values.ports.ops) (or $values.metrics.prometheusRule.enabled (and $values.metrics.serviceMonitor.enabled (not (include "slipway.operator" .)))) }}
 {{- $faults = append $faults "metrics need the ops port: set ports.ops, or switch metrics.serviceMonitor and metrics.prometheusRule off." }}
 {{- end }}
 {{- $folders := include "slipway.secrets" . | fromYaml }}
 {{- range $values.extraVolumes }}
-{{- if or (eq .name "tmp") (hasKey $folders .name) }}
+{{- if or (has .name (list "tmp" "migration-script")) (hasKey $folders .name) }}
 {{- $faults = append $faults (printf "extraVolumes has a volume %s, and so has the chart: give yours another name." .name) }}
 {{- end }}
 {{- end }}
 {{- range $values.extraVolumeMounts }}
-{{- if or (eq .mountPath "/tmp") (hasPrefix "/var/run/secrets/slipway/" .mountPath) }}
+{{- if or (has .mountPath (list "/tmp" "/var/run/slipway")) (hasPrefix "/var/run/secrets/slipway/" .mountPath) }}
 {{- $faults = append $faults (printf "extraVolumeMounts has %s, and so has the chart: mount yours elsewhere." .mountPath) }}
 {{- end }}
 {{- end }}
