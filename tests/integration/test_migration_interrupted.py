@@ -22,14 +22,14 @@ from slipway.migrations.runner import upgrade
 DRIVER = """
 import asyncio, json, os, sys
 from pathlib import Path
-from slipway.migrations import runner
+from slipway.migrations import runner, session
 from slipway.settings import Settings
 
 url, versions, count, lock = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 if lock == "unlocked":
-    async def take_lock(raw, report):
+    async def take_lock(raw, progress):
         return None
-    runner.take_lock = take_lock
+    session.take_lock = take_lock
 settings = Settings(database_url=url, migration_budget=60, migration_lock_timeout=60)
 
 def run():

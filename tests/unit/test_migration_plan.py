@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from slipway.migrations.blockers import Blocker, describe_blockers
 from slipway.migrations.errors import MigrationError
 from slipway.migrations.ledger import LedgerRow, compare
-from slipway.migrations.locks import Blocker, describe_blockers, pause_before
+from slipway.migrations.locks import pause_before
 from slipway.migrations.plan import decide_steps
 from slipway.migrations.script import Chain, Revision
 

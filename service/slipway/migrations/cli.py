@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import signal
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Sequence
 
 import click
 
-from slipway.migrations import inspection, runner
-from slipway.migrations.errors import DATABASE_ERRORS, MigrationError, describe
+from slipway.migrations import announcements, inspection, marked, runner
+from slipway.migrations.ending import run_command
+from slipway.migrations.errors import MigrationError
 from slipway.migrations.plan import Phase
+from slipway.migrations.progress import Listen, unheard
 from slipway.migrations.wait import wait_for_schema
-from slipway.settings import Settings, SettingsError, load_settings
-from slipway.storage.login import LoginError
-
-TERMINATED = 128 + signal.SIGTERM
-"""Exit code after SIGTERM, as a shell would give it."""
+from slipway.settings import Settings
 
 
 @click.group("db")
@@ -25,15 +22,31 @@ def db() -> None:
     """The database's schema: bring it up, wait for it, look at it."""
 
 
+_phase = click.option("--phase", type=click.Choice(["all", "expand"]), default="all", show_default=True,
+                      help="`expand` leaves trailing contracts, which break earlier releases, for later.")  # fmt: skip
+_target = click.option("--target", default="head", show_default=True, help="Revision to stop at.")
+_patience = click.option("--patience", type=click.FloatRange(0, 3600), default=0, show_default=True,
+                         help="Longest wait for a database that isn't up yet, seconds.")  # fmt: skip
+_marked = click.option("--marked", "is_marked", is_flag=True, help="Write marked lines, for the operator to read.")
+
+
+def _expected(_context: click.Context, _option: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    matches = [re.fullmatch(r"(.+):([0-9a-f]{64})", value) for value in values]
+    if not all(matches):
+        raise click.BadParameter("write REVISION:SHA256, with the 64 hexadecimal digits that `plan` told.")
+    return dict(match.groups() for match in matches if match)  # type: ignore[misc]
+
+
 @db.command()
-@click.option("--phase", type=click.Choice(["all", "expand"]), default="all", show_default=True,
-              help="`expand` leaves trailing contracts, which break earlier releases, for later.")  # fmt: skip
-@click.option("--target", default="head", show_default=True, help="Revision to stop at.")
+@_phase
+@_target
 @click.option("--lock-timeout", type=float, help="Longest wait for a table's lock, seconds; then it backs off.")
 @click.option("--statement-timeout", type=float, help="Longest run of one statement, seconds.")
 @click.option("--budget", type=float, help="Longest run altogether, seconds; waiting for other runners counts.")
-@click.option("--patience", type=click.FloatRange(0, 3600), default=0, show_default=True,
-              help="Longest wait for a database that isn't up yet, seconds.")  # fmt: skip
+@_patience
+@click.option("--expect", "expected", multiple=True, callback=_expected, metavar="REVISION:SHA256",
+              help="Run this only if its SQL has this digest; once given, nothing else is run.")  # fmt: skip
+@_marked
 def upgrade(
     phase: Phase,
     target: str,
@@ -41,6 +54,9 @@ def upgrade(
     statement_timeout: float | None,
     budget: float | None,
     patience: float,
+    expected: dict[str, str],
+    *,
+    is_marked: bool,
 ) -> None:
     """Run what is missing, revision by revision. Log in as the schema's owner."""
     limits = {
@@ -50,13 +66,53 @@ def upgrade(
     }
 
     async def run(settings: Settings) -> None:
-        outcome = await runner.upgrade(settings, target=target, phase=phase, patience=patience, report=click.echo)
+        outcome = await runner.upgrade(
+            settings, target=target, phase=phase, expected=expected, patience=patience, report=click.echo,
+            listen=_listen(is_marked=is_marked),
+        )  # fmt: skip
         if not outcome.applied:
             click.echo("Nothing to do.")
         if outcome.held_back:
             click.echo(f"Left for later: {', '.join(outcome.held_back)}.")
+        if is_marked:
+            click.echo(marked.done_line(outcome))
 
-    _run(run, **{name: value for name, value in limits.items() if value is not None})
+    run_command(run, marked=is_marked, **{name: value for name, value in limits.items() if value is not None})
+
+
+@db.command()
+@_patience
+@_marked
+def announce(patience: float, *, is_marked: bool) -> None:
+    """Announce this release's contracts that are still to run: pods that they break don't start any more."""
+
+    async def run(settings: Settings) -> None:
+        outcome = await announcements.announce(
+            settings, patience=patience, report=click.echo, listen=_listen(is_marked=is_marked)
+        )
+        click.echo(f"Announced: {', '.join(outcome.held_back) or 'nothing'}.")
+        if is_marked:
+            click.echo(marked.done_line(outcome))
+
+    run_command(run, marked=is_marked)
+
+
+@db.command()
+@click.argument("revision", required=False)
+@_patience
+@_marked
+def withdraw(revision: str | None, patience: float, *, is_marked: bool) -> None:
+    """Take back announced contracts that never ran: those of other releases, or REVISION, whosever it is."""
+
+    async def run(settings: Settings) -> None:
+        taken_back, outcome = await announcements.withdraw(
+            settings, revision, patience=patience, report=click.echo, listen=_listen(is_marked=is_marked)
+        )
+        click.echo(f"Taken back: {', '.join(taken_back) or 'nothing'}.")
+        if is_marked:
+            click.echo(marked.done_line(outcome))
+
+    run_command(run, marked=is_marked)
 
 
 @db.command()
@@ -68,7 +124,7 @@ def wait(timeout: float | None) -> None:
         verdict = await wait_for_schema(settings, limit=timeout, report=click.echo)
         click.echo(verdict.sentence)
 
-    _run(run)
+    run_command(run)
 
 
 @db.command()
@@ -87,22 +143,41 @@ def current() -> None:
         for row in seen.rows or ():
             click.echo(f"ledger   {row.revision}  {row.kind}  {'applied' if row.applied else 'announced'}")
 
-    _run(run)
+    run_command(run)
 
 
 @db.command()
-@click.option("--phase", type=click.Choice(["all", "expand"]), default="all", show_default=True)
-@click.option("--target", default="head", show_default=True, help="Revision to stop at.")
+@_phase
+@_target
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of text.")
-def plan(phase: Phase, target: str, *, as_json: bool) -> None:
+@_patience
+@_marked
+@click.option("--literals", is_flag=True, help="With --marked: show the strings of data statements too.")
+def plan(phase: Phase, target: str, patience: float, *, as_json: bool, is_marked: bool, literals: bool) -> None:
     """Show the revisions and the SQL that an upgrade would run; runs nothing."""
 
     async def run(settings: Settings) -> None:
-        planned = await inspection.plan(settings, target=target, phase=phase)
-        document = inspection.as_document(planned)
-        click.echo(json.dumps(document, indent=2) if as_json else inspection.as_text(planned))
+        # For people, waiting is told beside the plan, which is a document of its own.
+        report = click.echo if is_marked else lambda line: click.echo(line, err=True)
+        planned = await inspection.plan(
+            settings, target=target, phase=phase, patience=patience, report=report, listen=_listen(is_marked=is_marked)
+        )
+        if is_marked:
+            for line in _plan_lines(planned, literals=literals):
+                click.echo(line)
+        elif as_json:
+            click.echo(json.dumps(inspection.as_document(planned), indent=2))
+        else:
+            click.echo(inspection.as_text(planned))
 
-    _run(run)
+    run_command(run, marked=is_marked)
+
+
+def _plan_lines(planned: inspection.Plan, *, literals: bool) -> list[str]:
+    try:
+        return marked.plan_lines(marked.plan_document(planned, literals=literals))
+    except ValueError as error:
+        raise MigrationError(str(error)) from None
 
 
 @db.command()
@@ -114,23 +189,8 @@ def stamp(revision: str) -> None:
         await runner.stamp(settings, revision, report=click.echo)
         click.echo(f"The database is said to be at {revision}.")
 
-    _run(run)
+    run_command(run)
 
 
-def _run(command: Callable[[Settings], Awaitable[None]], **changes: object) -> None:
-    """Run a command with settings from the environment; what it raises becomes one line and exit code 1."""
-    try:
-        asyncio.run(_until_terminated(command(load_settings(**changes))))
-    except (MigrationError, SettingsError, LoginError) as error:
-        raise click.ClickException(str(error)) from None
-    except DATABASE_ERRORS as error:
-        raise click.ClickException(f"The database: {describe(error)}.") from None
-    except asyncio.CancelledError:
-        raise SystemExit(TERMINATED) from None
-
-
-async def _until_terminated(work: Awaitable[None]) -> None:
-    """SIGTERM rolls back and ends; without a handler, the first process of a container wouldn't even notice it."""
-    task = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await task
+def _listen(*, is_marked: bool) -> Listen:
+    return marked.listener(click.echo) if is_marked else unheard

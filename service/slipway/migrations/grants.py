@@ -75,17 +75,20 @@ async def check_role(raw: asyncpg.Connection, role: str) -> str:
     if known is None:
         raise MigrationError(
             f"The role {role!r} (SLIPWAY_DATABASE_GRANT_TO) doesn't exist: make it with "
-            f"CREATE ROLE {role} LOGIN PASSWORD '…', or correct the setting."
+            f"CREATE ROLE {role} LOGIN PASSWORD '…', or correct the setting.",
+            reason="RoleUnfit",
         )
     if known["is_owner"]:
         raise MigrationError(
             f"SLIPWAY_DATABASE_GRANT_TO names {role!r}, which has the rights of the schema's owner: "
-            "the service needs a role of its own that can't change the schema."
+            "the service needs a role of its own that can't change the schema.",
+            reason="RoleUnfit",
         )
     if known["creates"]:
         raise MigrationError(
             f"The role {role!r} may create tables in schema {known['schema']}: take that right away with "
-            f"REVOKE CREATE ON SCHEMA {known['schema']} FROM PUBLIC, {known['quoted']}."
+            f"REVOKE CREATE ON SCHEMA {known['schema']} FROM PUBLIC, {known['quoted']}.",
+            reason="RoleUnfit",
         )
     quoted: str = known["quoted"]
     return quoted

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+
 from slipway.migrations import ledger
+from slipway.migrations.announcements import foreign, is_open
 from slipway.migrations.gate import GateVerdict, decide_gate
 from slipway.migrations.ledger import LedgerRow
 from slipway.migrations.offline import RevisionSql, render
 from slipway.migrations.plan import Phase, Steps, decide_steps
+from slipway.migrations.progress import Listen, Progress, Report, unheard
 from slipway.migrations.script import VERSIONS, Chain, read_chain
-from slipway.migrations.session import connect
+from slipway.migrations.session import connect, connect_within
 from slipway.settings import Settings
+
+_log = logging.getLogger("slipway.migrations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +34,27 @@ class Inspection:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Which database it is: the cluster's system identifier (empty when hidden from this login), and its name."""
+
+    system: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What an upgrade would run from `current` on. It is partial when some revision's SQL can't be told beforehand."""
+    """What an upgrade would run from `current` on. It is partial when some revision's SQL can't be told beforehand.
+
+    `announced`: contracts that were announced and never ran; `foreign`: those of them that this image doesn't know.
+    """
 
     current: tuple[str, ...]
     target: str | None
     steps: Steps
     sql: tuple[RevisionSql, ...]
+    place: Place
+    announced: frozenset[str]
+    foreign: tuple[str, ...]
 
     @property
     def untold(self) -> tuple[RevisionSql, ...]:
@@ -53,12 +74,45 @@ async def inspect(settings: Settings, versions: Path = VERSIONS) -> Inspection:
     return Inspection(chain, heads, rows, decide_gate(chain, rows))
 
 
-async def plan(settings: Settings, *, target: str = "head", phase: Phase = "all", versions: Path = VERSIONS) -> Plan:
+async def plan(
+    settings: Settings,
+    *,
+    target: str = "head",
+    phase: Phase = "all",
+    patience: float = 0.0,
+    versions: Path = VERSIONS,
+    report: Report = _log.info,
+    listen: Listen = unheard,
+) -> Plan:
     """What `upgrade` with the same arguments would do now. Raises as `inspect` does."""
-    seen = await inspect(settings, versions)
-    steps = decide_steps(seen.chain, seen.heads, seen.rows or (), target=target, phase=phase)
-    last = seen.chain.head if target == "head" else target
-    return Plan(seen.heads, last, steps, render(steps.run, versions))
+    chain = read_chain(versions)
+    connection = await connect_within(
+        settings, patience, Progress(report, listen), command_timeout=settings.database_connect_timeout,
+        application_name="slipway db plan",
+    )  # fmt: skip
+    try:
+        heads, rows = await ledger.read_heads(connection), await ledger.read_rows(connection) or ()
+        place = await _place(connection)
+    finally:
+        connection.terminate()
+    steps = decide_steps(chain, heads, rows, target=target, phase=phase)
+    return Plan(
+        current=heads,
+        target=chain.head if target == "head" else target,
+        steps=steps,
+        sql=render(steps.run, versions),
+        place=place,
+        announced=frozenset(row.revision for row in rows if is_open(row)),
+        foreign=foreign(chain, heads, rows),
+    )
+
+
+async def _place(connection: asyncpg.Connection) -> Place:
+    try:
+        system = await connection.fetchval("SELECT system_identifier::text FROM pg_control_system()")
+    except asyncpg.InsufficientPrivilegeError:
+        system = ""  # some providers keep it to themselves
+    return Place(system, await connection.fetchval("SELECT current_database()"))
 
 
 def as_document(plan: Plan) -> dict[str, Any]:

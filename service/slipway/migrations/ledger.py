@@ -104,6 +104,14 @@ async def read_rows(connection: asyncpg.Connection) -> tuple[LedgerRow, ...] | N
     return tuple(LedgerRow(*row) for row in await connection.fetch(READ_ROWS))
 
 
+async def withdraw(connection: asyncpg.Connection, revisions: Sequence[str]) -> None:
+    """Take back announcements of contracts that weren't applied, so that pods that they would break start again."""
+    await connection.execute(
+        f"DELETE FROM {LEDGER_TABLE} WHERE revision = ANY($1::text[]) AND applied_at IS NULL",  # noqa: S608
+        list(revisions),
+    )
+
+
 async def announce(connection: asyncpg.Connection, revision: Revision) -> None:
     """Say that a contract is coming; committed before it runs, so that no pod that it breaks starts meanwhile."""
     await connection.execute(_ANNOUNCE, revision.id, revision.kind)

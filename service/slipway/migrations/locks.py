@@ -11,13 +11,14 @@ import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from time import monotonic
 
 import asyncpg
 
+from slipway.migrations.blockers import Blocker, blocking, describe_blockers
 from slipway.migrations.errors import DATABASE_ERRORS
-from slipway.migrations.session import Report, connect
+from slipway.migrations.progress import Progress, Rhythm, Waiting, Working
+from slipway.migrations.session import connect
 from slipway.settings import Settings
 
 LOCK_STATES = frozenset({"55P03", "40P01"})
@@ -27,32 +28,7 @@ ATTEMPTS = 30
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 SAMPLE_INTERVAL = 0.25
 TELL_AFTER = 30.0
-"""A wait without `lock_timeout` (a concurrent index build) is told of this often, seconds."""
-
-_BLOCKERS = """
-    SELECT pid, coalesce(usename::text, backend_type, 'unknown'), state,
-           extract(epoch FROM clock_timestamp() - coalesce(xact_start, backend_start))::float8
-    FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids($1)) ORDER BY pid
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Blocker:
-    """A session that holds the lock. `state` and `age` (of its transaction, seconds) may be hidden from this login."""
-
-    pid: int
-    user: str
-    state: str | None
-    age: float | None
-
-    def __str__(self) -> str:
-        if self.state is None or self.age is None:
-            return f"pid {self.pid} (user {self.user}; age and state need pg_read_all_stats)"
-        return f"pid {self.pid} (user {self.user}, {self.state}, for {self.age:.0f} s)"
-
-
-def describe_blockers(blockers: tuple[Blocker, ...]) -> str:
-    return ", ".join(map(str, blockers)) or "a session that is gone by now"
+"""A wait without `lock_timeout` (a concurrent index build) is told of to people this often, seconds."""
 
 
 def pause_before(attempt: int) -> float:
@@ -64,27 +40,51 @@ def pause_before(attempt: int) -> float:
 class BlockerWatch:
     """Looks from a second session who blocks the first, as afterwards nobody knows. Costs no try when it can't look."""
 
-    def __init__(self, report: Report) -> None:
-        self._report = report
+    def __init__(self, progress: Progress, subject: str) -> None:
+        self._progress = progress
+        self._subject = subject
+        self._rhythm = Rhythm()
+        self._waits = False
+        self._stands_back = False
         self.last: tuple[Blocker, ...] = ()
 
     async def look(self, connection: asyncpg.Connection, pid: int) -> None:
         told = monotonic()
         while True:
-            found = tuple(Blocker(*row) for row in await connection.fetch(_BLOCKERS, pid))
+            found = await blocking(connection, pid)
             self.last = found or self.last
+            self._tell_program(found)
             if not found:
                 told = monotonic()
             elif monotonic() - told > TELL_AFTER:
-                self._report(f"Waiting for {describe_blockers(found)}.")
+                self._progress.report(f"Waiting for {describe_blockers(found)}.")
                 told = monotonic()
             await asyncio.sleep(SAMPLE_INTERVAL)
 
+    async def stand_back(self, seconds: float) -> None:
+        """Pause between two tries; that nobody blocks meanwhile doesn't mean that the lock was got."""
+        message = f"{self._subject} got no lock because of {describe_blockers(self.last)}; next try in {seconds:.1f} s."
+        self._progress.listen(Waiting("WaitingForLock", message))
+        self._waits = self._stands_back = True
+        await asyncio.sleep(seconds)
+        self._stands_back = False
+
+    def _tell_program(self, found: tuple[Blocker, ...]) -> None:
+        if found:
+            self._waits = True
+            if self._rhythm.is_due():
+                message = f"{self._subject} waits for a lock that is held by {describe_blockers(found)}."
+                self._progress.listen(Waiting("WaitingForLock", message))
+        elif self._waits and not self._stands_back:
+            self._waits = False
+            self._rhythm.start_over()
+            self._progress.listen(Working(f"{self._subject} runs."))
+
 
 @asynccontextmanager
-async def watching(settings: Settings, pid: int, report: Report) -> AsyncIterator[BlockerWatch]:
-    """Watch the session `pid` for as long as the block runs."""
-    watch = BlockerWatch(report)
+async def watching(settings: Settings, pid: int, progress: Progress, subject: str) -> AsyncIterator[BlockerWatch]:
+    """Watch the session `pid`, which works on `subject`, for as long as the block runs."""
+    watch = BlockerWatch(progress, subject)
 
     async def run() -> None:
         with contextlib.suppress(*DATABASE_ERRORS):

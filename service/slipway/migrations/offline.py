@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -11,6 +12,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 
 from slipway.migrations.configuration import configuration
+from slipway.migrations.errors import MigrationError
 from slipway.migrations.script import VERSIONS, Revision
 
 
@@ -22,10 +24,35 @@ class RevisionSql:
     sql: str | None
     fault: str | None = None
 
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the SQL, in hex."""
+        return None if self.sql is None else hashlib.sha256(self.sql.encode()).hexdigest()
+
 
 def render(revisions: Sequence[Revision], versions: Path = VERSIONS) -> tuple[RevisionSql, ...]:
     """The SQL of each revision with its transaction's brackets; the ledger's rows are the runner's and not shown."""
-    return tuple(_render_one(revision, versions) for revision in revisions)
+    return tuple(_render_twice(revision, versions) for revision in revisions)
+
+
+def refuse_changed(revisions: Sequence[Revision], expected: Mapping[str, str], versions: Path = VERSIONS) -> None:
+    """Raise MigrationError when a revision's SQL isn't `expected` (id → SHA-256 in hex); nothing expected: no check.
+
+    One whose SQL can't be told is never expected, and passes unless its SQL could be told before.
+    """
+    for part in render(revisions, versions) if expected else ():
+        if part.digest != expected.get(part.revision.id):
+            raise MigrationError(
+                f"Revision {part.revision.id} isn't what was planned: its SQL is another, or it wasn't there. "
+                "Look at a new plan, and approve that.",
+                reason="PlanChanged",
+            )
+
+
+def _render_twice(revision: Revision, versions: Path) -> RevisionSql:
+    """SQL that holds random numbers, or the time, is another each time: it can't be told beforehand either."""
+    first, second = _render_one(revision, versions), _render_one(revision, versions)
+    return first if first == second else RevisionSql(revision, None, "its SQL is another each time")
 
 
 def _render_one(revision: Revision, versions: Path) -> RevisionSql:

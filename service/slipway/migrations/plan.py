@@ -37,7 +37,8 @@ def decide_steps(
             return Steps((), ())
         raise MigrationError(
             f"The database is at {', '.join(unknown)}, which this image doesn't know, and the ledger doesn't say that "
-            f"it came after {wanted[-1].id}: run the image that brought it there, or `slipway db stamp`."
+            f"it came after {wanted[-1].id}: run the image that brought it there, or `slipway db stamp`.",
+            reason="RevisionUnknown",
         )
     reached = chain.reached(heads)
     pending = tuple(revision for revision in wanted if revision.id not in reached)
@@ -53,6 +54,7 @@ def _expand_only(pending: tuple[Revision, ...]) -> Steps:
     if stranded:
         raise MigrationError(
             f"Contract {pending[first].id} comes before {stranded[-1]}, which this image needs. Deploy the release "
-            "that ends with that contract first, or stop the pods of earlier releases and run `--phase all`."
+            "that ends with that contract first, or stop the pods of earlier releases and run `--phase all`.",
+            reason="ReleaseSkipped",
         )
     return Steps(pending[:first], pending[first:])

@@ -61,7 +61,7 @@ class Chain:
         if target == "head":
             return self.revisions
         if target not in self:
-            raise MigrationError(f"This image has no revision {target!r}.")
+            raise MigrationError(f"This image has no revision {target!r}.", reason="RevisionUnknown")
         wanted = self.reached([target])
         return tuple(revision for revision in self.revisions if revision.id in wanted)
 
@@ -74,18 +74,24 @@ def read_chain(versions: Path = VERSIONS) -> Chain:
     found = {revision.id: revision for path in sorted(versions.glob("*.py")) for revision in _read(path)}
     missing = {parent for revision in found.values() for parent in revision.parents} - found.keys()
     if missing:
-        raise MigrationError(f"The revisions in {versions} can't be read: there is no {', '.join(sorted(missing))}.")
+        raise MigrationError(
+            f"The revisions in {versions} can't be read: there is no {', '.join(sorted(missing))}.",
+            reason="RevisionsUnreadable",
+        )
     heads = found.keys() - {parent for revision in found.values() for parent in revision.parents}
     if len(heads) > 1:
         raise MigrationError(
             f"The revisions have {len(heads)} heads ({', '.join(sorted(heads))}): "
-            "change `down_revision` of one so that they follow each other, or merge them."
+            "change `down_revision` of one so that they follow each other, or merge them.",
+            reason="MultipleHeads",
         )
     try:
         order = TopologicalSorter({id_: found[id_].parents for id_ in sorted(found)}).static_order()
         return Chain(tuple(found[id_] for id_ in order))
     except CycleError:
-        raise MigrationError(f"The revisions in {versions} follow each other in a circle.") from None
+        raise MigrationError(
+            f"The revisions in {versions} follow each other in a circle.", reason="RevisionsUnreadable"
+        ) from None
 
 
 def _read(path: Path) -> Iterator[Revision]:
@@ -94,12 +100,17 @@ def _read(path: Path) -> Iterator[Revision]:
         module = ast.parse(path.read_text(encoding="utf-8"), path.name)
         values = dict(_constants(module))
     except (SyntaxError, ValueError) as error:
-        raise MigrationError(f"{path} can't be read: {type(error).__name__}: {error}.") from error
+        raise MigrationError(
+            f"{path} can't be read: {type(error).__name__}: {error}.", reason="RevisionsUnreadable"
+        ) from error
     if not isinstance(values.get("revision"), str):
         return
     kind = values.get("kind", "expand")
     if kind not in ("expand", "contract"):
-        raise MigrationError(f"Revision {values['revision']}: kind is {kind!r}, must be 'expand' or 'contract'.")
+        raise MigrationError(
+            f"Revision {values['revision']}: kind is {kind!r}, must be 'expand' or 'contract'.",
+            reason="RevisionsUnreadable",
+        )
     message = " ".join((ast.get_docstring(module) or "").partition("Revision ID:")[0].split())
     yield Revision(values["revision"], kind, message, _ids(values, "down_revision") + _ids(values, "depends_on"))
 

@@ -10,8 +10,9 @@ from time import monotonic
 from slipway.migrations import ledger
 from slipway.migrations.errors import DATABASE_ERRORS, MigrationError, describe
 from slipway.migrations.gate import GateVerdict, decide_gate
+from slipway.migrations.progress import Report
 from slipway.migrations.script import VERSIONS, Chain, read_chain
-from slipway.migrations.session import Report, connect
+from slipway.migrations.session import connect
 from slipway.settings import Settings
 from slipway.storage.login import LoginError
 
