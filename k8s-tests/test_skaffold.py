@@ -26,7 +26,14 @@ from system_packages import install
 
 SCHEMA = ROOT.parent / "shared" / "schemas" / "skaffold-v4beta14.json"
 PROFILES = ("dev", "daemonless", "ci", "prod-like")
-BUILT = {"IMAGE_REPO_slipway": "registry.example/team/slipway", "IMAGE_TAG_slipway": "abc", "IMAGE_DIGEST_slipway": ""}
+BUILT = {
+    "IMAGE_REPO_slipway": "registry.example/team/slipway",
+    "IMAGE_TAG_slipway": "abc",
+    "IMAGE_DIGEST_slipway": "",
+    "IMAGE_REPO_slipway_operator": "registry.example/team/slipway-operator",
+    "IMAGE_TAG_slipway_operator": "def",
+    "IMAGE_DIGEST_slipway_operator": "",
+}
 """What skaffold's templates see of an image that it built."""
 
 Document = dict[str, Any]
@@ -114,7 +121,9 @@ def test_targets_and_paths_exist() -> None:
     stages = re.findall(r"^FROM .* AS ([\w-]+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert configuration()["build"]["artifacts"][0]["docker"]["target"] == "service"
     assert configuration("dev")["build"]["artifacts"][0]["docker"]["target"] == "dev"
-    assert {"service", "dev"} <= set(stages)
+    assert configuration()["build"]["artifacts"][1]["docker"]["target"] == "operator"
+    assert configuration("dev")["build"]["artifacts"][1] == configuration()["build"]["artifacts"][1]
+    assert {"service", "dev", "operator"} <= set(stages)
     (rule,) = configuration("dev")["build"]["artifacts"][0]["sync"]["manual"]
     synced = list(ROOT.glob(rule["src"]))
     assert ROOT / "service/slipway/cli.py" in synced
@@ -126,6 +135,9 @@ def test_the_release_runs_the_built_image_with_the_demo(render: Callable[..., li
     objects = render()
     assert container(objects, "slipway")["image"] == "registry.example/team/slipway:abc"
     assert container(objects, "slipway-worker")["image"] == "registry.example/team/slipway:abc"
+    assert container(objects, "slipway-operator")["image"] == "registry.example/team/slipway-operator:def"
+    (migration,) = [found for found in objects if found["kind"] == "SchemaMigration"]
+    assert migration["spec"]["image"] == container(objects, "slipway")["image"]
     assert one(objects, "Secret", "slipway-admin")
     assert one(objects, "Deployment", "slipway")["spec"]["replicas"] == 2
 
@@ -184,16 +196,18 @@ def test_verify_signs_in_at_what_the_release_installs(render: Callable[..., list
 # The custom builder
 
 
-def build_command() -> str:
-    command: str = configuration("daemonless")["build"]["artifacts"][0]["custom"]["buildCommand"]
+def build_command(artifact: str) -> str:
+    (found,) = [each for each in configuration("daemonless")["build"]["artifacts"] if each["image"] == artifact]
+    assert "docker" not in found
+    command: str = found["custom"]["buildCommand"]
     return command
 
 
-def as_skaffold_calls_it(**environment: str) -> subprocess.CompletedProcess[str]:
+def as_skaffold_calls_it(artifact: str = "slipway", **environment: str) -> subprocess.CompletedProcess[str]:
     """The build command by `sh -c` in the artifact's folder; what a machine's own environment says stays."""
     inherited = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "SLIPWAY_TARGET"}}
     return subprocess.run(
-        ["sh", "-c", build_command()],
+        ["sh", "-c", build_command(artifact)],
         env={**inherited, **environment},
         cwd=ROOT,
         capture_output=True,
@@ -214,10 +228,11 @@ def image_name(buildah_here: None) -> Iterator[str]:  # noqa: ARG001 - it keeps 
 
 @pytest.fixture
 def tiny_context(tmp_path: Path, buildah_here: None) -> Path:  # noqa: ARG001 - buildah builds it
-    """A folder whose target `service` is one file: what is tested is the way to the registry."""
+    """A folder whose targets are one file: what is tested is the way to the registry."""
     folder = tmp_path / "context"
     folder.mkdir()
-    (folder / "Dockerfile").write_text("FROM scratch AS service\nCOPY Dockerfile /\n")
+    stages = [f"FROM scratch AS {name}\nCOPY Dockerfile /\nLABEL made={name}" for name in ("operator", "service")]
+    (folder / "Dockerfile").write_text("\n".join([*stages, ""]))
     return folder
 
 
@@ -272,6 +287,16 @@ def test_the_build_command_pushes_when_asked_to(registry: str, tiny_context: Pat
     assert ended.stdout == f"{image}: built and pushed\n"
     with urlopen(f"http://{registry}/v2/team/slipway/tags/list", timeout=5) as reply:
         assert json.load(reply)["tags"] == ["0123abcd"]
+
+
+@pytest.mark.parametrize(("artifact", "target"), [("slipway", "service"), ("slipway-operator", "operator")])
+def test_each_artifact_is_built_from_its_own_target(
+    image_name: str, tiny_context: Path, artifact: str, target: str
+) -> None:
+    ended = as_skaffold_calls_it(artifact, IMAGE=image_name, PUSH_IMAGE="false", BUILD_CONTEXT=str(tiny_context))
+    assert ended.returncode == 0, ended.stderr
+    described = json.loads(buildah.buildah("inspect", "--type=image", image_name))
+    assert described["Docker"]["config"]["Labels"]["made"] == target
 
 
 def test_the_build_command_pushes_nothing_unasked(registry: str, tiny_context: Path) -> None:

@@ -1,4 +1,4 @@
-"""The whole try-out: Slipway's image, built here and loaded, and its chart with demo values."""
+"""The whole try-out: the images of Slipway and its operator, built here and loaded, and the chart with demo values."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ ADMINISTRATOR = ("admin@example.com", "slipway-demo")
 def install(cluster: Cluster, progress: Progress) -> str:
     """What to open and who to sign in as, once every pod is ready. Again: upgrades what is there."""
     _load_images(cluster, progress)
+    with progress.step("definitions of slipway.dev"):
+        cluster.kubectl.run("apply", "--server-side", "--force-conflicts", f"--filename={CHART / 'crds'}")
     with progress.step("helm: the chart with demo=true"):
         cluster.helm.run(
             "upgrade",
@@ -45,8 +47,13 @@ def uninstall(cluster: Cluster, progress: Progress) -> None:
 def _load_images(cluster: Cluster, progress: Progress) -> None:
     from cluster.images import base, build  # noqa: PLC0415 - a cluster without the demo needs no image
 
-    with progress.step("images of Slipway, PostgreSQL and Redis"):
-        archives = [build.build(), base.base_archive(base.POSTGRES), base.base_archive(base.REDIS)]
+    with progress.step("images of Slipway, its operator, PostgreSQL and Redis"):
+        archives = [
+            build.build(),
+            build.build("operator", "slipway-operator:0.1.0"),
+            base.base_archive(base.POSTGRES),
+            base.base_archive(base.REDIS),
+        ]
     with progress.step("images loaded"):
         for archive in archives:
             cluster.load_image(archive)
