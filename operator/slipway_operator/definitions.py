@@ -29,6 +29,8 @@ MEND = (
 
 Schema = Mapping[str, Any]
 
+GVK = "x-kubernetes-group-version-kind"
+
 
 def texts() -> list[str]:
     """The definitions as YAML, by file name."""
@@ -57,7 +59,7 @@ def in_cluster(document: Mapping[str, Any]) -> dict[str, Schema]:
     """The schema of each kind, from the cluster's OpenAPI document of our group."""
     found: dict[str, Schema] = {}
     for schema in document.get("components", {}).get("schemas", {}).values():
-        for kind in schema.get("x-kubernetes-group-version-kind", ()):
+        for kind in schema.get(GVK, ()):
             if kind.get("group") == GROUP and kind.get("version") == VERSION:
                 found[kind["kind"]] = schema
     return found

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from slipway_operator import definitions, telemetry
+from slipway_operator.cluster import Api
+from unit.operator.conftest import ScriptedServer
+
+CHART = Path(__file__).parents[3] / "chart" / "crds"
+
+
+def openapi(schema: Any, kind: str = "SchemaMigration") -> dict[str, Any]:
+    known = {"group": "slipway.dev", "version": "v1alpha1", "kind": kind}
+    return {"components": {"schemas": {f"dev.slipway.v1alpha1.{kind}": {**schema, definitions.GVK: [known]}}}}
+
+
+@pytest.fixture
+def ours() -> dict[str, Any]:
+    return copy.deepcopy(dict(definitions.shipped()["SchemaMigration"]))
+
+
+def outdated() -> float | None:
+    return telemetry.REGISTRY.get_sample_value("slipway_operator_definitions_outdated")
+
+
+def test_the_package_s_definitions_are_the_chart_s() -> None:
+    assert definitions.texts() == [path.read_text() for path in sorted(CHART.glob("*.yaml"))], "run `make chart`"
+
+
+def test_all_definitions_are_printed_as_one_stream() -> None:
+    documents = list(yaml.safe_load_all(definitions.as_stream()))
+    assert {document["kind"] for document in documents} == {"CustomResourceDefinition"}
+    assert {document["metadata"]["name"] for document in documents} == {path.stem for path in CHART.glob("*.yaml")}
+
+
+def test_the_command_prints_them_too() -> None:
+    from slipway_operator.main import main  # noqa: PLC0415 - the rest needs none of what it imports
+
+    ended = CliRunner().invoke(main, ["crds"])
+    assert (ended.exit_code, ended.output) == (0, definitions.as_stream())
+
+
+def test_equal_definitions_lack_nothing(ours: dict[str, Any]) -> None:
+    assert list(definitions.missing(ours, ours)) == []
+
+
+def test_each_field_and_value_that_the_cluster_lacks_is_named(ours: dict[str, Any]) -> None:
+    theirs = copy.deepcopy(ours)
+    del theirs["properties"]["spec"]["properties"]["lockTimeout"]
+    del theirs["properties"]["status"]["properties"]["history"]["items"]["properties"]["took"]
+    theirs["properties"]["spec"]["properties"]["approval"]["enum"].remove("Always")
+    assert sorted(definitions.missing(ours, theirs)) == [
+        ".spec.approval: Always",
+        ".spec.lockTimeout",
+        ".status.history[].took",
+    ]
+    # What the cluster has beyond ours is a newer definition, and none of our business.
+    assert list(definitions.missing(theirs, ours)) == []
+
+
+def test_metadata_is_the_cluster_s_own(ours: dict[str, Any]) -> None:
+    ours["properties"]["metadata"] = {"properties": {"name": {}}}
+    theirs = {**ours, "properties": {**ours["properties"], "metadata": {}}}
+    assert list(definitions.missing(ours, theirs)) == []
+
+
+async def test_old_definitions_are_said_loudly(
+    api: Api, server: ScriptedServer, ours: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = copy.deepcopy(ours)
+    del theirs["properties"]["spec"]["properties"]["lockTimeout"]
+    server.answers = [(200, openapi(theirs))]
+    await definitions.until_served(api)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "lacks SchemaMigration.spec.lockTimeout" in record.getMessage()
+    assert "slipway-operator crds | kubectl apply --server-side" in record.getMessage()
+    assert outdated() == 1
+    server.answers = [(200, openapi(ours))]
+    caplog.clear()
+    await definitions.until_served(api)
+    assert (caplog.records, outdated()) == ([], 0)
+
+
+async def test_it_waits_for_definitions_that_are_not_there_and_says_so_once(
+    api: Api, server: ScriptedServer, ours: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    absent = (404, {"reason": "NotFound"})
+    server.answers = [absent, absent, (200, openapi(ours, kind="KeyRing")), (200, openapi(ours))]
+    await asyncio.wait_for(definitions.until_served(api, interval=0.01), 5)
+    (record,) = caplog.records
+    assert "The cluster doesn't know SchemaMigration" in record.getMessage()
+    assert server.asked[0].path == "/openapi/v3/apis/slipway.dev/v1alpha1"
+
+
+async def test_it_waits_for_a_cluster_that_does_not_answer(
+    api: Api, server: ScriptedServer, ours: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers = [None] * 10 + [(200, openapi(ours))]
+    await asyncio.wait_for(definitions.until_served(api, interval=0.01), 10)
+    assert len(caplog.records) == 1
+    assert "can't be read" in caplog.records[0].getMessage()
