@@ -119,7 +119,8 @@ def _level(rule: str, level: Any) -> Level:
 def _bounded(found: Sequence[Finding]) -> tuple[Finding, ...]:
     """Errors first, and every rule before the second finding of any: what is cut off has a namesake that is kept."""
     seen: set[tuple[str, Level]] = set()
-    firsts, others = [], []
+    firsts: list[Finding] = []
+    others: list[Finding] = []
     for finding in sorted(found, key=lambda one: one.level):
         known = (finding.rule, finding.level) in seen
         (others if known else firsts).append(finding)

@@ -6,6 +6,7 @@ Messages come from the API server, the kubelet, or a command's marked line; valu
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slipway_operator.migrations.model import Trouble
@@ -25,23 +26,31 @@ def of_start(pods: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, An
     """What keeps a Job from starting. `events`: those about the Job and its pods."""
     if not pods:
         refused = _newest(events, ("FailedCreate",))
-        return refused and _told("AdmissionRefused", f"The cluster refuses the Job's pod: {refused}")
+        return _refused(refused) if refused else None
     for pod in pods:
         found = _scheduling(pod) or _waiting(pod)
         if found:
             return found
     mount = _newest(events, _MOUNT_EVENTS)
-    return mount and _told("VolumeNotReady", f"A volume of the Job's pod can't be mounted: {mount}")
+    return _told("VolumeNotReady", f"A volume of the Job's pod can't be mounted: {mount}") if mount else None
 
 
-def of_failure(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], log: str | None) -> Trouble:
-    """Why a Job failed. `log`: the end of its container's, where the status of its pod tells nothing."""
+def of_failure(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], log: str) -> Trouble:
+    """Why a Job failed. `log`: the end of its container's; what the command itself says comes first."""
+    said = failure(log)
+    if said:
+        return said
     for pod in reversed(pods):
         found = _pod_failure(pod)
         if found:
             return found
-    said = failure(log) if log else None
-    return said or _job_failure(job)
+    return _job_failure(job)
+
+
+def _refused(message: str) -> Trouble:
+    """A quota may have room again; a policy stays until a person changes it or the workload."""
+    told = _told("AdmissionRefused", f"The cluster refuses the Job's pod: {message}")
+    return replace(told, lasting="violates PodSecurity" in message)
 
 
 def _pod_failure(pod: Mapping[str, Any]) -> Trouble | None:
@@ -99,7 +108,7 @@ def _newest(events: Sequence[Mapping[str, Any]], reasons: Iterable[str]) -> str 
     wanted = set(reasons)
     found = [event for event in events if event.get("reason") in wanted]
     newest = max(found, key=_time_of, default=None)
-    return newest and str(newest.get("message") or newest["reason"])
+    return str(newest.get("message") or newest["reason"]) if newest else None
 
 
 def _time_of(event: Mapping[str, Any]) -> str:

@@ -1,0 +1,111 @@
+"""Writes a decision: the SQL, then the status that names it, an event when it is a transition, and one effect.
+
+Each write is idempotent, and the status carries the version that was read. A crash between any two of them leaves
+what the next look decides upon anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib.resources import files
+from typing import Any
+
+from slipway_operator.cluster import Api, ApiError, ConflictError, ForbiddenError, Resource
+from slipway_operator.conditions import told
+from slipway_operator.events import event
+from slipway_operator.migrations import sql
+from slipway_operator.migrations.jobs import SCRIPT_FILE, backup_job, migration_job
+from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, Trouble
+from slipway_operator.migrations.names import script_config_map
+from slipway_operator.migrations.observe import EVENTS, JOBS, MIGRATIONS, Look
+from slipway_operator.migrations.report import MESSAGE_LIMIT, one_line
+from slipway_operator.migrations.status import document
+
+log = logging.getLogger(__name__)
+
+CONFIG_MAPS = Resource("", "v1", "configmaps")
+CRON_JOBS = Resource("batch", "v1", "cronjobs")
+_INVALID = 422
+
+
+async def manifest(api: Api, look: Look, decision: Decision) -> dict[str, Any] | None:
+    """The Job that is to be made. Raises RefusedError when there is nothing to make it from."""
+    effect = decision.effect
+    if not isinstance(effect, CreateJob):
+        return None
+    resource, spec, memory = look.resource, look.observed.spec, decision.memory
+    if effect.purpose == "backup":
+        namespace = resource["metadata"]["namespace"]
+        cron_job = await api.get(CRON_JOBS, namespace, spec.backup) if spec.backup else None
+        return backup_job(resource, spec, memory, effect.attempt, cron_job)
+    return migration_job(resource, spec, memory, effect.purpose, effect.attempt, look.deployment)
+
+
+async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
+    """SQL, status and event. False when somebody changed the resource since it was read: nothing else may follow."""
+    resource = look.resource
+    former = resource.get("status") or {}
+    text = await _write_sql(api, look, decision)
+    key = sql.key_of(text) if text else ((former.get("plan") or {}).get("sql") or {}).get("key", sql.PLAIN_KEY)
+    wanted = document(decision, look.observed.jobs, former, resource["metadata"]["generation"], key, now)
+    if wanted == former:
+        return True
+    metadata = {name: resource["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}
+    body = {"apiVersion": resource["apiVersion"], "kind": resource["kind"], "metadata": metadata, "status": wanted}
+    try:
+        await api.apply_status(MIGRATIONS, metadata["namespace"], body)
+    except ConflictError:
+        return False
+    if told(wanted["conditions"]) != told(former.get("conditions") or ()):
+        await _tell(api, look, decision, now)
+    return True
+
+
+async def _write_sql(api: Api, look: Look, decision: Decision) -> str:
+    """The text that was written; empty for none. Only the look that read a plan has its SQL."""
+    plan = decision.memory.plan
+    text = look.sql.get(plan.digest, "") if plan else ""
+    if plan is not None and plan.config_map is not None and text:
+        body = sql.config_map(look.resource, plan.config_map, text)
+        await api.apply(CONFIG_MAPS, look.resource["metadata"]["namespace"], body)
+    return text
+
+
+async def _tell(api: Api, look: Look, decision: Decision, now: float) -> None:
+    verdict = decision.verdict
+    kind: Any = "Warning" if verdict.state == "Stalled" else "Normal"
+    try:
+        body = event(look.resource, verdict.reason, verdict.message, kind, now)
+        await api.create(EVENTS, look.resource["metadata"]["namespace"], body)
+    except ConflictError:
+        return  # told before
+    except ApiError as error:
+        # The status says the same; a run isn't held up for want of an event.
+        log.warning("An event couldn't be written: %s", error)
+
+
+async def effect(api: Api, look: Look, decision: Decision, job: dict[str, Any] | None) -> Trouble | None:
+    """What the decision does. A Job that is there already is ours, by its name. Trouble: the server refuses the Job."""
+    namespace = look.resource["metadata"]["namespace"]
+    if isinstance(decision.effect, DeleteJob):
+        name = decision.effect.name
+        await api.delete(JOBS, namespace, name, uid=look.uids[name])
+    if job is None:
+        return None
+    if look.observed.spec.config is not None:
+        await api.apply(CONFIG_MAPS, namespace, _script(look))
+    try:
+        await api.create(JOBS, namespace, job)
+    except ConflictError:
+        return None
+    except ApiError as error:
+        if isinstance(error, ForbiddenError) or error.status == _INVALID:
+            return Trouble("JobRefused", one_line(f"The cluster refuses the Job: {error}", MESSAGE_LIMIT))
+        raise
+    return None
+
+
+def _script(look: Look) -> dict[str, Any]:
+    script = files("slipway_operator.migrations").joinpath(SCRIPT_FILE).read_text(encoding="utf-8")
+    name = script_config_map(look.observed.name)
+    return sql.script_config_map(look.resource, name, SCRIPT_FILE, script)

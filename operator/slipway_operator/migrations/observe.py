@@ -1,0 +1,197 @@
+"""One fresh look at all that a decision about a schema migration rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from slipway_operator.cluster import Api, ApiError, Resource
+from slipway_operator.migrations import sight, trouble
+from slipway_operator.migrations.lint import LintError, lint
+from slipway_operator.migrations.model import JobSeen, Memory, Observed, Plan, PodSeen, Spec, Trouble
+from slipway_operator.migrations.names import OWNER_LABEL, owner_label, plan_config_map
+from slipway_operator.migrations.remember import unrecorded
+from slipway_operator.migrations.report import Report, UnreadableError, progress, report
+from slipway_operator.migrations.spec import SpecError, parse, unfit
+from slipway_operator.migrations.status import memory_of
+
+MIGRATIONS = Resource("slipway.dev", "v1alpha1", "schemamigrations")
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
+JOBS = Resource("batch", "v1", "jobs")
+PODS = Resource("", "v1", "pods")
+EVENTS = Resource("", "v1", "events")
+
+PATIENCE = 3.0
+"""Seconds that a Job may take to start before events are asked what keeps it."""
+PLAN_LOG_LIMIT = 8 * 1024 * 1024
+TAIL_LINES = 50
+TAIL_LIMIT = 64 * 1024
+_SERVER_FAULT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was observed, and the objects that writes need: the resource with its version, and what Jobs copy.
+
+    `sql`: text of a plan that was read in this look, by the plan's digest. `uids`: of Jobs, by name.
+    """
+
+    observed: Observed
+    resource: dict[str, Any]
+    deployment: dict[str, Any] | None = None
+    sql: dict[str, str] = field(default_factory=dict)
+    uids: dict[str, str] = field(default_factory=dict)
+
+
+async def look(api: Api, namespace: str, name: str, now: float) -> Look | None:
+    """None when the resource is gone. What can't be reached raises ApiError: it is never taken for absent."""
+    resource = await api.get(MIGRATIONS, namespace, name)
+    if resource is None or resource["metadata"].get("deletionTimestamp"):
+        return None
+    memory = memory_of(resource.get("status") or {})
+    uid = resource["metadata"]["uid"]
+    try:
+        spec = parse(resource)
+    except SpecError as error:
+        blank = Observed(name, uid, unfit(resource), memory, None, spec_fault=str(error))
+        return Look(blank, resource)
+    found = await _jobs(api, resource, memory, now)
+    deployment = await api.get(DEPLOYMENTS, namespace, spec.workload)
+    # The last read before the decision, because it is what an irreversible step rests on.
+    pods = await _consumers(api, namespace, spec, found) if _pods_count(memory, found) else ()
+    observed = Observed(
+        name,
+        uid,
+        spec,
+        memory,
+        sight.workload(deployment, spec) if deployment else None,
+        pods,
+        tuple(one.seen for one in found),
+    )
+    sql = {one.seen.plan.digest: one.sql for one in found if one.seen.plan and one.sql}
+    return Look(observed, resource, deployment, sql, {one.seen.name: one.uid for one in found})
+
+
+def _pods_count(memory: Memory, found: list[_Found]) -> bool:
+    """Pods matter only to contracts; with none to run, they aren't asked for."""
+    plans = [memory.plan, *(one.seen.plan for one in found)]
+    return any(revision.kind == "contract" for plan in plans if plan for revision in plan.revisions) and (
+        "contract" not in memory.done or any(one.seen.plan for one in found)
+    )
+
+
+async def _consumers(api: Api, namespace: str, spec: Spec, found: list[_Found]) -> tuple[PodSeen, ...]:
+    ours = {one.uid for one in found}
+    listed = await api.list(PODS, namespace, labels=spec.consumers)
+    seen = [sight.pod(one) for one in listed if _owner(one) not in ours]
+    return tuple(one for one in seen if one is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    seen: JobSeen
+    uid: str
+    sql: str = ""
+
+
+async def _jobs(api: Api, resource: Mapping[str, Any], memory: Memory, now: float) -> list[_Found]:
+    metadata = resource["metadata"]
+    labels = f"{OWNER_LABEL}={owner_label(metadata['name'])}"
+    listed = [
+        one for one in await api.list(JOBS, metadata["namespace"], labels=labels) if _owner(one) == metadata["uid"]
+    ]
+    bare = {one["metadata"]["uid"]: sight.job(one, ()) for one in listed}
+    if not any(seen and _counts(seen, memory) for seen in bare.values()):
+        return [_Found(seen, uid) for uid, seen in bare.items() if seen]
+    pods = await api.list(PODS, metadata["namespace"], labels=labels)
+    found = []
+    for job in listed:
+        own = sorted((one for one in pods if _owner(one) == job["metadata"]["uid"]), key=_created)
+        seen = sight.job(job, own)
+        if seen:
+            found.append(await _with_details(api, job, own, seen, memory, now))
+    return found
+
+
+def _counts(seen: JobSeen, memory: Memory) -> bool:
+    return seen.active or unrecorded(seen, memory)
+
+
+async def _with_details(
+    api: Api, job: dict[str, Any], pods: list[dict[str, Any]], seen: JobSeen, memory: Memory, now: float
+) -> _Found:
+    uid = job["metadata"]["uid"]
+    if not _counts(seen, memory):
+        return _Found(seen, uid)
+    match seen.state:
+        case "starting":
+            events = await _events(api, job, pods) if now - seen.created > PATIENCE else []
+            return _Found(replace(seen, trouble=trouble.of_start(pods, events)), uid)
+        case "running":
+            said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
+            # A sidecar may run while the image of the command can't be pulled.
+            return _Found(replace(seen, trouble=progress(said) or trouble.of_start(pods, ())), uid)
+        case "failed":
+            said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
+            return _Found(replace(seen, trouble=trouble.of_failure(job, pods, said)), uid)
+        case "succeeded":
+            return await _planned(api, job, pods, seen, uid) if seen.purpose == "plan" else _Found(seen, uid)
+
+
+async def _planned(api: Api, job: dict[str, Any], pods: list[dict[str, Any]], seen: JobSeen, uid: str) -> _Found:
+    """With its plan; one that can't be read, or looked at by squawk, has failed."""
+    try:
+        log = await _log(api, job, pods, PLAN_LOG_LIMIT, None)
+    except ApiError:
+        waits = Trouble("LogUnreachable", f"The log of Job {seen.name}, which has the plan, can't be reached now.")
+        return _Found(replace(seen, state="running", ended=None, trouble=waits), uid)
+    try:
+        told = report(log)
+        plan = await _plan(told, _controller(job)["name"], seen.image_id)
+    except (UnreadableError, LintError) as error:
+        return _Found(replace(seen, state="failed", trouble=error.trouble), uid)
+    return _Found(replace(seen, plan=plan), uid, told.sql if plan.config_map else "")
+
+
+async def _plan(told: Report, name: str, image_id: str | None) -> Plan:
+    if not image_id:
+        raise UnreadableError("the id of the image that wrote it can't be told any more.")
+    # On an empty database nobody waits for a lock, and no code runs that could break.
+    findings = await lint(told.planned) if told.current else ()
+    return told.plan(image_id, findings, plan_config_map(name) if told.planned else None)
+
+
+async def _log(api: Api, job: Mapping[str, Any], pods: list[dict[str, Any]], limit: int, tail: int | None) -> str:
+    """Of the Job's newest pod; empty when there is nothing of it. Raises ApiError when all of it can't be reached."""
+    if not pods:
+        return ""
+    of = pods[-1]["metadata"]
+    try:
+        return await api.log(of["namespace"], of["name"], container=sight.container(job), limit=limit, tail=tail)
+    except ApiError as error:
+        away = error.status == 0 or error.status >= _SERVER_FAULT
+        if away and tail is None:
+            raise
+        return ""  # what a Job says of its progress is worth no failed look
+
+
+async def _events(api: Api, job: Mapping[str, Any], pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    about = pods[-1] if pods else job
+    return await api.list(
+        EVENTS, about["metadata"]["namespace"], fields=f"involvedObject.uid={about['metadata']['uid']}"
+    )
+
+
+def _owner(one: Mapping[str, Any]) -> str:
+    """Uid of the controller; empty where there is none."""
+    return str(_controller(one).get("uid", ""))
+
+
+def _controller(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    references = one["metadata"].get("ownerReferences") or ()
+    return next((reference for reference in references if reference.get("controller")), {})
+
+
+def _created(one: Mapping[str, Any]) -> tuple[str, str]:
+    return one["metadata"]["creationTimestamp"], one["metadata"]["name"]

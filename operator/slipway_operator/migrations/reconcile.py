@@ -1,0 +1,76 @@
+"""Observe, decide, apply: one look at a SchemaMigration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from slipway_operator.cluster import Api
+from slipway_operator.migrations import apply
+from slipway_operator.migrations.decide import decide
+from slipway_operator.migrations.model import CreateJob, Decision, Trouble
+from slipway_operator.migrations.observe import look
+from slipway_operator.migrations.template import RefusedError
+from slipway_operator.worklist import Key
+
+REFUSED_PAUSE = 15.0
+"""Seconds until a Job that couldn't be made is tried again."""
+
+
+class Migrations:
+    """Reconciles SchemaMigrations. `clock` gives seconds since the epoch.
+
+    What keeps a Job from being made is remembered only here: each look finds it out anew.
+    """
+
+    def __init__(self, api: Api, clock: Callable[[], float] = time.time) -> None:
+        self._api = api
+        self._clock = clock
+        self._refused: dict[Key, Trouble] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Seconds until the next look. Raises ApiError."""
+        now = self._clock()
+        seen = await look(self._api, key.namespace, key.name, now)
+        if seen is None:
+            self._refused.pop(key, None)
+            return None
+        decision = decide(seen.observed, now)
+        try:
+            job = await apply.manifest(self._api, seen, decision)
+        except RefusedError as error:
+            job, decision = None, _without_job(decision, error.trouble)
+        if not isinstance(decision.effect, CreateJob):
+            self._refused.pop(key, None)
+        shown = _shown(decision, self._refused.get(key))
+        if not await apply.write(self._api, seen, shown, now):
+            return 0.0
+        refused = await apply.effect(self._api, seen, decision, job)
+        if refused is None:
+            self._refused.pop(key, None)
+            return decision.look_again
+        return self._refuse(key, refused)
+
+    def _refuse(self, key: Key, trouble: Trouble) -> float:
+        """The next look, at once when it is news, says so in the status."""
+        news = self._refused.get(key) != trouble
+        self._refused[key] = trouble
+        return 0.0 if news else REFUSED_PAUSE
+
+
+def _shown(decision: Decision, trouble: Trouble | None) -> Decision:
+    """With what kept the Job from being made the last time; it is tried again all the same."""
+    if trouble is None:
+        return decision
+    return replace(decision, verdict=_told(decision, trouble).verdict)
+
+
+def _without_job(decision: Decision, trouble: Trouble) -> Decision:
+    return replace(_told(decision, trouble), effect=None, look_again=REFUSED_PAUSE)
+
+
+def _told(decision: Decision, trouble: Trouble) -> Decision:
+    verdict = replace(decision.verdict, state="Stalled" if trouble.lasting else "Reconciling")
+    verdict = replace(verdict, reason=trouble.reason, message=trouble.message)
+    return replace(decision, verdict=verdict)
