@@ -35,7 +35,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which database it is: the cluster's system identifier (empty when hidden from this login), and its name."""
+    """Which database it is: the cluster's system identifier, or what stands in for it, and the database's name."""
 
     system: str
     name: str
@@ -111,7 +111,8 @@ async def _place(connection: asyncpg.Connection) -> Place:
     try:
         system = await connection.fetchval("SELECT system_identifier::text FROM pg_control_system()")
     except asyncpg.InsufficientPrivilegeError:
-        system = ""  # some providers keep it to themselves
+        # Some providers keep it to themselves. The object id tells databases of one name apart, if not for certain.
+        system = await connection.fetchval("SELECT 'oid-' || oid FROM pg_database WHERE datname = current_database()")
     return Place(system, await connection.fetchval("SELECT current_database()"))
 
 

@@ -28,6 +28,8 @@ PARTS = 200
 PLAN_BYTES = 4 * 1024 * 1024
 """Most lines of a plan, and its size before compression."""
 
+LEFT_OUT = "-- {} characters of SQL are too many to be shown here."
+
 
 def plan_document(plan: Plan, *, literals: bool) -> dict[str, Any]:
     """The plan for the operator; strings of data statements are masked unless `literals`."""
@@ -53,7 +55,7 @@ def plan_document(plan: Plan, *, literals: bool) -> dict[str, Any]:
 
 
 def plan_lines(document: Mapping[str, Any]) -> list[str]:
-    """The document in pieces. Of one that is too large the longest SQL is left out, and it is called partial.
+    """The document in pieces. Of one that is too large the longest SQL isn't shown, and it is called partial.
 
     Raises ValueError when it is too large without any SQL.
     """
@@ -82,12 +84,14 @@ def _pieces(document: Mapping[str, Any]) -> Sequence[str] | None:
 def _without_longest(document: Mapping[str, Any]) -> dict[str, Any]:
     revisions = document["revisions"]
     longest = max(revisions, key=lambda revision: len(revision["sql"] or ""), default=None)
-    if longest is None or not longest["sql"]:
+    size = len(longest["sql"] or "") if longest else 0
+    if longest is None or size <= len(LEFT_OUT) + 20:
         raise ValueError(f"A plan of {len(revisions)} revisions is too large to be told.")
+    shown = LEFT_OUT.format(size)
     return {
         **document,
         "partial": True,
-        "revisions": [{**each, "sql": None} if each is longest else each for each in revisions],
+        "revisions": [{**longest, "sql": shown} if each is longest else each for each in revisions],
     }
 
 
