@@ -131,8 +131,8 @@ def test_with_plain_alembic_pods_wait_by_the_operators_script(renderer: Renderer
         assert waiting["command"] == [
             "python",
             "/var/run/slipway/plain_alembic.py",
-            "wait",
             "--config=/app/alembic.ini",
+            "wait",
         ]
         (mount,) = [m for m in waiting["volumeMounts"] if m["mountPath"] == "/var/run/slipway"]
         (volume,) = [v for v in pod["volumes"] if v["name"] == mount["name"]]
@@ -158,6 +158,46 @@ def test_pods_wait_by_what_the_values_say_or_not_at_all(
 ) -> None:
     pod = pod_of(renderer.objects(merged(PRODUCTION, {"migrations": values})), "slipway")
     assert [waiting["command"] for waiting in pod.get("initContainers", [])] == ([command] if command else [])
+
+
+def by_hand(renderer: Renderer, values: Document) -> tuple[Document, Objects]:
+    """The Job for a person, and what the release has without it."""
+    asked = renderer.objects(merged(values, {"migrations": {"byHand": ["plan"]}}))
+    released = renderer.objects(values)
+    (job,) = [job for job in asked.of_kind("Job") if "generateName" in job["metadata"]]
+    return job, released
+
+
+@pytest.mark.parametrize(
+    ("values", "command"),
+    [
+        (DEMO, ["slipway", "db", "plan"]),
+        (ALEMBIC, ["python", "/var/run/slipway/plain_alembic.py", "--config=/app/alembic.ini", "plan"]),
+        (merged(DEMO, {"migrations": {"runner": ["harbour", "db"]}}), ["harbour", "db", "plan"]),
+        (merged(DEMO, {"migrations": {"mode": "job"}}), ["slipway", "db", "plan"]),
+    ],
+    ids=["operator", "alembic", "runner", "job"],
+)
+def test_by_hand_a_job_runs_once_as_the_owner_with_what_the_release_has(
+    renderer: Renderer, values: Document, command: list[str]
+) -> None:
+    job, released = by_hand(renderer, values)
+    pod = job["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert (container["command"], job["spec"]["backoffLimit"]) == (command, 0)
+    # Nameless: as often as wanted by `kubectl create`, and never by an install.
+    assert "name" not in job["metadata"]
+    accounts = {account["metadata"]["name"] for account in released.of_kind("ServiceAccount")}
+    assert pod["spec"]["serviceAccountName"] in accounts
+    (owner,) = [volume["secret"] for volume in pod["spec"]["volumes"] if volume["name"] == "database"]
+    assert owner["secretName"].endswith("-owner")
+    scripts = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "migration-script"]
+    assert bool(scripts) == ("plain_alembic" in str(command))
+    policies = [policy["spec"]["podSelector"] for policy in released.of_kind("NetworkPolicy")]
+    labels = pod["metadata"]["labels"]
+    assert sum(selector["matchLabels"].items() <= labels.items() for selector in policies) == 1
+    # The operator takes Jobs with this label for its own.
+    assert "slipway.dev/schemamigration" not in job["metadata"]["labels"]
 
 
 # Its network

@@ -199,7 +199,7 @@ def test_another_image_brings_its_command_port_probes_and_migration(renderer: Re
     pod = objects.one("Deployment", "slipway")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     (migration,) = objects.of_kind("SchemaMigration")
-    assert pod["initContainers"][0]["command"][-2:] == ["wait", "--config=/app/alembic.ini"]
+    assert pod["initContainers"][0]["command"][-2:] == ["--config=/app/alembic.ini", "wait"]
     assert container["image"] == "registry.example.com/team/harbour:2.4.1"
     assert container["command"][:3] == ["python", "-m", "uvicorn"]
     assert container["ports"] == [{"name": "http", "containerPort": 8080}]

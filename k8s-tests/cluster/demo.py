@@ -19,6 +19,7 @@ def install(cluster: Cluster, progress: Progress) -> str:
     _load_images(cluster, progress)
     with progress.step("definitions of slipway.dev"):
         cluster.kubectl.run("apply", "--server-side", "--force-conflicts", f"--filename={CHART / 'crds'}")
+        cluster.kubectl.run("wait", "--for=condition=Established", f"--filename={CHART / 'crds'}", "--timeout=30s")
     with progress.step("helm: the chart with demo=true"):
         cluster.helm.run(
             "upgrade",

@@ -1,13 +1,16 @@
+{{/* What plans, runs and waits, without its subcommand, as a YAML list; empty for an image that has no such thing. */}}
+{{- define "slipway.runner" -}}
+{{- $runner := .Values.migrations.runner | default (eq .Values.application "slipway" | ternary (list "slipway" "db") list) -}}
+{{- with .Values.migrations.config }}
+{{- $runner = list "python" "/var/run/slipway/plain_alembic.py" (printf "--config=%s" .) }}
+{{- end -}}
+{{- toYaml $runner -}}
+{{- end -}}
+
 {{/* What pods wait by in their init container, as a YAML list; nothing where they don't. */}}
 {{- define "slipway.waitCommand" -}}
 {{- $migrations := .Values.migrations -}}
-{{- $command := list "slipway" "db" "wait" -}}
-{{- if eq $migrations.mode "operator" -}}
-{{- with $migrations.runner }}{{ $command = append . "wait" }}{{ end -}}
-{{- with $migrations.config }}
-{{- $command = list "python" "/var/run/slipway/plain_alembic.py" "wait" (printf "--config=%s" .) }}
-{{- end -}}
-{{- end -}}
+{{- $command := append (include "slipway.runner" . | fromYamlArray | default (list "slipway" "db")) "wait" -}}
 {{- if not (kindIs "invalid" $migrations.waitCommand) }}{{ $command = $migrations.waitCommand }}{{ end -}}
 {{- if and $command (ne $migrations.mode "off") }}{{ toYaml $command }}{{ end -}}
 {{- end -}}
