@@ -17,7 +17,7 @@ ALEMBIC = yaml.safe_load(EXAMPLES["foreign-image"].read_text())
 RULES = {
     ("slipway.dev", "schemamigrations"): {"get", "list", "watch"},
     ("slipway.dev", "schemamigrations/status"): {"patch"},
-    ("batch", "jobs"): {"get", "list", "watch", "create", "delete"},
+    ("batch", "jobs"): {"list", "watch", "create", "delete"},
     ("", "pods"): {"list"},
     ("", "pods/log"): {"get"},
     ("", "events"): {"list", "create"},
