@@ -19,6 +19,8 @@ KIND = "Lease"
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 INTERVAL = 60.0
 """Seconds between two renewals."""
+SOONER = 6
+"""How many times sooner a renewal that failed is tried again."""
 SILENCE = 180.0
 """Seconds without an event of the Lease after which the watches count as dead."""
 
@@ -43,7 +45,7 @@ def is_own(found: Mapping[str, Any], settings: Settings) -> bool:
 
 
 async def beat(api: Api, settings: Settings, *, interval: float = INTERVAL) -> None:
-    """Renew the Lease for ever. A renewal that fails is logged once, and missed by the watch."""
+    """Renew the Lease for ever. A renewal that fails is logged once, and tried again sooner than the next is due."""
     failing = ""
     while True:
         try:
@@ -54,4 +56,5 @@ async def beat(api: Api, settings: Settings, *, interval: float = INTERVAL) -> N
             failing = error.reason
         else:
             failing = ""
-        await asyncio.sleep(interval * random.uniform(0.9, 1.0))  # noqa: S311 - it only spreads load
+        pause = interval / SOONER if failing else interval
+        await asyncio.sleep(pause * random.uniform(0.9, 1.0))  # noqa: S311 - it only spreads load

@@ -1,0 +1,202 @@
+"""The whole process, against a server that holds a few answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from servers.waiting import free_port, until
+from slipway_operator import definitions
+
+GONE: dict[str, Any] = {"kind": "Status", "code": 404, "reason": "NotFound", "message": "gone"}
+
+
+def kind(plural: str, name: str) -> dict[str, Any]:
+    verbs = ["list", "watch", "patch"]
+    return {"name": plural, "singularName": "", "kind": name, "namespaced": True, "verbs": verbs}
+
+
+def group(name: str, version: str) -> dict[str, Any]:
+    served = {"version": version, "groupVersion": f"{name}/{version}"}
+    return {"name": name, "versions": [served], "preferredVersion": served}
+
+
+KNOWN = {"group": "slipway.dev", "version": "v1alpha1", "kind": "SchemaMigration"}
+SERVED: dict[str, Any] = {
+    "/api": {"versions": ["v1"]},
+    "/api/v1": {"resources": [kind("namespaces", "Namespace"), kind("events", "Event")]},
+    "/apis": {
+        "groups": [group("slipway.dev", "v1alpha1"), group("batch", "v1"), group("coordination.k8s.io", "v1")],
+    },
+    "/apis/slipway.dev/v1alpha1": {"resources": [kind("schemamigrations", "SchemaMigration")]},
+    "/apis/batch/v1": {"resources": [kind("jobs", "Job")]},
+    "/apis/coordination.k8s.io/v1": {"resources": [kind("leases", "Lease")]},
+}
+
+
+class FewAnswers:
+    """Lists that are empty, watches that tell of the Lease, and what a test puts into `documents`."""
+
+    def __init__(self) -> None:
+        self.documents = dict(SERVED)
+        self.paths: list[str] = []
+        self.lease: asyncio.Queue[Any] = asyncio.Queue()
+        self.watches_fail = asyncio.Event()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.paths.append(f"{request.method} {request.path_qs}")
+        if request.method == "PATCH":
+            lease = json.loads(await request.text())
+            lease["metadata"] |= {"uid": "u", "resourceVersion": "2"}
+            self.lease.put_nowait({"type": "MODIFIED", "object": lease})
+            return web.json_response(lease)
+        if "watch" in request.query:
+            return await self._watch(request)
+        if "/namespaces/" in request.path:
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+        found = self.documents.get(request.path)
+        return web.json_response(found or GONE, status=200 if found else 404)
+
+    async def _watch(self, request: web.Request) -> web.StreamResponse:
+        if self.watches_fail.is_set():
+            return web.json_response(GONE, status=404)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        if "leases" in request.path:
+            await response.write(json.dumps(await self.lease.get()).encode() + b"\n")
+        await self.watches_fail.wait()
+        return response
+
+
+@pytest.fixture
+def answers() -> FewAnswers:
+    found = FewAnswers()
+    schema = {**definitions.shipped()["SchemaMigration"], definitions.GVK: [KNOWN]}
+    found.documents[definitions.OPENAPI] = {"components": {"schemas": {"it": schema}}}
+    return found
+
+
+@pytest.fixture
+async def kubeconfig(answers: FewAnswers, tmp_path: Path) -> AsyncIterator[Path]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answers.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    path = tmp_path / "kubeconfig"
+    cluster = {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}
+    content = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "k", "user": "u"}}],
+        "clusters": [{"name": "k", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": "s3cret"}}],
+    }
+    path.write_text(json.dumps(content))
+    yield path
+    answers.watches_fail.set()
+    await runner.cleanup()
+
+
+class Operator:
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def probe(self, path: str) -> tuple[int, str]:
+        try:
+            async with aiohttp.ClientSession() as session, session.get(self.url + path) as response:
+                return response.status, (await response.text()).strip()
+        except aiohttp.ClientConnectionError:
+            return 0, ""
+
+    async def ended(self) -> tuple[int, list[dict[str, Any]]]:
+        output, _ = await asyncio.wait_for(self.process.communicate(), 30)
+        assert b"s3cret" not in output
+        assert self.process.returncode is not None
+        return self.process.returncode, [json.loads(line) for line in output.decode().splitlines()]
+
+
+@pytest.fixture
+async def operator(kubeconfig: Path) -> AsyncIterator[Operator]:
+    port = free_port()
+    variables = {"NAMESPACES": "shop", "NAMESPACE": "shop", "OPS_PORT": str(port), "IDENTITY": "pod-1"}
+    environment = {**os.environ, **{f"SLIPWAY_OPERATOR_{name}": value for name, value in variables.items()}}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "slipway_operator",
+        "run",
+        env={**environment, "KUBECONFIG": str(kubeconfig)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    yield Operator(process, port)
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
+async def test_without_definitions_it_waits_alive_and_not_ready_and_ends_when_told_to(
+    answers: FewAnswers, operator: Operator
+) -> None:
+    del answers.documents[definitions.OPENAPI]
+    await until(lambda: any("openapi" in path for path in answers.paths), within=15)
+    assert await operator.probe("/livez") == (200, "ok")
+    assert (await operator.probe("/readyz"))[0] == 503
+    operator.process.send_signal(signal.SIGTERM)
+    code, lines = await operator.ended()
+    assert code == 0
+    assert "The cluster doesn't know SchemaMigration" in lines[1]["message"]
+    assert lines[-1]["message"] == "Stopped."
+
+
+async def test_it_is_ready_once_a_watch_told_of_its_lease_and_ends_well(
+    answers: FewAnswers, operator: Operator
+) -> None:
+    async def ready() -> bool:
+        return (await operator.probe("/readyz"))[0] == 200
+
+    await until(ready, within=15)
+    watched = "".join(path for path in answers.paths if "watch=true" in path)
+    assert "jobs?watch=true&allowWatchBookmarks=true&labelSelector=app.kubernetes.io/managed-by%3D" in watched
+    assert "fieldSelector=metadata.name%3Dslipway-operator" in watched
+    # Nothing beyond its namespace, and no right to namespaces or definitions is asked for.
+    allowed = ("/api", "/apis", "/openapi/v3/apis/slipway.dev/v1alpha1", *SERVED)
+    beyond = [path.split()[1] for path in answers.paths if "/namespaces/shop/" not in path]
+    assert [path for path in beyond if path not in allowed] == []
+    operator.process.send_signal(signal.SIGTERM)
+    code, lines = await operator.ended()
+    assert (code, lines[-1]["message"]) == (0, "Stopped.")
+
+
+async def test_a_watch_that_dies_ends_the_process_with_a_failure(answers: FewAnswers, operator: Operator) -> None:
+    await until(lambda: any("watch=true" in path for path in answers.paths), within=15)
+    answers.watches_fail.set()
+    code, lines = await operator.ended()
+    assert code == 1
+    (last,) = [line for line in lines if line["message"] == "The operator ends."]
+    assert "watches ended by itself" in last["exception"]
+
+
+async def test_a_wrong_setting_ends_it_with_a_sentence() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "slipway_operator",
+        "run",
+        env={**os.environ, "SLIPWAY_OPERATOR_OPS_PORT": "many"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 15)
+    assert process.returncode == 1
+    assert said.decode() == "Error: SLIPWAY_OPERATOR_OPS_PORT is 'many'; set a port between 1 and 65535.\n"
