@@ -45,8 +45,9 @@ def _run_marked(command: Command, changes: dict[str, object]) -> None:
         reason = reason_of(error)
         message = _sentence(error)
         if not isinstance(error, (MigrationError, SettingsError, FilesError, *DATABASE_ERRORS)):
-            # Where it happened, but not the error's own words: they may quote rows.
-            click.echo("".join(traceback.format_tb(error.__traceback__)), err=True)
+            # Where it happened, but neither the error's words nor the lines of code: both may quote values.
+            for frame in traceback.extract_tb(error.__traceback__):
+                click.echo(f"  {frame.filename}:{frame.lineno} in {frame.name}", err=True)
         _fail(reason, message, lasting=reason in LASTING)
 
 
