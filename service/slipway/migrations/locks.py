@@ -27,6 +27,9 @@ LOCK_STATES = frozenset({"55P03", "40P01"})
 ATTEMPTS = 30
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 SAMPLE_INTERVAL = 0.25
+FREE_AFTER = 2.0
+"""Seconds without a blocker after which it goes on; before that it may only be between two tries."""
+
 TELL_AFTER = 30.0
 """A wait without `lock_timeout` (a concurrent index build) is told of to people this often, seconds."""
 
@@ -46,6 +49,7 @@ class BlockerWatch:
         self._rhythm = Rhythm()
         self._waits = False
         self._stands_back = False
+        self._blocked_at = 0.0
         self.last: tuple[Blocker, ...] = ()
 
     async def look(self, connection: asyncpg.Connection, pid: int) -> None:
@@ -70,12 +74,14 @@ class BlockerWatch:
         self._stands_back = False
 
     def _tell_program(self, found: tuple[Blocker, ...]) -> None:
+        if found or self._stands_back:
+            self._blocked_at = monotonic()
         if found:
             self._waits = True
             if self._rhythm.is_due():
                 message = f"{self._subject} waits for a lock that is held by {describe_blockers(found)}."
                 self._progress.listen(Waiting("WaitingForLock", message))
-        elif self._waits and not self._stands_back:
+        elif self._waits and monotonic() - self._blocked_at > FREE_AFTER:
             self._waits = False
             self._rhythm.start_over()
             self._progress.listen(Working(f"{self._subject} runs."))

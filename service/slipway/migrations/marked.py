@@ -21,6 +21,9 @@ LINE_BYTES = 8 * 1024
 MESSAGE_BYTES = 1500
 """Longest message: Kubernetes keeps 2 KiB of a container's last words, and the line must be whole in them."""
 
+MOST_NAMES = 100
+"""Revisions that the last line names of each sort, so that it stays within its bound; the last ones."""
+
 PIECE = 6000
 """Characters of a plan in one line."""
 
@@ -110,8 +113,8 @@ def done_line(outcome: Outcome) -> str:
         {
             "type": "done",
             "current": ",".join(outcome.current),
-            "applied": list(outcome.applied),
-            "held_back": list(outcome.held_back),
+            "applied": list(outcome.applied[-MOST_NAMES:]),
+            "held_back": list(outcome.held_back[-MOST_NAMES:]),
         }
     )
 
@@ -126,11 +129,12 @@ def _line(fields: Mapping[str, Any]) -> str:
 
 
 def _json(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
+    # ASCII, so that a container without a locale can print it.
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def _cut(message: str) -> str:
     """At most `MESSAGE_BYTES`; measured as JSON, where a quote or a control character takes more."""
-    while len(json.dumps(message, ensure_ascii=False).encode(errors="replace")) > MESSAGE_BYTES:
+    while len(json.dumps(message)) > MESSAGE_BYTES:
         message = f"{message[: len(message) * 9 // 10]}…"
     return message

@@ -25,6 +25,15 @@ from slipway.storage.login import login_from_settings
 LOCK_KEY = 0x736C6970776179
 """The advisory lock that every runner on a database takes: "slipway" in ASCII."""
 
+NOT_NOW = (
+    OSError,
+    TimeoutError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.TooManyConnectionsError,
+)
+"""What may pass by itself while one connects."""
+
 CONNECT_PAUSE = (0.25, 0.75)
 """Bounds of the pause between two looks for a server that isn't up, seconds."""
 
@@ -76,7 +85,7 @@ async def connect_within(
         except asyncpg.ProtocolViolationError as error:
             # PostgreSQL knows the parameters that we send; who refuses one at login isn't PostgreSQL.
             raise _pooler(describe(error)) from error
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError) as error:
+        except NOT_NOW as error:
             if monotonic() >= end:
                 raise
             message = f"The database can't be reached: {describe(error)}."
