@@ -1,0 +1,301 @@
+"""The script for images with plain Alembic, on a real PostgreSQL through their own env.py."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from servers.databases import TestDatabase
+from servers.migration_images import Step, contract, ledger_of, session, table, tables_of, value, version_of
+from servers.plain_alembic_images import binding, finish, ids, plain_image, script, start, until_said
+from slipway.migrations.session import LOCK_KEY
+
+STEPS = {
+    "a": table("a"), "b": table("b"), "drop_a": contract("drop_a", "a"), "c": table("c"),
+    "drop_b": contract("drop_b", "b"),
+}  # fmt: skip
+RELEASES = {"one": ["a"], "two": ["a", "b"], "three": ["a", "b", "drop_a"], "four": ["a", "b", "drop_a", "c", "drop_b"]}
+
+
+@pytest.fixture(params=[False, True], ids=["one transaction", "transaction per migration"])
+def releases(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, Path]:
+    """alembic.ini of each release."""
+    return {
+        name: plain_image(tmp_path / name, *(STEPS[step] for step in steps), per_migration=request.param)
+        for name, steps in RELEASES.items()
+    }
+
+
+async def test_a_chain_is_planned_run_and_passed_by_the_gate(
+    empty_database: TestDatabase, releases: dict[str, Path]
+) -> None:
+    plan = (await script(releases["four"], empty_database, "plan")).plan
+    assert ids(plan["revisions"]) == ["a", "b", "drop_a", "c", "drop_b"]
+    assert (plan["current"], plan["target"], plan["partial"], plan["foreign"]) == ("", "drop_b", False, [])
+    assert plan["database"]["name"] == empty_database.name
+    assert plan["database"]["system"].isdecimal()
+    assert "CREATE TABLE a (id bigint)" in plan["revisions"][0]["sql"]
+    assert await value(empty_database.url_owner, "SELECT to_regclass('alembic_version')") is None
+
+    run = await script(releases["four"], empty_database, "upgrade", "--phase=expand")
+    assert (run.code, run.last) == (
+        0,
+        {"type": "done", "current": "drop_b", "applied": ids(plan["revisions"]), "held_back": []},
+    )
+    assert await tables_of(empty_database) == {"c"}
+    assert await version_of(empty_database) == ["drop_b"]
+    assert await ledger_of(empty_database) == [
+        ("a", "expand", False, True),
+        ("b", "expand", False, True),
+        ("drop_a", "contract", True, True),
+        ("c", "expand", False, True),
+        ("drop_b", "contract", True, True),
+    ]
+    assert (await script(releases["four"], empty_database, "wait")).code == 0
+    assert (await script(releases["four"], empty_database, "upgrade")).last["applied"] == []
+
+
+async def test_contracts_are_held_back_announced_and_then_run(
+    empty_database: TestDatabase, releases: dict[str, Path]
+) -> None:
+    await script(releases["two"], empty_database, "upgrade")
+    held = await script(releases["three"], empty_database, "upgrade", "--phase=expand")
+    assert (held.last["applied"], held.last["held_back"]) == ([], ["drop_a"])
+    assert (await script(releases["two"], empty_database, "wait")).code == 0
+
+    announced = await script(releases["three"], empty_database, "announce")
+    assert announced.last == {"type": "done", "current": "b", "applied": [], "held_back": ["drop_a"]}
+    refused = await script(releases["two"], empty_database, "wait")
+    assert (refused.code, refused.last["reason"], refused.last["lasting"]) == (1, "ContractAnnounced", True)
+    assert (await script(releases["three"], empty_database, "wait")).code == 0
+    assert (await script(releases["three"], empty_database, "plan")).plan["revisions"][0]["announced"]
+    assert (await script(releases["two"], empty_database, "plan")).plan["foreign"] == ["drop_a"]
+
+    assert (await script(releases["three"], empty_database, "upgrade")).last["applied"] == ["drop_a"]
+    assert await tables_of(empty_database) == {"b"}
+    assert (await script(releases["two"], empty_database, "wait")).last["reason"] == "ContractApplied"
+    assert (await script(releases["two"], empty_database, "plan")).plan["revisions"] == []
+
+
+async def test_an_announcement_of_another_image_is_withdrawn_and_ones_own_is_kept(
+    empty_database: TestDatabase, releases: dict[str, Path]
+) -> None:
+    await script(releases["two"], empty_database, "upgrade")
+    await script(releases["three"], empty_database, "announce")
+    assert (await script(releases["three"], empty_database, "withdraw")).last["held_back"] == ["drop_a"]
+    assert (await script(releases["two"], empty_database, "withdraw")).last["held_back"] == []
+    assert [row[0] for row in await ledger_of(empty_database)] == ["a", "b"]
+    assert (await script(releases["two"], empty_database, "wait")).code == 0
+
+
+async def test_a_release_that_skips_one_with_a_contract_is_refused(
+    empty_database: TestDatabase, releases: dict[str, Path]
+) -> None:
+    await script(releases["one"], empty_database, "upgrade")
+    run = await script(releases["four"], empty_database, "upgrade", "--phase=expand")
+    assert (run.code, run.last["reason"], run.last["lasting"]) == (1, "ReleaseSkipped", True)
+    assert await tables_of(empty_database) == {"a"}
+
+
+async def test_a_database_of_another_image_is_refused_and_left_as_it_was(
+    empty_database: TestDatabase, releases: dict[str, Path]
+) -> None:
+    async with session(empty_database.url_owner) as connection:
+        await connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        await connection.execute("INSERT INTO alembic_version VALUES ('elsewhere')")
+    for command in ("plan", "upgrade", "announce"):
+        assert (await script(releases["two"], empty_database, command)).last["reason"] == "RevisionUnknown"
+    assert await value(empty_database.url_owner, "SELECT to_regclass('slipway_ledger')") is None
+
+
+async def test_several_heads_and_unreadable_revisions_are_told(empty_database: TestDatabase, tmp_path: Path) -> None:
+    config = plain_image(tmp_path / "image", table("a"), table("b"))
+    (tmp_path / "image/versions/other.py").write_text(table("other").module("a"))
+    run = await script(config, empty_database, "plan")
+    assert (run.last["reason"], run.last["lasting"]) == ("MultipleHeads", True)
+    assert "b, other" in run.last["message"]
+    (tmp_path / "image/versions/other.py").write_text(Step("other", kind="both").module("b"))
+    assert (await script(config, empty_database, "wait")).last["reason"] == "RevisionsUnreadable"
+    assert (await script(tmp_path / "nowhere.ini", empty_database, "plan")).last["reason"] == "RevisionsUnreadable"
+
+
+async def test_a_database_that_plain_alembic_made_is_adopted(
+    empty_database: TestDatabase, releases: dict[str, Path]
+) -> None:
+    async with session(empty_database.url_owner) as connection:
+        await connection.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+        await connection.execute("CREATE TABLE a (id bigint); INSERT INTO alembic_version VALUES ('a')")
+    late = await script(releases["one"], empty_database, "wait", "--timeout=0.1")
+    assert (late.code, late.last["reason"]) == (1, "LedgerMissing")
+    assert (await script(releases["two"], empty_database, "upgrade")).last["applied"] == ["b"]
+    assert await ledger_of(empty_database) == [("a", "expand", False, True), ("b", "expand", False, True)]
+
+
+async def test_the_gate_sees_the_ledger_by_a_login_without_any_right_of_its_own(
+    empty_database: TestDatabase, releases: dict[str, Path], tmp_path: Path
+) -> None:
+    await script(releases["two"], empty_database, "upgrade")
+    service = binding(tmp_path / "service", empty_database, username=empty_database.app.username)
+    assert (await script(releases["two"], empty_database, "wait", login=service)).code == 0
+    refused = await script(releases["three"], empty_database, "upgrade", login=service)
+    assert (refused.last["reason"], refused.last["lasting"]) == ("RoleUnfit", True)
+
+
+async def test_a_waiting_gate_opens_when_the_schema_is_there(
+    empty_database: TestDatabase, releases: dict[str, Path]
+) -> None:
+    gate = await start(releases["one"], empty_database, "wait")
+    read = await until_said(gate, "LedgerMissing")
+    await script(releases["one"], empty_database, "upgrade")
+    run = await finish(gate, read)
+    assert (run.code, run.output.splitlines()[-1]) == (0, "The schema has what this image needs.")
+
+
+async def test_a_failed_revision_leaves_nothing_and_tells_no_row(empty_database: TestDatabase, tmp_path: Path) -> None:
+    bad = Step("bad", ["CREATE TABLE half (id bigint)", "INSERT INTO nowhere VALUES ('a-secret-in-a-statement')"])
+    run = await script(plain_image(tmp_path, table("a"), bad), empty_database, "upgrade")
+    assert (run.code, run.last["reason"], run.last["lasting"]) == (1, "StatementFailed", False)
+    assert 'Revision bad failed: relation "nowhere" does not exist (42P01)' in run.last["message"]
+    assert "a-secret" not in run.output + run.errors
+    assert await tables_of(empty_database) == {"a"}
+    assert await ledger_of(empty_database) == [("a", "expand", False, True)]
+    mended = plain_image(tmp_path, table("a"), Step("bad", ["CREATE TABLE half (id bigint)"]))
+    assert (await script(mended, empty_database, "upgrade")).last["applied"] == ["bad"]
+
+
+async def test_only_the_sql_that_was_planned_is_run(empty_database: TestDatabase, tmp_path: Path) -> None:
+    reads = Step("reads", body="op.get_bind().execute(__import__('sqlalchemy').text('SELECT 1')).scalar_one()")
+    config = plain_image(tmp_path, table("a"), Step("fill", ["INSERT INTO a VALUES ('7')"]), reads)
+    planned = (await script(config, empty_database, "plan")).plan
+    assert planned["partial"]
+    assert planned["revisions"][2]["sql"] is planned["revisions"][2]["sql_digest"] is None
+    assert "INSERT INTO a VALUES ('…')" in planned["revisions"][1]["sql"]
+    shown = (await script(config, empty_database, "plan", "--literals")).plan["revisions"][1]
+    assert "INSERT INTO a VALUES ('7')" in shown["sql"]
+    assert hashlib.sha256(shown["sql"].encode()).hexdigest() == planned["revisions"][1]["sql_digest"]
+
+    named = [f"--expect={one['id']}:{one['sql_digest']}" for one in planned["revisions"] if one["sql_digest"]]
+    for wrong in (named[:1], [named[0], f"--expect=fill:{'0' * 64}"]):
+        run = await script(config, empty_database, "upgrade", *wrong)
+        assert (run.last["reason"], run.last["lasting"]) == ("PlanChanged", False)
+    assert await tables_of(empty_database) == set()
+    assert (await script(config, empty_database, "upgrade", *named)).last["current"] == "reads"
+
+
+# --- Locks, runners that meet, runs that end early
+
+
+async def test_a_lock_that_someone_holds_is_tried_again_and_its_holder_is_named(
+    empty_database: TestDatabase, tmp_path: Path
+) -> None:
+    await script(plain_image(tmp_path / "one", table("a")), empty_database, "upgrade")
+    config = plain_image(tmp_path / "two", table("a"), Step("widen", ["ALTER TABLE a ADD COLUMN extra text"]))
+    async with session(empty_database.url_owner) as blocker, blocker.transaction():
+        await blocker.execute("SELECT count(*) FROM a WHERE 'a-secret-in-a-query' <> ''")
+        process = await start(config, empty_database, "upgrade", "--marked", "--lock-timeout=1")
+        read = await until_said(process, "WaitingForLock")
+        pid = blocker.get_server_pid()
+    run = await finish(process, read)
+    assert (run.code, run.last["applied"]) == (0, ["widen"])
+    assert f"pid {pid} (user slipway_owner, idle in transaction" in run.said("WaitingForLock")[0]
+    assert "a-secret" not in run.output
+
+
+async def test_a_concurrent_build_waits_for_an_old_transaction_longer_than_for_a_lock(
+    empty_database: TestDatabase, tmp_path: Path
+) -> None:
+    build = Step("build", body="with op.get_context().autocommit_block():\n"
+                               "    op.create_index('a_id', 'a', ['id'], postgresql_concurrently=True)")  # fmt: skip
+    await script(plain_image(tmp_path / "one", table("a")), empty_database, "upgrade")
+    async with session(empty_database.url_owner) as old, old.transaction():
+        await old.execute("INSERT INTO a VALUES (1)")
+        process = await start(
+            plain_image(tmp_path / "two", table("a"), build), empty_database, "upgrade", "--marked",
+            "--lock-timeout=0.1", "--statement-timeout=0.2",
+        )  # fmt: skip
+        read = await until_said(process, "Revision build runs")
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(process.wait(), 1.5)  # several times the limits
+    run = await finish(process, read)
+    assert (run.code, run.last["applied"], run.said("WaitingForLock")) == (0, ["build"], [])
+    assert await value(empty_database.url_owner, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'a_id'::regclass")
+
+
+async def test_two_runners_take_turns(empty_database: TestDatabase, releases: dict[str, Path]) -> None:
+    runs = await asyncio.gather(*(script(releases["four"], empty_database, "upgrade") for _ in range(2)))
+    assert [run.code for run in runs] == [0, 0], runs
+    assert sorted(name for run in runs for name in run.last["applied"]) == sorted(RELEASES["four"])
+    assert [row[0] for row in await ledger_of(empty_database)] == RELEASES["four"]
+
+
+async def test_a_runner_waits_outside_transactions_until_the_other_is_gone_or_its_budget_is(
+    empty_database: TestDatabase, releases: dict[str, Path]
+) -> None:
+    async with session(empty_database.url_owner) as other:
+        await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+        late = await script(releases["one"], empty_database, "upgrade", "--budget=1.5")
+        assert (late.code, late.last["reason"]) == (1, "BudgetExceeded")
+        assert late.said("WaitingForRunner")
+        process = await start(releases["one"], empty_database, "upgrade", "--marked")
+        read = await until_said(process, "WaitingForRunner")
+    assert (await finish(process, read)).last["applied"] == ["a"]
+
+
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+async def test_a_run_that_is_ended_leaves_what_was_committed_and_the_next_goes_on(
+    empty_database: TestDatabase, tmp_path: Path, end: str
+) -> None:
+    slow = Step("slow", ["CREATE TABLE half (id bigint)", "SELECT pg_sleep(60)"])
+    process = await start(plain_image(tmp_path / "slow", table("a"), slow), empty_database, "upgrade", "--marked")
+    read = await until_said(process, "Revision slow runs")
+    getattr(process, end)()
+    run = await finish(process, read)
+    assert run.code == (-9 if end == "kill" else 143)
+    assert end == "kill" or "SIGTERM" in run.last["message"]
+    assert (await version_of(empty_database), await tables_of(empty_database)) == (["a"], {"a"})
+    assert [row[0] for row in await ledger_of(empty_database)] == ["a"]
+    mended = plain_image(tmp_path / "mended", table("a"), table("slow"))
+    assert (await script(mended, empty_database, "upgrade")).last["applied"] == ["slow"]
+
+
+async def test_the_budget_ends_a_statement_too(empty_database: TestDatabase, tmp_path: Path) -> None:
+    config = plain_image(tmp_path, Step("slow", ["SELECT pg_sleep(60)"]))
+    run = await script(config, empty_database, "upgrade", "--budget=2")
+    assert (run.code, run.last["reason"]) == (1, "BudgetExceeded")
+    run = await script(config, empty_database, "upgrade", "--statement-timeout=0.3")
+    assert "canceling statement due to statement timeout (57014)" in run.last["message"]
+
+
+# --- Logins
+
+
+async def test_a_wrong_password_is_told_at_once_and_not_in_full(empty_database: TestDatabase, tmp_path: Path) -> None:
+    config = plain_image(tmp_path / "image", table("a"))
+    login = binding(tmp_path / "wrong", empty_database, password="not%the:password@")
+    run = await script(config, empty_database, "plan", "--patience=60", login=login)
+    assert (run.code, run.last["reason"]) == (1, "LoginRefused")
+    assert "not%the" not in run.output + run.errors
+    assert "not%25the" not in run.output + run.errors
+
+
+async def test_a_server_that_is_not_up_is_waited_for_as_long_as_patience_lasts(
+    empty_database: TestDatabase, tmp_path: Path
+) -> None:
+    config = plain_image(tmp_path / "image", table("a"))
+    login = binding(tmp_path / "away", empty_database, port="1")
+    run = await script(config, empty_database, "plan", "--patience=1", login=login)
+    assert (run.code, run.last["reason"], run.last["lasting"]) == (1, "DatabaseUnreachable", False)
+    assert run.said("DatabaseUnreachable")
+
+
+async def test_an_env_py_that_fails_is_named_without_its_words(empty_database: TestDatabase, tmp_path: Path) -> None:
+    config = plain_image(tmp_path, table("a"))
+    (tmp_path / "env.py").write_text("raise RuntimeError('a-secret')\n")
+    for command in ("plan", "wait"):
+        run = await script(config, empty_database, command)
+        assert run.last["reason"] == "MigrationFailed"
+        assert "RuntimeError at env.py:1" in run.last["message"]
+        assert "a-secret" not in run.output + run.errors
