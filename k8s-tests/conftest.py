@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from charts import definitions
 from charts.render import Renderer
 from cluster import provider
 from cluster.binaries import tool
@@ -30,6 +31,7 @@ from cluster.settings import Settings
 
 SERVICE_IMAGE = "slipway:0.1.0"
 NEXT_IMAGE = "slipway:0.1.0-next"
+OPERATOR_IMAGE = "slipway-operator:0.1.0"
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,11 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session")
 def demo_images(cluster: Cluster, builder: None) -> None:  # noqa: ARG001 - else there is nothing to load
+    """What a demo needs beside the service: its servers, the operator, and the operator's definitions."""
     for image in (POSTGRES, REDIS):
         cluster.load_image(base_archive(image))
+    cluster.load_image(build("operator", tag=OPERATOR_IMAGE))
+    definitions.establish(cluster.kubectl, definitions.ours())
 
 
 @pytest.fixture(scope="session")
