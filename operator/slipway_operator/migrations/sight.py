@@ -48,9 +48,9 @@ def gate(found: Mapping[str, Any]) -> GateSeen:
         return GateSeen("passed")
     created = seconds(found["metadata"].get("creationTimestamp"))
     begun = [
-        seconds((state.get("running") or state["terminated"]).get("startedAt"), created)
+        seconds(state["running" if "running" in state else "terminated"].get("startedAt"), created)
         for state in states
-        if state.get("running") is not None or _ended_well(state)
+        if "running" in state or _ended_well(state)
     ]
     return GateSeen("running", min(begun)) if begun else GateSeen("waiting")
 

@@ -1,0 +1,89 @@
+"""A data structure with the calls of `cluster.Api`: objects by kind and name, and what was called."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from slipway_operator.cluster import Api, ApiError, ConflictError, Resource
+
+CREATED = "2026-11-18T11:06:40Z"
+
+
+class MemoryApi(Api):
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.logs: dict[str, str | ApiError] = {}
+        self.calls: list[str] = []
+        self.faults: dict[str, ApiError] = {}
+
+    def put(self, plural: str, *bodies: dict[str, Any]) -> None:
+        for body in bodies:
+            self.objects[plural, body["metadata"]["name"]] = body
+
+    def all(self, plural: str) -> list[dict[str, Any]]:
+        return [body for (kind, _), body in self.objects.items() if kind == plural]
+
+    def _called(self, verb: str, resource: Resource) -> None:
+        call = f"{verb} {resource.plural}"
+        self.calls.append(call)
+        if call in self.faults:
+            raise self.faults[call]
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
+        del namespace
+        self._called("get", resource)
+        return copy.deepcopy(self.objects.get((resource.plural, name)))
+
+    async def list(
+        self, resource: Resource, namespace: str, *, labels: str = "", fields: str = ""
+    ) -> list[dict[str, Any]]:
+        """Terms `key=value` of labels only; events of one uid."""
+        del namespace
+        self._called("list", resource)
+        wanted = dict(term.split("=", 1) for term in labels.split(",") if term)
+        uid = fields.partition("=")[2]
+        return [
+            copy.deepcopy(body)
+            for body in self.all(resource.plural)
+            if wanted.items() <= (body["metadata"].get("labels") or {}).items()
+            and (not uid or body["involvedObject"]["uid"] == uid)
+        ]
+
+    async def create(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        del namespace
+        self._called("create", resource)
+        if (resource.plural, body["metadata"]["name"]) in self.objects:
+            raise ConflictError(409, "AlreadyExists", "it is there")
+        body["metadata"] |= {"uid": f"uid-{body['metadata']['name']}", "creationTimestamp": CREATED}
+        self.put(resource.plural, body)
+        return body
+
+    async def apply(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        del namespace
+        self._called("apply", resource)
+        self.put(resource.plural, body)
+        return body
+
+    async def apply_status(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        del namespace
+        self._called("apply_status", resource)
+        found = self.objects[resource.plural, body["metadata"]["name"]]
+        if found["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
+            raise ConflictError(409, "Conflict", "another version")
+        found["status"] = body["status"]
+        found["metadata"]["resourceVersion"] = str(int(found["metadata"]["resourceVersion"]) + 1)
+        return found
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        del namespace
+        self._called("delete", resource)
+        assert self.objects.pop((resource.plural, name))["metadata"]["uid"] == uid
+
+    async def log(self, namespace: str, pod: str, *, container: str, tail: int | None = None, limit: int) -> str:
+        del namespace, container, tail, limit
+        self.calls.append("log")
+        found = self.logs[pod]
+        if isinstance(found, ApiError):
+            raise found
+        return found
