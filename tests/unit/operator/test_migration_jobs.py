@@ -46,7 +46,7 @@ def test_a_job_is_marked_as_ours_and_not_as_the_workloads() -> None:
 
 
 def test_it_runs_the_wished_image_as_the_workloads_container() -> None:
-    origin = {
+    origin: dict[str, Any] = {
         "image": "registry.example/shop:1",
         "command": ["serve"],
         "args": ["--fast"],
@@ -123,8 +123,8 @@ def test_native_sidecars_go_along_and_other_init_containers_do_not() -> None:
 
 
 def test_the_choice_of_nodes_is_copied_but_not_of_neighbours() -> None:
-    node = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
-    fields = {
+    node: dict[str, Any] = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    fields: dict[str, Any] = {
         "nodeSelector": {"disk": "fast"},
         "tolerations": [{"operator": "Exists"}],
         "serviceAccountName": "shop",

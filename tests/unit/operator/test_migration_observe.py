@@ -247,7 +247,7 @@ async def test_jobs_of_others_are_not_ours(cluster: MemoryApi) -> None:
     assert (await looked(cluster)).observed.jobs == ()
 
 
-CONTRACT = {"digest": "sha256:" + "0" * 64, "revisions": [{"id": "0003", "kind": "contract"}]}
+CONTRACT: dict[str, Any] = {"digest": "sha256:" + "0" * 64, "revisions": [{"id": "0003", "kind": "contract"}]}
 
 
 async def test_pods_are_listed_last_when_a_contract_is_to_run_and_those_of_jobs_are_not_among_them(
@@ -373,4 +373,4 @@ def test_times_of_the_cluster_are_told_in_seconds_and_back() -> None:
     assert seconds(timestamp(1795348800.123456)) == 1795348800.123456
     assert memory_of({"plan": CONTRACT}) == Memory(
         plan=Plan(CONTRACT["digest"], "", "", (Revision("0003", "contract"),))
-    )  # type: ignore[arg-type]
+    )

@@ -75,9 +75,9 @@ def written(memory: Memory, verdict: Verdict = READY, former: dict[str, Any] | N
     return document(Decision(memory, verdict), (), former or {}, 3, "plan.sql", NOW)
 
 
-def schema() -> dict[str, Any]:
+def schema() -> Any:
     definition = yaml.safe_load(DEFINITION.read_text())
-    found: dict[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
+    found = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]
     return closed(found)
 
 
@@ -88,7 +88,7 @@ def closed(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     found = {name: closed(value) for name, value in part.items()}
-    return {**found, "additionalProperties": False} if isinstance(part.get("properties"), dict) else found
+    return found | {"additionalProperties": False} if isinstance(part.get("properties"), dict) else found
 
 
 VALIDATOR = jsonschema.Draft202012Validator(schema())
