@@ -271,7 +271,7 @@ class Image:
         return config
 
     def run(self, work: Callable[[Any], str], **options: Any) -> str:
-        """Run env.py, with `work` where it runs revisions, and then the one that it answers. Returns SQL when offline."""
+        """Run env.py, with `work` before it runs a revision: the one that `work` answers. Returns SQL when offline."""
         written, chosen = StringIO(), [""]
         steps = lambda heads, _: self._script._upgrade_revs(chosen[0], heads)  # noqa: E731, SLF001 - as Alembic's command
         environment = EnvironmentContext(
@@ -280,9 +280,14 @@ class Image:
         run_revisions = environment.run_migrations
 
         def work_and_run(**kw: Any) -> None:
-            chosen[0] = work(environment.get_context())
-            if chosen[0]:
-                run_revisions(**kw)
+            try:
+                chosen[0] = work(environment.get_context())
+                if chosen[0]:
+                    run_revisions(**kw)
+            finally:
+                # Out of whatever pool it is of: the lock must end with env.py's use of the session.
+                with contextlib.suppress(Exception):
+                    environment.get_context().connection.detach()  # type: ignore[union-attr]
 
         # On the instance: Alembic's module `context` speaks to no class but EnvironmentContext itself.
         environment.run_migrations = work_and_run  # type: ignore[method-assign]
@@ -444,10 +449,9 @@ class Runner:
         return Failure("StatementFailed" if state else "MigrationFailed", message)
 
     def enter(self, context: Any) -> Connection:
-        """The session, with its limits; it ends with this visit, whatever pool it is of. Raises Failure at a pooler."""
+        """The session, with its limits. Raises Failure where a pooler is in between."""
         connection: Connection = context.connection
         self._what = "The ledger"
-        connection.detach()
         limits = [(name, getattr(self._options, name)) for name in ("lock_timeout", "statement_timeout")]
 
         def limit(begun: Connection) -> None:
@@ -585,8 +589,10 @@ def plan(image: Image, runner: Runner, output: Output, *, literals: bool) -> NoR
         shown = sql if sql is None or literals else masked(sql)
         revisions.append({"id": one.id, "kind": one.kind, "message": one.message, "sql": shown,
                           "sql_digest": digest(sql), "announced": one.id in opened})  # fmt: skip
-    document = {"version": 1, **seen, "current": ",".join(runner.heads), "target": image.chain[-1].id if image.chain else "",
-                "foreign": foreign(image.chain, runner.heads, rows), "revisions": revisions}  # fmt: skip
+    document = {"version": 1, **seen, "current": ",".join(runner.heads), "target": "", "revisions": revisions}
+    document["foreign"] = foreign(image.chain, runner.heads, rows)
+    if image.chain:
+        document["target"] = image.chain[-1].id
     while True:
         document["partial"] = any(one["sql"] is None for one in revisions)
         whole = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
@@ -664,7 +670,9 @@ def main() -> NoReturn:
         output.fail(failure)
     except Exception as error:  # noqa: BLE001 - a traceback could quote a login
         output.fail(Failure("MigrationFailed", describe(error)))
-    done = f"Applied: {', '.join(runner.applied) or 'nothing'}. Contracts to come: {', '.join(runner.held_back) or 'none'}."
+    done = (
+        f"Applied: {', '.join(runner.applied) or 'nothing'}. Contracts left: {', '.join(runner.held_back) or 'none'}."
+    )
     output.end(0, "done", done, current=",".join(runner.heads), applied=runner.applied, held_back=runner.held_back)
 
 

@@ -1,0 +1,77 @@
+"""`slipway db` and the script for plain Alembic see a database alike, and each continues what the other began."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from servers.databases import TestDatabase
+from servers.migration_images import Step, contract, ledger_of, owner_settings, table, tables_of
+from servers.plain_alembic_images import ids, plain_image, script
+from slipway.migrations import announcements, inspection
+from slipway.migrations.marked import plan_document
+from slipway.migrations.masking import mask_literals
+from slipway.migrations.runner import upgrade
+from slipway_operator.migrations.plain_alembic import masked
+
+FILL = Step("fill", ["INSERT INTO b VALUES ('7'::text::bigint)", "COMMENT ON TABLE b IS 'it''s b'"])
+STEPS = (table("a"), table("b"), FILL, contract("drop_a", "a"))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """One chain for both: the script's alembic.ini, beside the revisions."""
+    return plain_image(tmp_path, *STEPS, per_migration=True)
+
+
+async def _plans_agree(database: TestDatabase, config: Path) -> list[str]:
+    """The pending revisions, as both tell them."""
+    ours = plan_document(
+        await inspection.plan(owner_settings(database), versions=config.parent / "versions"), literals=False
+    )
+    assert (await script(config, database, "plan")).plan == ours
+    return ids(ours["revisions"])
+
+
+async def test_what_slipway_began_the_script_continues(empty_database: TestDatabase, config: Path) -> None:
+    versions = config.parent / "versions"
+    assert await _plans_agree(empty_database, config) == ["a", "b", "fill", "drop_a"]
+    await upgrade(owner_settings(empty_database), versions=versions, target="b")
+    assert await _plans_agree(empty_database, config) == ["fill", "drop_a"]
+    run = await script(config, empty_database, "upgrade", "--phase=expand")
+    assert (run.last["applied"], run.last["held_back"]) == (["fill"], ["drop_a"])
+    await announcements.announce(owner_settings(empty_database), versions=versions)
+    assert await _plans_agree(empty_database, config) == ["drop_a"]
+    assert (await script(config, empty_database, "upgrade")).last["applied"] == ["drop_a"]
+    assert await _plans_agree(empty_database, config) == []
+    assert await tables_of(empty_database) == {"b"}
+
+
+async def test_what_the_script_began_slipway_continues(empty_database: TestDatabase, config: Path) -> None:
+    versions = config.parent / "versions"
+    older = plain_image(config.parent / "older", *STEPS[:2])
+    await script(older, empty_database, "upgrade")
+    assert await _plans_agree(empty_database, config) == ["fill", "drop_a"]
+    assert (await upgrade(owner_settings(empty_database), versions=versions, phase="expand")).applied == ("fill",)
+    await script(config, empty_database, "announce")
+    assert await _plans_agree(empty_database, config) == ["drop_a"]
+    assert (await upgrade(owner_settings(empty_database), versions=versions)).applied == ("drop_a",)
+    assert await ledger_of(empty_database) == [
+        ("a", "expand", False, True),
+        ("b", "expand", False, True),
+        ("fill", "expand", False, True),
+        ("drop_a", "contract", True, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO a VALUES ('x', E'it\\'s', $$two; 'words'$$, 3); CREATE TABLE b (c text DEFAULT 'shown')",
+        "WITH old AS (SELECT 'x') DELETE FROM a; SELECT 'shown' -- 'a comment'; INSERT",
+        "CREATE ROLE app PASSWORD 'x'; COMMENT ON TABLE a IS 'it''s; shown'; UPDATE \"it's\" SET b = U&'x'",
+    ],
+)
+def test_strings_are_masked_alike(sql: str) -> None:
+    assert masked(sql) == mask_literals(sql)
