@@ -1,0 +1,159 @@
+"""A column is renamed over releases while requests are served; the operator alone brings the schema up.
+
+One release goes through its life, test by test: each begins where the one before it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cluster.images.releases import Release
+from cluster.model import Cluster
+from load.disturbances import evict
+from load.harness import Outcome
+from load.looking import seen
+from load.reporting import line_writer
+from migrating.life import Life, life_opened
+
+pytest_plugins = ["migrating.fixtures"]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
+
+EXPANDED = {"0001": "applied", "add_content": "applied", "fill_content": "applied"}
+CONTRACTED = {**EXPANDED, "drop_body": "applied"}
+BACKUP = "backup"
+
+
+@pytest.fixture(scope="module")
+def life(
+    cluster: Cluster, service_image: str, release: Callable[[Release], str], pytestconfig: pytest.Config
+) -> Iterator[Life]:
+    for name in ("expanded", "contracted", "skipping"):
+        release(name)
+    with life_opened(cluster, service_image, line_writer(pytestconfig)) as opened:
+        opened.upgrade(service_image)
+        yield opened
+
+
+def nothing_failed(outcome: Outcome) -> None:
+    assert not outcome.complaints(), outcome.complaints()
+    assert outcome.retried == 0
+
+
+def is_ready_for(life: Life, image: str) -> dict[str, Any]:
+    """Right after `helm --wait` came back: not a moment to lose."""
+    shown = life.migration.read()
+    assert life.migration.ready(), life.migration.told()
+    assert shown["spec"]["image"] == image
+    assert shown["status"]["pending"] == 0
+    return shown
+
+
+def test_an_install_comes_back_when_the_schema_is_ready_for_its_image(life: Life, service_image: str) -> None:
+    shown = is_ready_for(life, service_image)
+    assert shown["status"]["history"][0]["result"] == "Succeeded"
+    assert life.ledger() == {"0001": "applied"}
+    columns = life.migration.columns()
+    assert [*columns] == ["NAME", "READY", "REASON", "REVISION", "TARGET", "PENDING", "AGE"]
+    assert [columns[name] for name in ("READY", "REASON", "REVISION", "TARGET", "PENDING")] == [
+        *("True", "UpToDate"),
+        *("0001", "0001"),
+        "0",
+    ]
+
+
+def test_a_release_that_was_skipped_is_named_and_harms_nobody(
+    life: Life, service_image: str, release: Callable[[Release], str]
+) -> None:
+    life.upgrade(release("skipping"), wait=False)
+    message = life.migration.shows("ReleaseSkipped", "Stalled")
+    assert "drop_body" in message
+    assert life.ledger() == {"0001": "applied"}
+    assert len(life.serving(service_image)) == 2
+
+
+def test_a_column_is_renamed_over_three_releases_and_nothing_fails(
+    life: Life, release: Callable[[Release], str]
+) -> None:
+    with life.load(export_every=5) as running:
+        life.upgrade(release("expanded"))
+        is_ready_for(life, release("expanded"))
+        assert life.ledger() == EXPANDED
+        assert {"body", "content"} <= life.columns_of_items()
+        life.upgrade(release("contracted"))
+        is_ready_for(life, release("contracted"))
+        outcome = life.told("a column renamed over three releases", running.finish())
+    nothing_failed(outcome)
+    assert outcome.report["exports_acknowledged"] >= 2
+    assert life.ledger() == CONTRACTED
+    assert "body" not in life.columns_of_items()
+
+
+def test_the_events_tell_each_transition_once(life: Life) -> None:
+    told = life.migration.events()
+    assert len(set(told)) == len(told), told
+    reasons = [reason for _, reason, _ in told]
+    for once in ("RollingOut", "Contracting"):
+        assert reasons.count(once) >= 1, reasons
+    assert reasons[-1] == "UpToDate"
+    assert {reason for kind, reason, _ in told if kind == "Warning"} == {"ReleaseSkipped"}
+
+
+def test_evicted_old_pods_come_back_and_a_rollout_that_is_undone_breaks_nobody(
+    life: Life, service_image: str, release: Callable[[Release], str]
+) -> None:
+    before, after = release("contracted"), release("skipping")
+    make_backups(life, service_image)
+    with life.load() as running:
+        life.upgrade(after, wait=False, migrations={"backup": {"cronJobName": BACKUP}})
+        life.rollout("pause")
+        life.migration.shows("RollingOut", "Reconciling", within=60)
+        victim = min(life.serving(before))
+        seen(lambda: evict(life.cluster, life.namespace, victim), 30, f"leave to evict {victim}")
+        seen(lambda: len(life.serving(before) - {victim}) == 2, 60, "another old pod, Ready")
+        life.rollout("resume")
+        seen(lambda: life.serving(after), 60, "a new pod, Ready")
+        life.rollout("undo")
+        life.migration.shows("RollingOut", "Reconciling")
+        seen(lambda: len(life.serving(before)) == 2 and not life.serving(after), 90, "the old release, whole")
+        outcome = life.told("an eviction, and a rollout undone", running.finish())
+    nothing_failed(outcome)
+    assert life.ledger() == {**CONTRACTED, "add_note": "applied"}
+    assert "drop_note" in life.migration.condition("ContractPending")["message"]
+    assert life.migration.condition("RollbackSafe")["status"] == "True"
+
+
+def make_backups(life: Life, image: str) -> None:
+    """A CronJob that never runs by itself."""
+    container = {
+        "name": BACKUP,
+        "image": image,
+        "command": ["python", "-c", "print('all of it is safe')"],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+    }
+    spec = {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": {"template": {"spec": pod}}}}
+    cron_job = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": BACKUP}, "spec": spec}
+    life.cluster.kubectl.apply([cron_job], life.namespace)
+
+
+def test_the_contract_follows_the_backup_once_the_release_is_rolled_out_after_all(
+    life: Life, release: Callable[[Release], str]
+) -> None:
+    life.upgrade(release("skipping"), migrations={"backup": {"cronJobName": BACKUP}})
+    is_ready_for(life, release("skipping"))
+    assert life.ledger() == {**CONTRACTED, "add_note": "applied", "drop_note": "applied"}
+    (backup,), (contract,) = life.migration.jobs("backup"), newest(life.migration.jobs("contract"))
+    assert backup["status"]["completionTime"] <= contract["metadata"]["creationTimestamp"]
+    assert life.migration.condition("RollbackSafe")["status"] == "False"
+
+
+def newest(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"])[-1:]

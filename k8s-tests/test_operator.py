@@ -1,0 +1,83 @@
+"""People approve plans, and only those who may: on an empty database, which then gets every revision at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cluster.commands import CommandError
+from cluster.images.releases import Release
+from cluster.model import Cluster
+from load.reporting import line_writer
+from migrating.life import SMALL, Life, life_opened
+
+pytest_plugins = ["migrating.fixtures"]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
+
+APPROVER, DEPLOYER = "approver@example.com", "deployer@example.com"
+IN_ORDER = ["0001", "add_content", "fill_content", "drop_body", "add_note", "drop_note"]
+
+
+@pytest.fixture(scope="module")
+def life(
+    cluster: Cluster, service_image: str, release: Callable[[Release], str], pytestconfig: pytest.Config
+) -> Iterator[Life]:
+    base = {**SMALL, "migrations": {"approval": "Always"}}
+    with life_opened(cluster, service_image, line_writer(pytestconfig), base) as opened:
+        opened.upgrade(release("skipping"), wait=False)
+        cluster.kubectl.apply([*role(DEPLOYER, []), *role(APPROVER, ["approve"])], opened.namespace)
+        yield opened
+
+
+def role(who: str, more: list[str]) -> list[dict[str, Any]]:
+    """May change SchemaMigrations, and what `more` adds."""
+    name = who.partition("@")[0]
+    group = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": ["slipway.dev"], "resources": ["schemamigrations"], "verbs": ["get", "patch", *more]}
+    subject = {"kind": "User", "name": who, "apiGroup": group}
+    return [
+        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": name}, "rules": [rule]},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": name},
+            "subjects": [subject],
+        },
+    ]
+
+
+def test_a_plan_waits_for_a_person_and_shows_what_it_would_do(life: Life) -> None:
+    message = life.migration.shows("AwaitingApproval", "Reconciling", within=90)
+    plan = life.migration.read()["status"]["plan"]
+    assert plan["digest"] in message
+    assert [revision["id"] for revision in plan["revisions"]] == IN_ORDER
+    sql = life.cluster.kubectl.json("get", "configmap", plan["sql"]["name"], life.scope)["data"][plan["sql"]["key"]]
+    assert "ADD COLUMN content" in sql
+    assert life.migration.jobs("expand") == []
+
+
+def test_who_lacks_the_verb_can_not_approve(life: Life) -> None:
+    digest = life.migration.read()["status"]["plan"]["digest"]
+    with pytest.raises(CommandError, match="verb approve"):
+        life.migration.patch({"approve": digest}, f"--as={DEPLOYER}")
+    assert "approve" not in life.migration.read()["spec"]
+
+
+def test_another_digest_approves_nothing(life: Life) -> None:
+    life.migration.patch({"approve": f"sha256:{'0' * 64}"}, f"--as={APPROVER}")
+    life.migration.shows("AwaitingApproval", "Reconciling")
+    assert life.migration.jobs("expand") == []
+
+
+def test_the_approved_plan_goes_straight_through_on_an_empty_database(life: Life) -> None:
+    digest = life.migration.read()["status"]["plan"]["digest"]
+    life.migration.patch({"approve": digest}, f"--as={APPROVER}")
+    shown = life.migration.become_ready(60)
+    assert shown["status"]["approvedDigest"] == digest
+    assert life.ledger() == dict.fromkeys(IN_ORDER, "applied")
+    assert len(life.migration.jobs("expand")) == 1
+    assert life.migration.jobs("contract") == []
+    life.settled(1)
