@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from slipway_operator.migrations.model import Decision, DeleteJob, JobSeen, Observed
 from slipway_operator.migrations.pods import broken_by, has_image, listed
-from slipway_operator.migrations.remember import is_of, remember
+from slipway_operator.migrations.remember import active_jobs, is_of, remember
 from slipway_operator.migrations.retries import DOING, given_up, stalled_plan, start
 from slipway_operator.migrations.situation import SLOW, SOON, Situation, State, answer
 
@@ -32,7 +32,7 @@ def decide(observed: Observed, now: float) -> Decision:
 
 def active_job(seen: Situation) -> Decision | None:
     """One Job at a time, also across wishes. A Job of an earlier wish is removed only when it never began."""
-    active = sorted((job for job in seen.observed.jobs if job.active), key=lambda job: (job.created, job.name))
+    active = active_jobs(seen.observed)
     for job in active:
         if _is_stale(seen, job):
             return _stale(seen, job)

@@ -27,11 +27,16 @@ def remember(observed: Observed, now: float) -> Memory:
         if memory.failure is not None and memory.failure.reason == PLAN_CHANGED:
             # The count of tries goes on: a plan that changes under every run must end as Stalled, not turn forever.
             memory = _next_round(memory, observed)
-    if not is_of(memory, spec) and not any(job.active for job in observed.jobs):
+    if not is_of(memory, spec) and not active_jobs(observed):
         memory = replace(_next_round(memory, observed), attempts={}, failure=None, failed_at=None)
     if memory.plan is not None and spec.approve == memory.plan.digest:
         memory = replace(memory, approved=memory.plan.digest)
     return memory
+
+
+def active_jobs(observed: Observed) -> list[JobSeen]:
+    """Jobs that haven't ended, of every round, oldest first."""
+    return sorted((job for job in observed.jobs if job.active), key=lambda job: (job.created, job.name))
 
 
 def is_of(memory: Memory, spec: Spec) -> bool:
@@ -41,10 +46,11 @@ def is_of(memory: Memory, spec: Spec) -> bool:
 
 def unrecorded(job: JobSeen, memory: Memory) -> bool:
     """Whether a Job of this round has ended and the memory doesn't know."""
+    known = memory.plan is not None if job.purpose == "plan" else job.purpose in memory.done
     return (
         not job.active
         and job.plan_key == memory.plan_key
-        and job.purpose not in memory.done
+        and not known
         and job.attempt >= memory.attempts.get(job.purpose, 0)
     )
 
