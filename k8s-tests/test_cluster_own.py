@@ -144,6 +144,11 @@ def test_it_comes_up_once_and_goes_without_a_trace(second: Settings) -> None:
     assert lines[-1].strip() == "the cluster slipway-two runs already"
     assert recorded(second, "kube-apiserver") == api_server
 
+    (second.folder / "finished").write_text("as another cache would have made it")
+    with pytest.raises(ClusterError, match="somebody may be using it"):
+        own.up(second, progress)
+    assert recorded(second, "kube-apiserver") == api_server
+
     start_pods(cluster)
     assert set(traces(second)) == {"processes", "mounts", "links", "namespaces", "control groups", "folders"}
     assert rules_of_the_machine(second) == before

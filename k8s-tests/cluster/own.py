@@ -43,7 +43,10 @@ DNS_PORT = 53
 
 
 def up(settings: Settings, progress: Progress) -> Cluster:
-    """The running cluster; what isn't a whole one of this very making is cleared away and made anew."""
+    """The running cluster; half of one, and one that has broken, is cleared away and made anew.
+
+    ClusterError when a whole one of another making runs, from another cache or other sources: somebody may be using it.
+    """
     with exclusive(_lock(settings), within=LOCK_SECONDS):
         mounts.check(settings)
         folders = gather(settings, progress)
@@ -51,6 +54,11 @@ def up(settings: Settings, progress: Progress) -> Cluster:
         if is_up(settings):
             progress.say(f"the cluster {settings.name} runs already")
             return cluster
+        if _whole(settings):
+            raise ClusterError(
+                f"The cluster {settings.name} that runs on this machine was made from another cache, or from other "
+                "sources, and somebody may be using it. If nobody does, end it with `make cluster-down`."
+            )
         _clear(settings, progress)
         try:
             _start(settings, folders, cluster.kubectl, progress)
@@ -75,13 +83,13 @@ def down(settings: Settings, progress: Progress) -> None:
 
 def is_up(settings: Settings) -> bool:
     """Whether all of it runs, and is what these settings and Go modules make."""
-    finished = _finished(settings)
-    return (
-        finished.exists()
-        and finished.read_text() == _fingerprint(settings)
-        and all(Processes(settings).alive().values())
-        and control_plane.ready(settings)
-    )
+    return _whole(settings) and _finished(settings).read_text() == _fingerprint(settings)
+
+
+def _whole(settings: Settings) -> bool:
+    """Whether all of a cluster runs, whoever made it."""
+    alive = Processes(settings).alive().values()
+    return _finished(settings).exists() and all(alive) and control_plane.ready(settings)
 
 
 def _start(settings: Settings, folders: dict[str, Path], kubectl: Kubectl, progress: Progress) -> None:
