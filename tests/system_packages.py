@@ -11,10 +11,19 @@ import shutil
 import subprocess
 import sys
 
-PACKAGES = {"redis-server": "redis-server", "chromium": "chromium", "wrk": "wrk", "postgres": "postgresql"}
+PACKAGES = {
+    "redis-server": "redis-server",
+    "chromium": "chromium",
+    "wrk": "wrk",
+    "postgres": "postgresql",
+    "pgbouncer": "pgbouncer",
+}
 """Program → Debian package that has it."""
 
-FOR_TESTS = ("redis-server", "chromium", "postgres")
+FOR_TESTS = ("redis-server", "chromium", "postgres", "pgbouncer")
+
+SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
+"""Debian keeps servers where not every user's PATH looks."""
 
 
 def missing(programs: list[str]) -> list[str]:
@@ -22,7 +31,7 @@ def missing(programs: list[str]) -> list[str]:
     return [
         PACKAGES[program]
         for program in programs
-        if shutil.which(program) is None and not glob.glob(f"/usr/lib/postgresql/*/bin/{program}")  # noqa: PTH207
+        if shutil.which(program, path=SEARCHED) is None and not glob.glob(f"/usr/lib/postgresql/*/bin/{program}")  # noqa: PTH207
     ]
 
 
