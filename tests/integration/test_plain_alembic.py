@@ -185,6 +185,22 @@ async def test_only_the_sql_that_was_planned_is_run(empty_database: TestDatabase
     assert (await script(config, empty_database, "upgrade", *named)).last["current"] == "reads"
 
 
+async def test_the_outside_image_of_the_cluster_tests_is_planned_and_run(
+    empty_database: TestDatabase, tmp_path: Path
+) -> None:
+    folder = Path(__file__).parents[2] / "k8s-tests" / "foreign_alembic"
+    config, login = folder / "alembic.ini", binding(tmp_path, empty_database)
+    planned = (await script(config, empty_database, "plan", login=login)).plan["revisions"]
+    assert [(one["id"], one["kind"]) for one in planned] == [
+        ("0001", "expand"),
+        ("0002", "expand"),
+        ("0003", "contract"),
+    ]
+    run = await script(config, empty_database, "upgrade", "--phase=expand", login=login)
+    assert run.last["applied"] == ["0001", "0002", "0003"]
+    assert (await script(config, empty_database, "wait", login=login)).code == 0
+
+
 # --- Locks, runners that meet, runs that end early
 
 
