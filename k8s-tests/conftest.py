@@ -20,7 +20,7 @@ from cluster.binaries import tool
 from cluster.errors import ClusterError, ClusterUnavailableError
 from cluster.images import buildah
 from cluster.images.base import POSTGRES, REDIS, base_archive
-from cluster.images.build import build
+from cluster.images.build import OPERATOR_TAG, build
 from cluster.images.build import why_unavailable as why_no_builder
 from cluster.images.buildah import NoBuilderError
 from cluster.model import Cluster
@@ -31,7 +31,6 @@ from cluster.settings import Settings
 
 SERVICE_IMAGE = "slipway:0.1.0"
 NEXT_IMAGE = "slipway:0.1.0-next"
-OPERATOR_IMAGE = "slipway-operator:0.1.0"
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def demo_images(cluster: Cluster, builder: None) -> None:  # noqa: ARG001 - else
     """What a demo needs beside the service: its servers, the operator, and the operator's definitions."""
     for image in (POSTGRES, REDIS):
         cluster.load_image(base_archive(image))
-    cluster.load_image(build("operator", tag=OPERATOR_IMAGE))
+    cluster.load_image(build("operator", tag=OPERATOR_TAG))
     definitions.establish(cluster.kubectl, definitions.ours())
 
 

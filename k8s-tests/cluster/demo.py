@@ -51,7 +51,7 @@ def _load_images(cluster: Cluster, progress: Progress) -> None:
     with progress.step("images of Slipway, its operator, PostgreSQL and Redis"):
         archives = [
             build.build(),
-            build.build("operator", "slipway-operator:0.1.0"),
+            build.build("operator", build.OPERATOR_TAG),
             base.base_archive(base.POSTGRES),
             base.base_archive(base.REDIS),
         ]

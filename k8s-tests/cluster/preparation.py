@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from functools import partial
 
 from cluster import binaries, golang, own, provider
 from cluster.images import base, build, buildah
@@ -36,7 +37,12 @@ def _images(_: Settings, progress: Progress) -> None:
     for name in base.IMAGES:
         with progress.step(f"image {base.IMAGES[name]}"):
             base.base_archive(name)
-    for what, make in (("Slipway", build.build), ("another service", build.build_foreign)):
+    makers: dict[str, Callable[[], object]] = {
+        "Slipway": build.build,
+        "the operator": partial(build.build, "operator", build.OPERATOR_TAG),
+        "another service": build.build_foreign,
+    }
+    for what, make in makers.items():
         with progress.step(f"image of {what}"):
             make()
 

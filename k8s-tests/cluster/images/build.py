@@ -18,6 +18,7 @@ COPIED = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "require
 MAKERS = tuple(Path(__file__).with_name(name) for name in ("build.py", "buildah.py", "docker.py"))
 
 TARGETS = ("service", "dev", "operator")
+OPERATOR_TAG = "slipway-operator:0.1.0"
 REGISTRY = "docker.io/library/"
 """Where the runtimes of clusters look for a name without a registry."""
 
