@@ -119,6 +119,10 @@ async def test_several_heads_and_unreadable_revisions_are_told(empty_database: T
     assert "b, other" in run.last["message"]
     (tmp_path / "image/versions/other.py").write_text(Step("other", kind="both").module("b"))
     assert (await script(config, empty_database, "wait")).last["reason"] == "RevisionsUnreadable"
+    (tmp_path / "image/versions/other.py").write_text("raise RuntimeError('a-secret')")
+    broken = await script(config, empty_database, "upgrade")
+    assert (broken.last["reason"], broken.last["lasting"]) == ("RevisionsUnreadable", True)
+    assert "RuntimeError at other.py:1" in broken.last["message"]
     assert (await script(tmp_path / "nowhere.ini", empty_database, "plan")).last["reason"] == "RevisionsUnreadable"
 
 

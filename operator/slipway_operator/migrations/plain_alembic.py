@@ -255,8 +255,11 @@ class Image:
             heads = sorted(self._script.get_heads())
             order = TopologicalSorter({id_: found[id_].parents for id_ in sorted(found)}).static_order()
             self.chain = tuple(found[id_] for id_ in order)
-        except (CommandError, CycleError) as error:
-            raise Failure("RevisionsUnreadable", f"{path}: {error}", lasting=True) from None
+        except Failure:
+            raise
+        except Exception as error:  # noqa: BLE001 - the revisions are code, too
+            said = error if isinstance(error, (CommandError, CycleError)) else describe(error)
+            raise Failure("RevisionsUnreadable", f"{path}: {said}", lasting=True) from None
         if len(heads) > 1:
             message = (
                 f"The revisions have {len(heads)} heads ({', '.join(heads)}): let them follow each other, or merge."
@@ -626,7 +629,7 @@ def wait(image: Image, output: Output, timeout: float | None) -> NoReturn:
         try:
             image.run(work)
             verdict, reason, sentence = decide_gate(image.chain, rows[0])
-        except Exception as error:  # noqa: BLE001 - the image's own code
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the image's own code
             if not is_of_database(error):
                 raise Failure("MigrationFailed", f"env.py failed: {describe(error)}.") from None
             verdict, reason, sentence = "waiting", "DatabaseUnreachable", f"The database: {describe(error)}."
