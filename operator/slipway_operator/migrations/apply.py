@@ -56,9 +56,14 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
         await api.apply_status(MIGRATIONS, metadata["namespace"], body)
     except ConflictError:
         return False
-    if told(wanted["conditions"]) != told(former.get("conditions") or ()):
+    if _told(wanted) != _told(former):
         await _tell(api, look, decision, now)
     return True
+
+
+def _told(status: dict[str, Any]) -> list[tuple[str, str]]:
+    """A transition is another reason, or that a person must act now."""
+    return [told(status.get("conditions") or (), kind) for kind in ("Ready", "Stalled")]
 
 
 async def _write_sql(api: Api, look: Look, decision: Decision) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from slipway_operator.migrations.model import Memory, Plan, Purpose, Spec, Trouble
-from slipway_operator.migrations.names import ATTEMPT, PLAN_KEY, job_name, labels, script_config_map
+from slipway_operator.migrations.names import ATTEMPT, PLAN_KEY, TEMPLATE, job_name, labels, script_config_map
 from slipway_operator.migrations.template import SCRIPT_FOLDER, RefusedError, pod_spec
 
 KEPT_FOR = 24 * 3600
@@ -70,6 +72,7 @@ def migration_job(
     script = script_config_map(resource["metadata"]["name"]) if spec.config is not None else None
     pod = pod_spec(deployment, spec, command(spec), arguments(spec, purpose, memory.plan), script)
     metadata = _metadata(resource, memory.plan_key, purpose, attempt)
+    metadata["annotations"][TEMPLATE] = sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()
     body = {
         "backoffLimit": 0,
         "ttlSecondsAfterFinished": KEPT_FOR,

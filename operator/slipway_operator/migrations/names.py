@@ -10,6 +10,8 @@ OWNER_LABEL = "slipway.dev/schemamigration"
 PURPOSE_LABEL = "slipway.dev/purpose"
 PLAN_KEY = "slipway.dev/plan-key"
 ATTEMPT = "slipway.dev/attempt"
+TEMPLATE = "slipway.dev/template"
+"""Annotation of a Job: hash of the pod that was asked for, before the API server added its defaults."""
 _LABEL_LIMIT = 63
 _NAME_LIMIT = 253
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from slipway_operator.cluster import Api, ApiError, Resource
 from slipway_operator.migrations import sight, trouble
+from slipway_operator.migrations.jobs import migration_job
 from slipway_operator.migrations.lint import LintError, lint
 from slipway_operator.migrations.model import JobSeen, Memory, Observed, Plan, PodSeen, Spec, Trouble
-from slipway_operator.migrations.names import OWNER_LABEL, owner_label, plan_config_map
+from slipway_operator.migrations.names import OWNER_LABEL, TEMPLATE, owner_label, plan_config_map
 from slipway_operator.migrations.remember import unrecorded
 from slipway_operator.migrations.report import Report, UnreadableError, progress, report
 from slipway_operator.migrations.spec import SpecError, parse, unfit
 from slipway_operator.migrations.status import memory_of
+from slipway_operator.migrations.template import RefusedError
 
 MIGRATIONS = Resource("slipway.dev", "v1alpha1", "schemamigrations")
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
@@ -56,8 +58,11 @@ async def look(api: Api, namespace: str, name: str, now: float) -> Look | None:
     except SpecError as error:
         blank = Observed(name, uid, unfit(resource), memory, None, spec_fault=str(error))
         return Look(blank, resource)
-    found = await _jobs(api, resource, memory, now)
     deployment = await api.get(DEPLOYMENTS, namespace, spec.workload)
+    found = [
+        replace(one, seen=_as_wished(one, resource, spec, memory, deployment))
+        for one in await _jobs(api, resource, memory, now)
+    ]
     # The last read before the decision, because it is what an irreversible step rests on.
     pods = await _consumers(api, namespace, spec, found) if _pods_count(memory, found) else ()
     observed = Observed(
@@ -71,6 +76,22 @@ async def look(api: Api, namespace: str, name: str, now: float) -> Look | None:
     )
     sql = {one.seen.plan.digest: one.sql for one in found if one.seen.plan and one.sql}
     return Look(observed, resource, deployment, sql, {one.seen.name: one.uid for one in found})
+
+
+def _as_wished(
+    found: _Found, resource: dict[str, Any], spec: Spec, memory: Memory, deployment: dict[str, Any] | None
+) -> JobSeen:
+    """A Job that can't start, and would be made otherwise now, is of an earlier wish: so a mended workload helps."""
+    seen = found.seen
+    stuck = seen.state == "starting" and seen.trouble is not None and seen.purpose != "backup"
+    if not stuck or seen.plan_key != memory.plan_key:
+        return seen
+    try:
+        now = migration_job(resource, spec, memory, seen.purpose, seen.attempt, deployment)
+    except RefusedError:
+        return seen
+    same = now["metadata"]["annotations"][TEMPLATE] == found.template
+    return seen if same else replace(seen, plan_key="")
 
 
 def _pods_count(memory: Memory, found: list[_Found]) -> bool:
@@ -93,6 +114,7 @@ class _Found:
     seen: JobSeen
     uid: str
     sql: str = ""
+    template: str = ""
 
 
 async def _jobs(api: Api, resource: Mapping[str, Any], memory: Memory, now: float) -> list[_Found]:
@@ -127,7 +149,8 @@ async def _with_details(
     match seen.state:
         case "starting":
             events = await _events(api, job, pods) if now - seen.created > PATIENCE else []
-            return _Found(replace(seen, trouble=trouble.of_start(pods, events)), uid)
+            template = job["metadata"]["annotations"].get(TEMPLATE, "")
+            return _Found(replace(seen, trouble=trouble.of_start(pods, events)), uid, template=template)
         case "running":
             said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
             # A sidecar may run while the image of the command can't be pulled.

@@ -5,6 +5,7 @@ Messages come from the API server, the kubelet, or a command's marked line; valu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 from slipway_operator.migrations.model import Trouble
 from slipway_operator.migrations.report import MESSAGE_LIMIT, failure, one_line
 
+_POD_NAME = re.compile(r'pods "[^"]*"')
 _IMAGE_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 )
-_CONTAINER_REASONS = frozenset(
-    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "ContainerCannotRun"}
-)
+_CONTAINER_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_START_FAILED = frozenset({"StartError", "ContainerCannotRun"})
 _STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
 _MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume")
 
@@ -49,6 +50,8 @@ def of_failure(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], log: s
 
 def _refused(message: str) -> Trouble:
     """A quota may have room again; a policy stays until a person changes it or the workload."""
+    # The name is another at each of the Job controller's tries.
+    message = _POD_NAME.sub("pods", message)
     told = _told("AdmissionRefused", f"The cluster refuses the Job's pod: {message}")
     return replace(told, lasting="violates PodSecurity" in message)
 
@@ -58,20 +61,23 @@ def _pod_failure(pod: Mapping[str, Any]) -> Trouble | None:
     if status.get("reason") == "Evicted":
         return _told("Evicted", f"The Job's pod was evicted: {status.get('message', '')}")
     ended = [(one["name"], end) for one, end in _ended(pod) if end.get("exitCode") != 0]
-    for _, end in ended:
-        said = failure(end.get("message") or "")
-        if said:
-            return said
-    for name, end in ended:
-        if end.get("reason") == "OOMKilled":
-            text = f"Container {name} needed more memory than its limit; raise the limit of the workload's container."
-            return Trouble("OutOfMemory", text)
+    told = [found for name, end in ended if (found := failure(end.get("message") or "") or _by_reason(name, end))]
+    if told:
+        return told[0]
     if _disrupted(pod):
         return Trouble("Disrupted", "The Job's pod was removed before it ended, such as by a drain of its node.")
-    for name, end in ended:
-        return Trouble(
-            "CommandFailed", f"Container {name} ended with exit code {end.get('exitCode')}; its log says more."
-        )
+    if not ended:
+        return None
+    name, end = ended[0]
+    return Trouble("CommandFailed", f"Container {name} ended with exit code {end.get('exitCode')}; its log says more.")
+
+
+def _by_reason(name: str, end: Mapping[str, Any]) -> Trouble | None:
+    if end.get("reason") == "OOMKilled":
+        text = f"Container {name} needed more memory than its limit; raise the limit of the workload's container."
+        return Trouble("OutOfMemory", text)
+    if end.get("reason") in _START_FAILED:
+        return _told("ContainerNotStarted", f"Container {name} can't start: {end.get('message', '')}")
     return None
 
 

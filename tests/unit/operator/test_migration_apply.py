@@ -211,6 +211,20 @@ async def test_an_event_is_written_only_on_a_transition(cluster: MemoryApi, migr
     assert (event["reason"], event["type"], event["involvedObject"]["name"]) == ("Planning", "Normal", "shop")
 
 
+async def test_the_same_reason_is_told_again_when_a_person_must_act_now(
+    cluster: MemoryApi, migrations: Migrations
+) -> None:
+    await migrations.reconcile(KEY)
+    status = cluster.objects["schemamigrations", "shop"]["status"]
+    reason = {"reason": "SpecInvalid", "status": "False", "lastTransitionTime": timestamp(NOW)}
+    status["conditions"] = [{"type": kind, **reason} for kind in ("Ready", "Reconciling")]
+    cluster.objects["schemamigrations", "shop"]["spec"]["consumers"] = {"selector": {}}
+
+    await migrations.reconcile(KEY)
+
+    assert [event["reason"] for event in cluster.all("events")] == ["Planning", "SpecInvalid"]
+
+
 async def test_a_spec_that_cannot_be_followed_is_said_with_a_warning(
     cluster: MemoryApi, migrations: Migrations
 ) -> None:

@@ -39,7 +39,7 @@ def test_a_job_is_marked_as_ours_and_not_as_the_workloads() -> None:
         "slipway.dev/purpose": "expand",
     }
     assert job["spec"]["template"]["metadata"]["labels"] == job["metadata"]["labels"]
-    assert job["metadata"]["annotations"] == {"slipway.dev/plan-key": "k.1", "slipway.dev/attempt": "0"}
+    assert job["metadata"]["annotations"].items() >= {"slipway.dev/plan-key": "k.1", "slipway.dev/attempt": "0"}.items()
     assert job["metadata"]["ownerReferences"][0]["uid"] == UID
     assert (job["spec"]["backoffLimit"], job["spec"]["podReplacementPolicy"]) == (0, "Failed")
     assert job["spec"]["ttlSecondsAfterFinished"] == 86400

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from slipway_operator.cluster import ApiError, UnreachableError
+from slipway_operator.migrations.jobs import migration_job
 from slipway_operator.migrations.model import GateSeen, JobSeen, Memory, Plan, Revision
 from slipway_operator.migrations.observe import Look, look
 from slipway_operator.migrations.sight import gate, pod, workload
@@ -92,7 +93,7 @@ async def test_a_resource_that_is_gone_or_going_is_not_looked_at(cluster: Memory
 async def test_with_nothing_to_do_one_look_is_three_calls(cluster: MemoryApi) -> None:
     observed = (await looked(cluster)).observed
 
-    assert cluster.calls == ["get schemamigrations", "list jobs", "get deployments"]
+    assert cluster.calls == ["get schemamigrations", "get deployments", "list jobs"]
     assert observed.workload is not None
     assert observed.workload.rolled_out
 
@@ -137,7 +138,8 @@ async def test_on_an_empty_database_nothing_is_objected_to(cluster: MemoryApi) -
 
 
 async def test_a_plan_that_was_taken_account_of_is_not_read_again(cluster: MemoryApi) -> None:
-    cluster.put("schemamigrations", resource({"planKey": KEY, "done": ["plan"]}))
+    plan = {"digest": "sha256:" + "0" * 64}
+    cluster.put("schemamigrations", resource({"planKey": KEY, "done": ["plan"], "plan": plan}))
     cluster.put("jobs", job("j", ended="Complete"))
 
     assert (await only_job(cluster)).plan is None
@@ -245,6 +247,23 @@ async def test_jobs_of_others_are_not_ours(cluster: MemoryApi) -> None:
     cluster.put("jobs", foreign, unmarked)
 
     assert (await looked(cluster)).observed.jobs == ()
+
+
+@pytest.mark.parametrize(("stuck", "mended", "kept"), [(True, False, True), (True, True, False), (False, True, True)])
+async def test_a_job_that_cannot_start_is_outdated_once_the_workload_is_another(
+    cluster: MemoryApi, *, stuck: bool, mended: bool, kept: bool
+) -> None:
+    wish = resource({"planKey": KEY})
+    found = migration_job(wish, parse(wish), Memory(plan_key=KEY), "plan", 0, deployment())
+    found["metadata"] |= {"uid": "uid-j", "creationTimestamp": timestamp(NOW - 10)}
+    waiting = {"reason": "ImagePullBackOff" if stuck else "ContainerCreating"}
+    one = pod_of("j", "Pending", waiting=waiting)
+    cluster.put("jobs", found)
+    cluster.put("pods", one)
+    if mended:
+        cluster.put("deployments", deployment(imagePullSecrets=[{"name": "pull"}]))
+
+    assert ((await only_job(cluster)).plan_key == KEY) is kept
 
 
 CONTRACT: dict[str, Any] = {"digest": "sha256:" + "0" * 64, "revisions": [{"id": "0003", "kind": "contract"}]}

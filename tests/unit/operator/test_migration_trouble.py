@@ -78,7 +78,7 @@ def test_a_job_without_a_pod_tells_why_admission_refuses_it() -> None:
 
     assert lasting is not None
     assert (lasting.reason, lasting.lasting) == ("AdmissionRefused", True)
-    assert "violates PodSecurity" in lasting.message
+    assert "pods is forbidden: violates PodSecurity" in lasting.message
     assert passing is not None
     assert (passing.reason, passing.lasting) == ("AdmissionRefused", False)
 
@@ -98,6 +98,11 @@ DRAINED = pod([{"type": "DisruptionTarget", "status": "True"}], terminated={"exi
     [
         (ended(message=f"x\n{FAILED}\n"), "StatementFailed", "no such column"),
         (ended(exitCode=137, reason="OOMKilled"), "OutOfMemory", "raise the limit"),
+        (
+            ended(exitCode=128, reason="StartError", message='exec: "x": not found'),
+            "ContainerNotStarted",
+            '"x": not found',
+        ),
         (ended(exitCode=2, reason="Error"), "CommandFailed", "exit code 2"),
         (EVICTED, "Evicted", "low on memory"),
         (DRAINED, "Disrupted", "drain"),
