@@ -119,9 +119,11 @@ def is_ready(found: dict) -> bool:  # type: ignore[type-arg]
     return current and any(one["type"] == "Ready" and one["status"] == "True" for one in status["conditions"])
 
 
-async def until_ready(api: Api, namespace: str, image: str) -> None:
+async def until_ready(api: Api, namespace: str, image: str, ender: Ender) -> None:
     async with asyncio.timeout(READY_SECONDS):
-        while not await all_ready(api, namespace, image):  # noqa: ASYNC110 - it is the cluster that changes
+        while not await all_ready(api, namespace, image):
+            if ender.failure is not None:
+                raise ender.failure
             await asyncio.sleep(2)
 
 
@@ -171,7 +173,7 @@ async def measure(cluster: Cluster, namespace: str, options: argparse.Namespace)
             tell(f"{options.resources} SchemaMigrations, until each is Ready …")
             begun = time.monotonic()
             await create_all(api, namespace, options.resources, "app:1")
-            await until_ready(api, namespace, "app:1")
+            await until_ready(api, namespace, "app:1", ender)
             ready_after = time.monotonic() - begun
             tell(f"{options.idle} s of quiet …")
             await asyncio.sleep(5)
@@ -212,7 +214,8 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     with open_cluster() as cluster:
-        cluster.kubectl.apply(definitions.as_stream())
+        if not cluster.kubectl.run("get", "crd", "schemamigrations.slipway.dev", "--ignore-not-found"):
+            cluster.kubectl.apply(definitions.as_stream())
         with cluster.namespace(f"benchmark-{uuid4().hex[:6]}") as namespace:
             measured = asyncio.run(measure(cluster, namespace, options))
     table = figures(options.resources, measured)

@@ -26,7 +26,8 @@ def deployment() -> dict[str, Any]:
     """What Jobs are copied from. Its scheduler doesn't exist, so no pod ever gets to a node."""
     labels = {"app": WORKLOAD}
     container = {"name": "app", "image": "app:1", "env": [{"name": "LEVEL", "value": "info"}]}
-    pod = {"schedulerName": "nobody", "containers": [container]}
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    pod = {"schedulerName": "nobody", "securityContext": security, "containers": [container]}
     spec = {
         "replicas": 0,
         "selector": {"matchLabels": labels},
@@ -59,6 +60,8 @@ class Ender:
         self._at_a_time = asyncio.Semaphore(AT_A_TIME)
         self._known: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.failure: BaseException | None = None
+        """What first kept a Job from being ended."""
         self.seen: dict[str, list[float]] = {}
         """Owner → monotonic times at which Jobs of it appeared."""
 
@@ -87,7 +90,13 @@ class Ender:
                 self.seen.setdefault(owner, []).append(time.monotonic())
                 task = asyncio.create_task(self._end(name))
                 self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self.failure is None:
+            self.failure = error
 
     async def _end(self, name: str) -> None:
         async with self._at_a_time:
