@@ -145,4 +145,5 @@ def _conditions(resource: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _told(reason: str, message: str) -> Trouble:
-    return Trouble(reason, one_line(message, MESSAGE_LIMIT))
+    text = one_line(message, MESSAGE_LIMIT)
+    return Trouble(reason, text if text.endswith((".", "…")) else f"{text}.")

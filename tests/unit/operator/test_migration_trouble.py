@@ -123,7 +123,7 @@ def test_what_the_command_says_itself_comes_first() -> None:
 def test_a_job_without_a_pod_tells_what_its_condition_says() -> None:
     late = {"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}}
 
-    assert of_failure(JOB, [], "").message == "The Job failed: backoff limit"
+    assert of_failure(JOB, [], "").message == "The Job failed: backoff limit."
     assert of_failure(late, [], "").reason == "DeadlineExceeded"
 
 
