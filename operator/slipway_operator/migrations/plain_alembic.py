@@ -72,6 +72,9 @@ BLOCKERS = """
            extract(epoch FROM clock_timestamp() - coalesce(xact_start, backend_start))::int
     FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids(:pid)) ORDER BY pid
 """
+POOLER = (
+    "A pooler is between env.py and PostgreSQL, and lends our lock to others: name the server itself in the Secret."
+)
 BACKEND = "SELECT pg_backend_pid()"
 CHECK_INTERVAL = (
     "SELECT set_config(name, '1000', false) FROM pg_settings WHERE name = 'client_connection_check_interval'"
@@ -435,6 +438,8 @@ class Runner:
 
     def _failure(self, error: BaseException) -> Failure:
         state, message = sqlstate_of(error), f"{self._what or 'env.py'} failed: {describe(error)}."
+        if state in ("42P05", "26000"):  # statements that another client prepared on the session, or that are gone
+            return Failure("PoolerInBetween", POOLER, lasting=True)
         if state in LOCK_STATES:
             blockers = self._watch.last if self._watch else "another session"
             return Failure("LockNotAvailable", f"{self._what} got no lock because of {blockers}.")
@@ -455,6 +460,10 @@ class Runner:
         """The session, with its limits. Raises Failure where a pooler is in between."""
         connection: Connection = context.connection
         self._what = "The ledger"
+        driver = connection.connection.driver_connection
+        told = getattr(getattr(driver, "info", None), "backend_pid", None) or getattr(driver, "get_server_pid", int)()
+        if told and told != connection.scalar(text(BACKEND)):
+            raise Failure("PoolerInBetween", POOLER, lasting=True)
         limits = [(name, getattr(self._options, name)) for name in ("lock_timeout", "statement_timeout")]
 
         def limit(begun: Connection) -> None:
@@ -466,11 +475,6 @@ class Runner:
         event.listen(connection, "begin", limit)
         # A runner that was killed must not go on building, holding the lock, until its statement ends by itself.
         connection.execute(text(CHECK_INTERVAL))
-        driver = connection.connection.driver_connection
-        told = getattr(getattr(driver, "info", None), "backend_pid", None) or getattr(driver, "get_server_pid", int)()
-        if told and told != connection.scalar(text(BACKEND)):
-            message = "A pooler is between env.py and PostgreSQL, and lends our lock to others. Name the server itself."
-            raise Failure("PoolerInBetween", message, lasting=True)
         return connection
 
     def alone(self, act: Callable[[Any, tuple[Row, ...]], str]) -> None:
