@@ -45,7 +45,7 @@ class PlannedRevision:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a plan Job wrote. `system` is PostgreSQL's system identifier, `database` the database's name."""
+    """What a plan Job wrote. `system` is PostgreSQL's system identifier, empty where the login may not read it."""
 
     system: str
     database: str
@@ -138,7 +138,7 @@ def report(log: str) -> Report:
     if len({one.revision.id for one in planned}) != len(planned):
         raise UnreadableError("a revision is in it twice.")
     return Report(
-        system=_text(database, "system"),
+        system=_expect(database, "system", str)[:_NAME_LIMIT],
         database=_text(database, "name"),
         current=_revision_ids(document, "current"),
         target=_revision_ids(document, "target"),

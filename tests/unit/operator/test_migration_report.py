@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.migrations import marked as marked_lines
 from slipway_operator.migrations.report import DOCUMENT_LIMIT, UnreadableError, failure, progress, report
 from unit.operator.migration_objects import IMAGE_ID, marked, plan_document, plan_lines, plan_log, revision
 
@@ -31,6 +32,21 @@ def test_a_plan_in_many_parts_is_put_together() -> None:
 
     assert len(lines) > 5
     assert report("\n".join(lines)).planned[0].sql == noise
+
+
+@pytest.mark.parametrize("size", [10, 20_000, 3_000_000])
+def test_what_the_services_own_command_writes_is_read(size: int) -> None:
+    noise = hashlib.shake_256(b"3").hexdigest(size)
+    document = plan_document(revision("0002", sql=f"SELECT '{noise}';"), revision("0003", "contract", None))
+
+    told = report("\n".join(marked_lines.plan_lines(document)))
+
+    assert [one.revision.id for one in told.planned] == ["0002", "0003"]
+    assert told.partial is (size > 1_000_000)
+
+
+def test_a_login_that_may_not_read_the_system_identifier_can_plan() -> None:
+    assert report(plan_log(database={"system": "", "name": "shop"})).system == ""
 
 
 def test_a_plan_with_nothing_to_do_is_one() -> None:
