@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -291,3 +293,8 @@ def test_nothing_is_awaited_when_ready_or_when_only_a_person_can_act() -> None:
     assert decide(look(spec={"approval": "Always"}), NOW).look_again is None
     assert decide(look(LASTING), NOW).look_again is None
     assert decide(look(EXPANDED, workload=ROLLING), NOW).look_again == 2.0
+
+
+def test_deciding_needs_neither_kopf_nor_a_client() -> None:
+    code = "import sys, slipway_operator.migrations.decide; print({'kopf', 'aiohttp', 'asyncio'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

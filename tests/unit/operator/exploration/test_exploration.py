@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from time import process_time
 
 import pytest
@@ -30,7 +31,8 @@ def test_no_interleaving_breaks_a_pod_runs_two_jobs_or_loses_the_way_to_an_end(
         print(  # noqa: T201 - the proof's size is part of the proof
             f"\nexploration: approval {approval}, backup {backup or 'none'}, up to {disturbances} disturbances: "
             f"{found.states} states, {found.transitions} transitions, {found.ends} ends, "
-            f"{process_time() - started:.0f} s"
+            f"{process_time() - started:.0f} s",
+            file=sys.stderr,  # which a worker of a parallel run shares with it
         )
     assert found.fault is None, found.told()
     assert found.ends > 0

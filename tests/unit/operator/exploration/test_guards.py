@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -106,4 +107,4 @@ def test_breaking_a_guard_is_found_with_the_shortest_history(
     assert found.fault is not None, f"not found in {found.states} states"
     assert fault in found.fault
     with capsys.disabled():
-        print(f"\n{found.told()}")  # noqa: T201 - for people to read
+        print(f"\n{found.told()}", file=sys.stderr)  # noqa: T201 - for people to read
