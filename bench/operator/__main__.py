@@ -218,8 +218,9 @@ def main() -> None:
             cluster.kubectl.apply(definitions.as_stream())
         with cluster.namespace(f"benchmark-{uuid4().hex[:6]}") as namespace:
             measured = asyncio.run(measure(cluster, namespace, options))
-    table = figures(options.resources, measured)
-    print(as_markdown(table) if options.markdown else as_text(table))
+            # Before the namespace goes: that takes minutes with so much in it.
+            table = figures(options.resources, measured)
+            print(as_markdown(table) if options.markdown else as_text(table), flush=True)
 
 
 if __name__ == "__main__":
