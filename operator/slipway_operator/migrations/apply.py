@@ -20,6 +20,7 @@ from slipway_operator.migrations.names import script_config_map
 from slipway_operator.migrations.observe import EVENTS, JOBS, MIGRATIONS, Look
 from slipway_operator.migrations.report import MESSAGE_LIMIT, one_line
 from slipway_operator.migrations.status import document
+from slipway_operator.telemetry import JOBS as JOBS_TOTAL
 
 log = logging.getLogger(__name__)
 
@@ -56,9 +57,17 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
         await api.apply_status(MIGRATIONS, metadata["namespace"], body)
     except ConflictError:
         return False
+    _count_ended(look, decision)
     if _told(wanted) != _told(former):
         await _tell(api, look, decision, now)
     return True
+
+
+def _count_ended(look: Look, decision: Decision) -> None:
+    """Each Job once: when the memory that has it is written."""
+    for job in look.observed.jobs:
+        if job.name == decision.memory.ended != look.observed.memory.ended:
+            JOBS_TOTAL.labels(job.purpose, job.state).inc()
 
 
 def _told(status: dict[str, Any]) -> list[tuple[str, str]]:
@@ -78,6 +87,8 @@ async def _write_sql(api: Api, look: Look, decision: Decision) -> str:
 
 async def _tell(api: Api, look: Look, decision: Decision, now: float) -> None:
     verdict = decision.verdict
+    level = logging.WARNING if verdict.state == "Stalled" else logging.INFO
+    log.log(level, "%s: %s", verdict.reason, verdict.message)
     kind: Any = "Warning" if verdict.state == "Stalled" else "Normal"
     try:
         body = event(look.resource, verdict.reason, verdict.message, kind, now)
@@ -107,6 +118,9 @@ async def effect(api: Api, look: Look, decision: Decision, job: dict[str, Any] |
         if isinstance(error, ForbiddenError) or error.status == _INVALID:
             return Trouble("JobRefused", one_line(f"The cluster refuses the Job: {error}", MESSAGE_LIMIT))
         raise
+    if isinstance(decision.effect, CreateJob):
+        JOBS_TOTAL.labels(decision.effect.purpose, "created").inc()
+    log.info("Job %s is made.", job["metadata"]["name"])
     return None
 
 

@@ -91,7 +91,7 @@ def withdrawn(seen: Situation) -> Decision | None:
 def nothing_pending(seen: Situation) -> Decision | None:
     if seen.pending:
         return None
-    message = f"The database is at {seen.plan.target or 'the revision'} that {seen.spec.image} wants."
+    message = f"The database is at revision {seen.plan.target or 'none'}, as {seen.spec.image} wants it."
     return answer(seen, "Ready", "UpToDate", message, phase="Complete")
 
 

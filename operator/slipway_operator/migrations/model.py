@@ -124,7 +124,7 @@ class JobSeen:
 
 @dataclass(frozen=True, slots=True)
 class GateSeen:
-    """A pod's init containers: `waiting` to start (again), `running` since a time, `passed` (also if there are none)."""
+    """A pod's init containers: `waiting` to start (again), `running` since a time, `passed` (or there are none)."""
 
     state: Literal["waiting", "running", "passed"]
     since: float = 0.0
@@ -166,7 +166,8 @@ class Run:
 class Memory:
     """What the status carries from one look to the next. All but `revision` and `history` belong to `plan_key`.
 
-    `attempts`: how many Jobs of a purpose have failed. `done`: purposes that succeeded. `ended`: the Job that was taken
+    `plan_key` is the spec's, with the number of the round (remember.py). `attempts`: how many Jobs of a purpose have
+    failed since one of it last succeeded. `done`: purposes that succeeded. `ended`: the Job that was taken
     account of last. `announced_at`: when contracts had certainly been announced.
     """
 
