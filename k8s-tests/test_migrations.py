@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
 EXPANDED = {"0001": "applied", "add_content": "applied", "fill_content": "applied"}
 CONTRACTED = {**EXPANDED, "drop_body": "applied"}
+STORY = ["Planning", "RollingOut", "Announcing", "Contracting", "UpToDate"]
+"""Of a release that brings a contract and nothing else."""
 BACKUP = "backup"
 
 
@@ -93,11 +95,10 @@ def test_a_column_is_renamed_over_three_releases_and_nothing_fails(
 
 def test_the_events_tell_each_transition_once(life: Life) -> None:
     told = life.migration.events()
-    assert len(set(told)) == len(told), told
     reasons = [reason for _, reason, _ in told]
-    for once in ("RollingOut", "Contracting"):
-        assert reasons.count(once) >= 1, reasons
-    assert reasons[-1] == "UpToDate"
+    last = reasons[len(reasons) - 1 - reasons[::-1].index("Planning") :]
+    assert len(set(last)) == len(last), last
+    assert [reason for reason in last if reason in STORY] == STORY
     assert {reason for kind, reason, _ in told if kind == "Warning"} == {"ReleaseSkipped"}
 
 
