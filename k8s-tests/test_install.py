@@ -85,7 +85,8 @@ def test_a_migration_that_fails_ends_the_upgrade_with_its_name_and_harms_nobody(
     cluster: Cluster, fresh: tuple[str, float], tmp_path: Path
 ) -> None:
     scope = f"--namespace={fresh[0]}"
-    wrong = {"migrations": {"command": ["python", "-c", "raise SystemExit('no such schema')"], "backoffLimit": 0}}
+    failing = {"command": ["python", "-c", "raise SystemExit('no such schema')"], "backoffLimit": 0}
+    wrong = {"migrations": {"mode": "job", **failing}}
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(wrong))
     patient = (scope, "--wait", "--wait-for-jobs", "--timeout=60s")
     upgrade = ("upgrade", "slipway", str(CHART), "--skip-crds", "--reuse-values", f"--values={tmp_path}/wrong.yaml")
@@ -164,10 +165,11 @@ def test_upgrade_from_the_commit_before_then_roll_back_then_uninstall(
 
 KINDS = (
     "deployments,statefulsets,replicasets,jobs,pods,services,endpointslices,secrets,configmaps,serviceaccounts,"
-    "persistentvolumeclaims,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,roles,rolebindings"
+    "persistentvolumeclaims,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,roles,rolebindings,"
+    "leases,schemamigrations"
 )
-KEPT = {"pod/slipway-test"}
-"""What docs/operations.md says: the pod of `helm test` stays, so that its log can be read."""
+KEPT = {"pod/slipway-test", "lease.coordination.k8s.io/slipway-operator"}
+"""What docs/operations.md says: the pod of `helm test`, so that its log can be read, and the operator's heartbeat."""
 OF_EVERY_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
 
