@@ -13,8 +13,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -28,7 +28,7 @@ sys.path[:1] = [str(ROOT), str(ROOT / "k8s-tests"), str(ROOT / "tests")]
 from bench.operator.fakes import DEPLOYMENTS, MIGRATIONS, Ender, deployment, migration  # noqa: E402
 from bench.report import Figure, as_markdown, as_text  # noqa: E402
 
-from cluster.model import Cluster  # noqa: E402
+from cluster.model import RESTRICTED, Cluster  # noqa: E402
 from cluster.provider import open_cluster  # noqa: E402
 from servers.waiting import free_port, until  # noqa: E402
 from slipway_operator import definitions  # noqa: E402
@@ -206,6 +206,18 @@ def figures(count: int, measured: Measured) -> list[Figure]:
     ]
 
 
+@contextmanager
+def place(cluster: Cluster) -> Iterator[str]:
+    """A namespace that is told to go, and not waited for: with so much in it that takes minutes."""
+    name = f"benchmark-{uuid4().hex[:6]}"
+    metadata = {"name": name, "labels": RESTRICTED}
+    cluster.kubectl.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}])
+    try:
+        yield name
+    finally:
+        cluster.kubectl.run("delete", "namespace", name, "--wait=false")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python bench/operator")
     parser.add_argument("--resources", type=int, default=500)
@@ -216,11 +228,10 @@ def main() -> None:
     with open_cluster() as cluster:
         if not cluster.kubectl.run("get", "crd", "schemamigrations.slipway.dev", "--ignore-not-found"):
             cluster.kubectl.apply(definitions.as_stream())
-        with cluster.namespace(f"benchmark-{uuid4().hex[:6]}") as namespace:
+        with place(cluster) as namespace:
             measured = asyncio.run(measure(cluster, namespace, options))
-            # Before the namespace goes: that takes minutes with so much in it.
-            table = figures(options.resources, measured)
-            print(as_markdown(table) if options.markdown else as_text(table), flush=True)
+    table = figures(options.resources, measured)
+    print(as_markdown(table) if options.markdown else as_text(table))
 
 
 if __name__ == "__main__":
