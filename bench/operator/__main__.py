@@ -77,6 +77,11 @@ class Operator:
             for sample in family.samples
         }
 
+    async def at_rest(self) -> bool:
+        """Whether nothing waits to be looked at."""
+        samples = await self.samples()
+        return not any(samples[f"slipway_operator_queue {state}"] for state in ("now", "running"))
+
     def peak_mib(self) -> float:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
@@ -176,7 +181,7 @@ async def measure(cluster: Cluster, namespace: str, options: argparse.Namespace)
             await until_ready(api, namespace, "app:1", ender)
             ready_after = time.monotonic() - begun
             tell(f"{options.idle} s of quiet …")
-            await asyncio.sleep(5)
+            await until(operator.at_rest, within=READY_SECONDS)
             calls, resident = await idle_calls(operator, options.idle)
             tell(f"{options.changes} changes of image …")
             latencies = await change(api, namespace, ender, range(min(options.changes, options.resources)))
