@@ -12,6 +12,7 @@ from cluster.images.store import content_hash, files_below, images_folder, keep_
 
 ROOT = Path(__file__).parents[3]
 FOREIGN = ROOT / "k8s-tests" / "foreign"
+PLAIN_ALEMBIC = ROOT / "k8s-tests" / "foreign_alembic"
 COPIED = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "requirements", "service", "operator")
 """What can change Slipway's image."""
 
@@ -61,6 +62,11 @@ def build(
 def build_foreign(tag: str = "foreign:1") -> Path:
     """A docker-archive of an ASGI application that has nothing of Slipway; raises as `build`."""
     return _archive(Recipe(FOREIGN, tuple(files_below([FOREIGN]))), tag)
+
+
+def build_plain_alembic(target: str) -> Path:
+    """A docker-archive of `plain-alembic:<target>`: a release of an application that brings its own Alembic."""
+    return _archive(Recipe(PLAIN_ALEMBIC, tuple(files_below([PLAIN_ALEMBIC])), target), f"plain-alembic:{target}")
 
 
 def _archive(recipe: Recipe, tag: str) -> Path:

@@ -1,0 +1,99 @@
+"""An image with plain Alembic and nothing of Slipway in it: planned, gated and migrated, by plain manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from cluster.images.build import build_plain_alembic
+from cluster.model import Cluster
+from load.looking import seen
+from load.reporting import line_writer
+from migrating.database import sql
+from migrating.life import SMALL, Life, life_opened
+from migrating.plain import deployment, migration
+from migrating.resource import Migration
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
+
+NAME = "notes"
+CONFIG = "/app/alembic.ini"
+OWNER, SERVICE = "notes-owner", "notes-login"
+
+
+@pytest.fixture(scope="module")
+def life(cluster: Cluster, service_image: str, pytestconfig: pytest.Config) -> Iterator[Life]:
+    """The chart's demo, for its PostgreSQL and its operator; the application has a database of its own there."""
+    for target in ("first", "third"):
+        cluster.load_image(build_plain_alembic(target))
+    with life_opened(cluster, service_image, line_writer(pytestconfig), SMALL) as opened:
+        opened.upgrade(service_image)
+        sql(cluster, opened.namespace, f"CREATE DATABASE {NAME}")
+        logins = [("slipway-database-owner", OWNER), ("slipway-database", SERVICE)]
+        cluster.kubectl.apply([login(opened, *each) for each in logins], opened.namespace)
+        yield opened
+
+
+def login(life: Life, origin: str, name: str) -> dict[str, Any]:
+    """As the demo's, for the other database."""
+    values = life.cluster.kubectl.json("get", "secret", origin, life.scope)["data"]
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+    return {
+        **secret,
+        "data": {key: value for key, value in values.items() if key != "database"},
+        "stringData": {"database": NAME},
+    }
+
+
+@pytest.fixture
+def notes(life: Life) -> Migration:
+    return Migration(life.cluster, life.namespace, NAME)
+
+
+def deployed(life: Life, target: str) -> None:
+    """Image and wish, as people write them."""
+    image = f"plain-alembic:{target}"
+    mounts = [
+        {"name": "login", "mountPath": "/login", "readOnly": True},
+        {"name": "script", "mountPath": "/var/run/slipway", "readOnly": True},
+    ]
+    wait = ["python", "/var/run/slipway/plain_alembic.py", f"--config={CONFIG}", "wait"]
+    made = deployment(
+        NAME,
+        image,
+        replicas=1,
+        env=[{"name": "SLIPWAY_DATABASE_CREDENTIALS_DIR", "value": "/login"}],
+        volumeMounts=mounts,
+        readinessProbe={"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
+    )
+    pod = made["spec"]["template"]["spec"]
+    (main,) = pod["containers"]
+    gate = {key: value for key, value in main.items() if key != "readinessProbe"}
+    pod["initContainers"] = [{**gate, "name": "wait", "command": wait}]
+    pod["volumes"] = [
+        {"name": "login", "secret": {"secretName": SERVICE}},
+        {"name": "script", "configMap": {"name": f"{NAME}-script"}},
+    ]
+    life.cluster.kubectl.apply([made, migration(NAME, image, OWNER, config=CONFIG)], life.namespace)
+
+
+def test_its_schema_is_brought_up_before_its_first_pod_starts(life: Life, notes: Migration) -> None:
+    deployed(life, "first")
+    shown = notes.become_ready()
+    assert shown["status"]["revision"] == "0001"
+    life.cluster.kubectl.wait(f"deployment/{NAME}", "Available", life.namespace)
+
+
+def test_a_contract_waits_until_its_old_pod_is_gone(life: Life, notes: Migration) -> None:
+    deployed(life, "third")
+    notes.shows("RollingOut", "Reconciling", within=60)
+    assert [revision["id"] for revision in notes.read()["status"]["plan"]["revisions"]] == ["0002", "0003"]
+    shown = notes.become_ready()
+    assert shown["status"]["revision"] == "0003"
+    asked = "SELECT column_name FROM information_schema.columns WHERE table_name = 'notes' ORDER BY 1"
+    assert sql(life.cluster, life.namespace, asked, NAME) == [["author"], ["id"], ["title"]]
+    images = "jsonpath={.items[*].spec.containers[*].image}"
+    pods = ("get", "pods", life.scope, f"--selector=app={NAME}", f"--output={images}")
+    seen(lambda: life.cluster.kubectl.run(*pods) == "plain-alembic:third", 30, "the old pod's end")
