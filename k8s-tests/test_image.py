@@ -312,6 +312,8 @@ def test_the_build_context_holds_only_what_the_dockerfile_copies() -> None:
         "pyproject.toml",
         "README.md",
         "requirements/build.txt",
+        "requirements/install.sh",
+        "requirements/operator.txt",
         "requirements/service.txt",
         "service/slipway",
         "operator/slipway_operator",

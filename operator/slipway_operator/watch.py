@@ -76,6 +76,7 @@ def registry(
 ) -> kopf.OperatorRegistry:
     """What is watched, and what it wakes. `beat` tells whether a Lease is this operator's."""
     handlers = kopf.OperatorRegistry()
+    wishes = Wishes()
 
     @kopf.on.login(registry=handlers)
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
@@ -85,9 +86,10 @@ def registry(
     async def migration_changed(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
         events.seen(MIGRATION)
         key = Key(MIGRATION, body["metadata"]["namespace"], body["metadata"]["name"])
+        news = wishes.news(event["type"], key, body["metadata"])
         if event["type"] == "DELETED":
             worklist.forget(key)
-        else:
+        elif news:
             worklist.wake(key)
 
     @kopf.on.event(*JOBS, registry=handlers)
@@ -103,6 +105,23 @@ def registry(
             events.seen(heartbeat.KIND)
 
     return handlers
+
+
+class Wishes:
+    """Tells a changed wish from a written status: our own writes come back as events, and each would cost a look."""
+
+    def __init__(self) -> None:
+        self._known: dict[Key, tuple[Any, ...]] = {}
+
+    def news(self, change: str | None, key: Key, metadata: Mapping[str, Any]) -> bool:
+        """`change` is the event's type: None in a list, after which anything may have been missed."""
+        if change == "DELETED":
+            self._known.pop(key, None)
+            return True
+        annotations = tuple(sorted((metadata.get("annotations") or {}).items()))
+        seen = (metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp"), annotations)
+        known, self._known[key] = self._known.get(key), seen
+        return change is None or known != seen
 
 
 def owner_of(job: Mapping[str, Any]) -> Key | None:
