@@ -71,6 +71,7 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py wrk redis-server
 	@$(BIN)/python bench/http.py
+	@$(BIN)/python bench/operator
 
 OPERATORS = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["operator"], sep="\n")
 UV_COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml
