@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from servers.databases import TestDatabase
+from servers.databases import TestDatabase, create_database, drop_database
 from servers.migration_images import Step, contract, ledger_of, session, table, tables_of, value, version_of
 from servers.plain_alembic_images import binding, finish, ids, plain_image, script, start, until_said
+from servers.postgres import PostgresServer
+from servers.waiting import free_port
 from slipway.migrations.session import LOCK_KEY
 
 STEPS = {
@@ -20,19 +23,51 @@ STEPS = {
 RELEASES = {"one": ["a"], "two": ["a", "b"], "three": ["a", "b", "drop_a"], "four": ["a", "b", "drop_a", "c", "drop_b"]}
 
 
-@pytest.fixture(params=[False, True], ids=["one transaction", "transaction per migration"])
-def releases(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, Path]:
+# Of env.py's transaction_per_migration: where what is committed is what the test is about.
+both_transactions = pytest.mark.parametrize(
+    "per_migration", [False, True], ids=["one transaction", "transaction per migration"]
+)
+
+
+def _releases(folder: Path, *, per_migration: bool = False) -> dict[str, Path]:
     """alembic.ini of each release."""
     return {
-        name: plain_image(tmp_path / name, *(STEPS[step] for step in steps), per_migration=request.param)
+        name: plain_image(folder / name, *(STEPS[step] for step in steps), per_migration=per_migration)
         for name, steps in RELEASES.items()
     }
 
 
+@pytest.fixture
+def releases(tmp_path: Path) -> dict[str, Path]:
+    return _releases(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def template_of_two(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database that release two was run on, to clone from."""
+
+    async def build() -> str:
+        database = await create_database(postgres)
+        run = await script(_releases(tmp_path_factory.mktemp("template"))["two"], database, "upgrade")
+        assert run.last["applied"] == RELEASES["two"]
+        return database.name
+
+    return asyncio.run(build())
+
+
+@pytest.fixture
+async def database_of_two(postgres: PostgresServer, template_of_two: str) -> AsyncIterator[TestDatabase]:
+    clone = await create_database(postgres, template=template_of_two)
+    yield clone
+    await drop_database(clone)
+
+
+@both_transactions
 async def test_a_chain_is_planned_run_and_passed_by_the_gate(
-    empty_database: TestDatabase, releases: dict[str, Path]
+    empty_database: TestDatabase, tmp_path: Path, *, per_migration: bool
 ) -> None:
-    plan = (await script(releases["four"], empty_database, "plan")).plan
+    config = _releases(tmp_path, per_migration=per_migration)["four"]
+    plan = (await script(config, empty_database, "plan")).plan
     assert ids(plan["revisions"]) == ["a", "b", "drop_a", "c", "drop_b"]
     assert (plan["current"], plan["target"], plan["partial"], plan["foreign"]) == ("", "drop_b", False, [])
     assert plan["database"]["name"] == empty_database.name
@@ -40,7 +75,7 @@ async def test_a_chain_is_planned_run_and_passed_by_the_gate(
     assert "CREATE TABLE a (id bigint)" in plan["revisions"][0]["sql"]
     assert await value(empty_database.url_owner, "SELECT to_regclass('alembic_version')") is None
 
-    run = await script(releases["four"], empty_database, "upgrade", "--phase=expand")
+    run = await script(config, empty_database, "upgrade", "--phase=expand")
     assert (run.code, run.last) == (
         0,
         {"type": "done", "current": "drop_b", "applied": ids(plan["revisions"]), "held_back": []},
@@ -54,50 +89,47 @@ async def test_a_chain_is_planned_run_and_passed_by_the_gate(
         ("c", "expand", False, True),
         ("drop_b", "contract", True, True),
     ]
-    assert (await script(releases["four"], empty_database, "wait")).code == 0
-    assert (await script(releases["four"], empty_database, "upgrade")).last["applied"] == []
+    assert (await script(config, empty_database, "wait")).code == 0
+    assert (await script(config, empty_database, "upgrade")).last["applied"] == []
 
 
 async def test_contracts_are_held_back_announced_and_then_run(
-    empty_database: TestDatabase, releases: dict[str, Path]
+    database_of_two: TestDatabase, releases: dict[str, Path]
 ) -> None:
-    await script(releases["two"], empty_database, "upgrade")
-    held = await script(releases["three"], empty_database, "upgrade", "--phase=expand")
+    held = await script(releases["three"], database_of_two, "upgrade", "--phase=expand")
     assert (held.last["applied"], held.last["held_back"]) == ([], ["drop_a"])
-    assert (await script(releases["two"], empty_database, "wait")).code == 0
+    assert (await script(releases["two"], database_of_two, "wait")).code == 0
 
-    announced = await script(releases["three"], empty_database, "announce")
+    announced = await script(releases["three"], database_of_two, "announce")
     assert announced.last == {"type": "done", "current": "b", "applied": [], "held_back": ["drop_a"]}
-    refused = await script(releases["two"], empty_database, "wait")
+    refused = await script(releases["two"], database_of_two, "wait")
     assert (refused.code, refused.last["reason"], refused.last["lasting"]) == (1, "ContractAnnounced", True)
-    assert (await script(releases["three"], empty_database, "wait")).code == 0
-    assert (await script(releases["three"], empty_database, "plan")).plan["revisions"][0]["announced"]
-    assert (await script(releases["two"], empty_database, "plan")).plan["foreign"] == ["drop_a"]
+    assert (await script(releases["three"], database_of_two, "wait")).code == 0
+    assert (await script(releases["three"], database_of_two, "plan")).plan["revisions"][0]["announced"]
+    assert (await script(releases["two"], database_of_two, "plan")).plan["foreign"] == ["drop_a"]
 
-    assert (await script(releases["three"], empty_database, "upgrade")).last["applied"] == ["drop_a"]
-    assert await tables_of(empty_database) == {"b"}
-    assert (await script(releases["two"], empty_database, "wait")).last["reason"] == "ContractApplied"
-    assert (await script(releases["two"], empty_database, "plan")).plan["revisions"] == []
+    assert (await script(releases["three"], database_of_two, "upgrade")).last["applied"] == ["drop_a"]
+    assert await tables_of(database_of_two) == {"b"}
+    assert (await script(releases["two"], database_of_two, "wait")).last["reason"] == "ContractApplied"
+    assert (await script(releases["two"], database_of_two, "plan")).plan["revisions"] == []
 
 
 async def test_an_announcement_of_another_image_is_withdrawn_and_ones_own_is_kept(
-    empty_database: TestDatabase, releases: dict[str, Path]
+    database_of_two: TestDatabase, releases: dict[str, Path]
 ) -> None:
-    await script(releases["two"], empty_database, "upgrade")
-    await script(releases["three"], empty_database, "announce")
-    assert (await script(releases["three"], empty_database, "withdraw")).last["held_back"] == ["drop_a"]
-    assert (await script(releases["two"], empty_database, "withdraw")).last["held_back"] == []
-    assert [row[0] for row in await ledger_of(empty_database)] == ["a", "b"]
-    assert (await script(releases["two"], empty_database, "wait")).code == 0
+    await script(releases["three"], database_of_two, "announce")
+    assert (await script(releases["three"], database_of_two, "withdraw")).last["held_back"] == ["drop_a"]
+    assert (await script(releases["two"], database_of_two, "withdraw")).last["held_back"] == []
+    assert [row[0] for row in await ledger_of(database_of_two)] == ["a", "b"]
+    assert (await script(releases["two"], database_of_two, "wait")).code == 0
 
 
 async def test_a_release_that_skips_one_with_a_contract_is_refused(
-    empty_database: TestDatabase, releases: dict[str, Path]
+    database_of_two: TestDatabase, releases: dict[str, Path]
 ) -> None:
-    await script(releases["one"], empty_database, "upgrade")
-    run = await script(releases["four"], empty_database, "upgrade", "--phase=expand")
+    run = await script(releases["four"], database_of_two, "upgrade", "--phase=expand")
     assert (run.code, run.last["reason"], run.last["lasting"]) == (1, "ReleaseSkipped", True)
-    assert await tables_of(empty_database) == {"a"}
+    assert await tables_of(database_of_two) == {"a", "b"}
 
 
 async def test_a_database_of_another_image_is_refused_and_left_as_it_was(
@@ -117,6 +149,11 @@ async def test_several_heads_and_unreadable_revisions_are_told(empty_database: T
     run = await script(config, empty_database, "plan")
     assert (run.last["reason"], run.last["lasting"]) == ("MultipleHeads", True)
     assert "b, other" in run.last["message"]
+    merge = tmp_path / "image/versions/merge.py"
+    merge.write_text(Step("merge").module("b").replace("= 'b'", "= ('b', 'other')"))
+    merged = (await script(config, empty_database, "plan")).plan
+    assert (sorted(ids(merged["revisions"])), merged["target"]) == (["a", "b", "merge", "other"], "merge")
+    merge.unlink()
     (tmp_path / "image/versions/other.py").write_text(Step("other", kind="both").module("b"))
     assert (await script(config, empty_database, "wait")).last["reason"] == "RevisionsUnreadable"
     (tmp_path / "image/versions/other.py").write_text("raise RuntimeError('a-secret')")
@@ -139,12 +176,11 @@ async def test_a_database_that_plain_alembic_made_is_adopted(
 
 
 async def test_the_gate_sees_the_ledger_by_a_login_without_any_right_of_its_own(
-    empty_database: TestDatabase, releases: dict[str, Path], tmp_path: Path
+    database_of_two: TestDatabase, releases: dict[str, Path], tmp_path: Path
 ) -> None:
-    await script(releases["two"], empty_database, "upgrade")
-    service = binding(tmp_path / "service", empty_database, username=empty_database.app.username)
-    assert (await script(releases["two"], empty_database, "wait", login=service)).code == 0
-    refused = await script(releases["three"], empty_database, "upgrade", login=service)
+    service = binding(tmp_path / "service", database_of_two, username=database_of_two.app.username)
+    assert (await script(releases["two"], database_of_two, "wait", login=service)).code == 0
+    refused = await script(releases["three"], database_of_two, "upgrade", login=service)
     assert (refused.last["reason"], refused.last["lasting"]) == ("RoleUnfit", True)
 
 
@@ -158,15 +194,20 @@ async def test_a_waiting_gate_opens_when_the_schema_is_there(
     assert (run.code, run.output.splitlines()[-1]) == (0, "The schema has what this image needs.")
 
 
-async def test_a_failed_revision_leaves_nothing_and_tells_no_row(empty_database: TestDatabase, tmp_path: Path) -> None:
+@both_transactions
+async def test_a_failed_revision_leaves_nothing_and_tells_no_row(
+    empty_database: TestDatabase, tmp_path: Path, *, per_migration: bool
+) -> None:
     bad = Step("bad", ["CREATE TABLE half (id bigint)", "INSERT INTO nowhere VALUES ('a-secret-in-a-statement')"])
-    run = await script(plain_image(tmp_path, table("a"), bad), empty_database, "upgrade")
+    run = await script(plain_image(tmp_path, table("a"), bad, per_migration=per_migration), empty_database, "upgrade")
     assert (run.code, run.last["reason"], run.last["lasting"]) == (1, "StatementFailed", False)
     assert 'Revision bad failed: relation "nowhere" does not exist (42P01)' in run.last["message"]
     assert "a-secret" not in run.output + run.errors
     assert await tables_of(empty_database) == {"a"}
     assert await ledger_of(empty_database) == [("a", "expand", False, True)]
-    mended = plain_image(tmp_path, table("a"), Step("bad", ["CREATE TABLE half (id bigint)"]))
+    mended = plain_image(
+        tmp_path, table("a"), Step("bad", ["CREATE TABLE half (id bigint)"]), per_migration=per_migration
+    )
     assert (await script(mended, empty_database, "upgrade")).last["applied"] == ["bad"]
 
 
@@ -209,13 +250,12 @@ async def test_the_outside_image_of_the_cluster_tests_is_planned_and_run(
 
 
 async def test_a_lock_that_someone_holds_is_tried_again_and_its_holder_is_named(
-    empty_database: TestDatabase, tmp_path: Path
+    database_of_two: TestDatabase, tmp_path: Path
 ) -> None:
-    await script(plain_image(tmp_path / "one", table("a")), empty_database, "upgrade")
-    config = plain_image(tmp_path / "two", table("a"), Step("widen", ["ALTER TABLE a ADD COLUMN extra text"]))
-    async with session(empty_database.url_owner) as blocker, blocker.transaction():
+    config = plain_image(tmp_path, table("a"), table("b"), Step("widen", ["ALTER TABLE a ADD COLUMN extra text"]))
+    async with session(database_of_two.url_owner) as blocker, blocker.transaction():
         await blocker.execute("SELECT count(*) FROM a WHERE 'a-secret-in-a-query' <> ''")
-        process = await start(config, empty_database, "upgrade", "--marked", "--lock-timeout=1")
+        process = await start(config, database_of_two, "upgrade", "--marked", "--lock-timeout=1")
         read = await until_said(process, "WaitingForLock")
         pid = blocker.get_server_pid()
     run = await finish(process, read)
@@ -225,15 +265,14 @@ async def test_a_lock_that_someone_holds_is_tried_again_and_its_holder_is_named(
 
 
 async def test_a_concurrent_build_waits_for_an_old_transaction_longer_than_for_a_lock(
-    empty_database: TestDatabase, tmp_path: Path
+    database_of_two: TestDatabase, tmp_path: Path
 ) -> None:
     build = Step("build", body="with op.get_context().autocommit_block():\n"
                                "    op.create_index('a_id', 'a', ['id'], postgresql_concurrently=True)")  # fmt: skip
-    await script(plain_image(tmp_path / "one", table("a")), empty_database, "upgrade")
-    async with session(empty_database.url_owner) as old, old.transaction():
+    async with session(database_of_two.url_owner) as old, old.transaction():
         await old.execute("INSERT INTO a VALUES (1)")
         process = await start(
-            plain_image(tmp_path / "two", table("a"), build), empty_database, "upgrade", "--marked",
+            plain_image(tmp_path, table("a"), table("b"), build), database_of_two, "upgrade", "--marked",
             "--lock-timeout=0.1", "--statement-timeout=0.2",
         )  # fmt: skip
         read = await until_said(process, "Revision build runs")
@@ -241,7 +280,7 @@ async def test_a_concurrent_build_waits_for_an_old_transaction_longer_than_for_a
             await asyncio.wait_for(process.wait(), 1.5)  # several times the limits
     run = await finish(process, read)
     assert (run.code, run.last["applied"], run.said("WaitingForLock")) == (0, ["build"], [])
-    assert await value(empty_database.url_owner, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'a_id'::regclass")
+    assert await value(database_of_two.url_owner, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'a_id'::regclass")
 
 
 async def test_two_runners_take_turns(empty_database: TestDatabase, releases: dict[str, Path]) -> None:
@@ -309,6 +348,27 @@ async def test_a_server_that_is_not_up_is_waited_for_as_long_as_patience_lasts(
     run = await script(config, empty_database, "plan", "--patience=1", login=login)
     assert (run.code, run.last["reason"], run.last["lasting"]) == (1, "DatabaseUnreachable", False)
     assert run.said("DatabaseUnreachable")
+
+
+async def test_a_server_that_comes_up_meanwhile_is_used(empty_database: TestDatabase, tmp_path: Path) -> None:
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server = empty_database.server
+        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(pump(reader, back_writer), pump(back_reader, writer))
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    port = free_port()
+    login = binding(tmp_path / "away", empty_database, port=str(port))
+    config = plain_image(tmp_path / "image", table("a"))
+    process = await start(config, empty_database, "upgrade", "--marked", "--patience=30", login=login)
+    read = await until_said(process, "DatabaseUnreachable")
+    async with await asyncio.start_server(forward, "127.0.0.1", port):
+        run = await finish(process, read)
+    assert run.last["applied"] == ["a"]
 
 
 async def test_an_env_py_that_fails_is_named_without_its_words(empty_database: TestDatabase, tmp_path: Path) -> None:

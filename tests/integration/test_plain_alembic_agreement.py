@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from servers.databases import TestDatabase
-from servers.migration_images import Step, contract, ledger_of, owner_settings, table, tables_of
+from plain_masking import masked
+from servers.databases import TestDatabase, superuser_sql
+from servers.migration_images import Step, contract, ledger_of, owner_settings, table, tables_of, value
 from servers.plain_alembic_images import ids, plain_image, script
 from slipway.migrations import announcements, inspection
 from slipway.migrations.marked import plan_document
 from slipway.migrations.masking import mask_literals
 from slipway.migrations.runner import upgrade
-from slipway_operator.migrations.plain_alembic import masked
 
 FILL = Step("fill", ["INSERT INTO b VALUES ('7'::text::bigint)", "COMMENT ON TABLE b IS 'it''s b'"])
 STEPS = (table("a"), table("b"), FILL, contract("drop_a", "a"))
@@ -25,13 +26,18 @@ def config(tmp_path: Path) -> Path:
     return plain_image(tmp_path, *STEPS, per_migration=True)
 
 
-async def _plans_agree(database: TestDatabase, config: Path) -> list[str]:
-    """The pending revisions, as both tell them."""
+async def _agreed(database: TestDatabase, config: Path) -> dict[str, Any]:
+    """The plan, as both tell it."""
     ours = plan_document(
         await inspection.plan(owner_settings(database), versions=config.parent / "versions"), literals=False
     )
     assert (await script(config, database, "plan")).plan == ours
-    return ids(ours["revisions"])
+    return ours
+
+
+async def _plans_agree(database: TestDatabase, config: Path) -> list[str]:
+    """The pending revisions, as both tell them."""
+    return ids((await _agreed(database, config))["revisions"])
 
 
 async def test_what_slipway_began_the_script_continues(empty_database: TestDatabase, config: Path) -> None:
@@ -63,6 +69,14 @@ async def test_what_the_script_began_slipway_continues(empty_database: TestDatab
         ("fill", "expand", False, True),
         ("drop_a", "contract", True, True),
     ]
+
+
+async def test_a_server_that_hides_its_identifier_is_told_alike(empty_database: TestDatabase, config: Path) -> None:
+    hide = "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC"
+    await superuser_sql(empty_database.server, hide, database=empty_database.name)
+    place = (await _agreed(empty_database, config))["database"]
+    query = "SELECT 'oid-' || oid FROM pg_database WHERE datname = current_database()"
+    assert place["system"] == await value(empty_database.url_owner, query)
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,18 @@ import base64
 import json
 import os
 import sys
+import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from servers.databases import TestDatabase
 from servers.migration_images import Step, image
 from servers.postgres import PASSWORD
-from slipway_operator.migrations import plain_alembic
+from slipway_operator.migrations.script import SCRIPT_FILE, script_files
 
 PREFIX = "slipway.dev/v1 "
 INI = """
@@ -74,6 +76,24 @@ def plain_image(folder: Path, *steps: Step, per_migration: bool = False) -> Path
     return config
 
 
+def mount(folder: Path, files: Mapping[str, str]) -> Path:
+    """A ConfigMap as the kubelet mounts it: links to links into a folder of this version. Returns the script's path."""
+    version = folder / "..2026_01_31_10_20_30.1234567890"
+    version.mkdir()
+    (folder / "..data").symlink_to(version.name)
+    for name, text in files.items():
+        (version / name).write_text(text)
+        (folder / name).symlink_to(Path("..data", name))
+    return folder / SCRIPT_FILE
+
+
+@cache
+def _mounted() -> tuple[Path, tempfile.TemporaryDirectory[str]]:
+    """The script, and what removes it when the tests end."""
+    folder = tempfile.TemporaryDirectory(prefix="slipway-script-")
+    return mount(Path(folder.name), script_files()), folder
+
+
 @dataclass(frozen=True)
 class Run:
     """What a run of the script left: exit code, marked lines, and everything it wrote."""
@@ -107,6 +127,10 @@ def parsed(line: str) -> dict[str, Any]:
     return document
 
 
+def lines_of(output: str) -> list[dict[str, Any]]:
+    return [parsed(line) for line in output.splitlines() if line.startswith(PREFIX)]
+
+
 def binding(folder: Path, database: TestDatabase, **changes: str) -> Path:
     """A mounted Secret with the owner's login."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +147,7 @@ async def start(
 ) -> asyncio.subprocess.Process:
     folder = login or binding(config.parent / "login", database)
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-I", plain_alembic.__file__, f"--config={config}", *arguments,
+        sys.executable, "-I", str(_mounted()[0]), f"--config={config}", *arguments,
         env={"PATH": os.environ["PATH"], "SLIPWAY_DATABASE_CREDENTIALS_DIR": str(folder)},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
@@ -135,8 +159,7 @@ async def finish(process: asyncio.subprocess.Process, read: str = "") -> Run:
     told, complaints = read + output.decode(), errors.decode()
     assert PASSWORD not in told + complaints
     assert "Traceback" not in complaints, complaints
-    lines = [parsed(line) for line in told.splitlines() if line.startswith(PREFIX)]
-    return Run(process.returncode or 0, lines, told, complaints)
+    return Run(process.returncode or 0, lines_of(told), told, complaints)
 
 
 async def script(config: Path, database: TestDatabase, *arguments: str, login: Path | None = None) -> Run:

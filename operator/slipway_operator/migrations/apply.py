@@ -7,18 +7,18 @@ what the next look decides upon anew.
 from __future__ import annotations
 
 import logging
-from importlib.resources import files
 from typing import Any
 
 from slipway_operator.cluster import Api, ApiError, ConflictError, ForbiddenError, Resource
 from slipway_operator.conditions import told
 from slipway_operator.events import event
 from slipway_operator.migrations import sql
-from slipway_operator.migrations.jobs import SCRIPT_FILE, backup_job, migration_job
+from slipway_operator.migrations.jobs import backup_job, migration_job
 from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, Trouble
 from slipway_operator.migrations.names import script_config_map
 from slipway_operator.migrations.observe import EVENTS, JOBS, MIGRATIONS, Look
 from slipway_operator.migrations.report import MESSAGE_LIMIT, one_line
+from slipway_operator.migrations.script import script_files
 from slipway_operator.migrations.status import document
 from slipway_operator.telemetry import JOBS as JOBS_TOTAL
 
@@ -109,7 +109,8 @@ async def effect(api: Api, look: Look, decision: Decision, job: dict[str, Any] |
     if job is None:
         return None
     if look.observed.spec.config is not None:
-        await api.apply(CONFIG_MAPS, namespace, _script(look))
+        name = script_config_map(look.observed.name)
+        await api.apply(CONFIG_MAPS, namespace, sql.script_config_map(look.resource, name, script_files()))
     try:
         await api.create(JOBS, namespace, job)
     except ConflictError:
@@ -122,9 +123,3 @@ async def effect(api: Api, look: Look, decision: Decision, job: dict[str, Any] |
         JOBS_TOTAL.labels(decision.effect.purpose, "created").inc()
     log.info("Job %s is made.", job["metadata"]["name"])
     return None
-
-
-def _script(look: Look) -> dict[str, Any]:
-    script = files("slipway_operator.migrations").joinpath(SCRIPT_FILE).read_text(encoding="utf-8")
-    name = script_config_map(look.observed.name)
-    return sql.script_config_map(look.resource, name, SCRIPT_FILE, script)

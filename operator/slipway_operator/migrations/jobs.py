@@ -9,11 +9,11 @@ from typing import Any
 
 from slipway_operator.migrations.model import Memory, Plan, Purpose, Spec, Trouble
 from slipway_operator.migrations.names import ATTEMPT, PLAN_KEY, TEMPLATE, job_name, labels, script_config_map
+from slipway_operator.migrations.script import SCRIPT_FILE
 from slipway_operator.migrations.template import SCRIPT_FOLDER, RefusedError, pod_spec
 
 KEPT_FOR = 24 * 3600
 """Seconds that a Job that has ended stays, with its log."""
-SCRIPT_FILE = "plain_alembic.py"
 _PATIENCE = "--patience=60"  # seconds that a command waits for a database or another runner
 
 

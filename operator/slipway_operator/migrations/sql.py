@@ -1,4 +1,4 @@
-"""The ConfigMap with a plan's SQL."""
+"""ConfigMaps: with a plan's SQL, and with the script for plain Alembic."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def config_map(resource: Mapping[str, Any], name: str, text: str) -> dict[str, A
     return {**_head(resource, name), **body}
 
 
-def script_config_map(resource: Mapping[str, Any], name: str, file: str, script: str) -> dict[str, Any]:
-    """The script that plans and runs plain Alembic."""
-    return {**_head(resource, name), "data": {file: script}}
+def script_config_map(resource: Mapping[str, Any], name: str, files: Mapping[str, str]) -> dict[str, Any]:
+    """The script that plans and runs plain Alembic: text by name of file."""
+    return {**_head(resource, name), "data": dict(files)}
 
 
 def _compressed(text: str) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 from slipway_operator.cluster import ApiError, ConflictError, ForbiddenError, UnreachableError
 from slipway_operator.migrations import sql
 from slipway_operator.migrations.reconcile import Migrations
+from slipway_operator.migrations.script import script_files
 from slipway_operator.times import timestamp
 from slipway_operator.worklist import Key
 from unit.operator.memory_api import MemoryApi
@@ -200,7 +201,9 @@ async def test_plain_alembic_gets_its_script_before_the_job(cluster: MemoryApi, 
     await migrations.reconcile(KEY)
 
     assert writes(cluster)[-2:] == ["apply configmaps", "create jobs"]
-    assert "alembic" in cluster.objects["configmaps", "shop-script"]["data"]["plain_alembic.py"]
+    script = cluster.objects["configmaps", "shop-script"]["data"]
+    assert script == script_files()
+    assert "plain_alembic.py" in script
 
 
 async def test_an_event_is_written_only_on_a_transition(cluster: MemoryApi, migrations: Migrations) -> None:
