@@ -87,7 +87,9 @@ class Life:
     def operator_scaled(self, count: int) -> None:
         """Returns when that many run and no other does."""
         self.cluster.kubectl.run("scale", f"deployment/{OPERATOR}", self.scope, f"--replicas={count}")
-        self.settled(count, "operator")
+        seen(lambda: len(self.operator_pods()) == count, 60, f"{count} pods of the operator")
+        if count:
+            self.settled(count, "operator")
 
     def operator_pods(self) -> list[str]:
         return [pod["metadata"]["name"] for pod in pods(self.cluster, self.namespace, "operator")]

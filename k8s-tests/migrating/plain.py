@@ -36,6 +36,7 @@ def deployment(name: str, image: str, *, replicas: int = 0, **container: Any) ->
     }
     pod = {
         "automountServiceAccountToken": False,
+        "enableServiceLinks": False,  # a Service called slipway would set SLIPWAY_PORT
         "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [main],
     }

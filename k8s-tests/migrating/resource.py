@@ -71,6 +71,11 @@ class Migration:
             "patch", "schemamigration", self.name, self.scope, "--type=merge", f"--patch={body}", *who
         )
 
+    def replan(self, nonce: str) -> None:
+        """Have it tried anew, as docs/operations.md says."""
+        annotation = f"slipway.dev/replan={nonce}"
+        self.cluster.kubectl.run("annotate", "schemamigration", self.name, self.scope, annotation, "--overwrite")
+
     def events(self) -> list[tuple[str, str, str]]:
         """Type, reason and message of what the operator told, oldest first."""
         about = f"--field-selector=involvedObject.name={self.name},involvedObject.kind=SchemaMigration"
