@@ -80,6 +80,12 @@ def test_an_older_image_has_nothing_to_do_on_a_database_that_went_ahead() -> Non
     assert steps.run == ()
 
 
+def test_an_image_that_a_contract_broke_is_not_told_that_all_is_well() -> None:
+    with pytest.raises(MigrationError, match="Contract c3 of a later release was applied") as refused:
+        decide_steps(chain("e1 e2"), ("e4",), rows("e1 e2 c3 e4"))
+    assert (refused.value.reason, refused.value.lasting) == ("RevisionUnknown", True)
+
+
 def test_a_database_of_an_unknown_history_is_refused() -> None:
     with pytest.raises(MigrationError, match="at x9, which this image doesn't know"):
         decide_steps(chain("e1 e2"), ("x9",), rows("e1 x9"))

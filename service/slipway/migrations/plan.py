@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,13 +26,14 @@ def decide_steps(
 ) -> Steps:
     """Decide from what Alembic's table (`heads`) and the ledger say. Raises MigrationError when it can't be done.
 
-    A database that is ahead of this image needs nothing. On one that is empty, `expand` runs everything: no code is
-    there that a contract could break.
+    A database that is ahead of this image needs nothing, unless a contract broke the image on the way. On one that is
+    empty, `expand` runs everything: no code is there that a contract could break.
     """
     wanted = chain.until(target)
     unknown = [head for head in heads if head not in chain]
     if unknown:
-        applied = {row.revision for row in rows if row.applied}
+        applied = {row.revision: row.kind for row in rows if row.applied}
+        _refuse_broken([revision for revision, kind in applied.items() if kind == "contract" and revision not in chain])
         if all(revision.id in applied for revision in wanted):
             return Steps((), ())
         raise MigrationError(
@@ -45,6 +46,16 @@ def decide_steps(
     if phase == "all" or not heads:
         return Steps(pending, ())
     return _expand_only(pending)
+
+
+def _refuse_broken(contracts: Sequence[str]) -> None:
+    """As the gate does: that there is nothing to run doesn't make such an image fit for the database."""
+    if contracts:
+        raise MigrationError(
+            f"Contract {', '.join(contracts)} of a later release was applied: this image can't work with the schema "
+            "any more. Go forward to that release or a newer one.",
+            reason="RevisionUnknown",
+        )
 
 
 def _expand_only(pending: tuple[Revision, ...]) -> Steps:
