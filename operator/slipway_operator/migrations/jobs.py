@@ -14,6 +14,7 @@ from slipway_operator.migrations.template import SCRIPT_FOLDER, RefusedError, po
 
 KEPT_FOR = 24 * 3600
 """Seconds that a Job that has ended stays, with its log."""
+KEPT_SHORTER = 1800
 _PATIENCE = "--patience=60"  # seconds that a command waits for a database or another runner
 
 
@@ -39,14 +40,18 @@ def arguments(spec: Spec, purpose: Purpose, plan: Plan | None) -> list[str]:
                 f"--statement-timeout={spec.statement_timeout:.0f}",
                 f"--budget={spec.budget:.0f}",
             ]
-            return ["upgrade", f"--phase={phase}", "--marked", _PATIENCE, *limits, *_expected(spec, plan)]
+            return ["upgrade", f"--phase={phase}", "--marked", _PATIENCE, *limits, *_expected(spec, purpose, plan)]
         case "backup":
             raise AssertionError("a backup runs the command of its CronJob")
 
 
-def _expected(spec: Spec, plan: Plan | None) -> list[str]:
-    """What was approved is what may run."""
-    if spec.approval == "Never" or plan is None:
+def _expected(spec: Spec, purpose: Purpose, plan: Plan | None) -> list[str]:
+    """What was approved is what may run.
+
+    So too for a contract that nobody approved: pods were held against the planned one, not against what a tag brings
+    that was moved since.
+    """
+    if plan is None or (spec.approval == "Never" and purpose != "contract"):
         return []
     return [f"--expect={one.id}:{one.sql_digest}" for one in plan.revisions if one.sql_digest]
 
@@ -75,7 +80,8 @@ def migration_job(
     metadata["annotations"][TEMPLATE] = sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()
     body = {
         "backoffLimit": 0,
-        "ttlSecondsAfterFinished": KEPT_FOR,
+        # A plan that was given up is asked for again every few minutes: its Jobs mustn't pile up for a day.
+        "ttlSecondsAfterFinished": KEPT_FOR if attempt <= spec.retries else KEPT_SHORTER,
         # Another pod only once this one has certainly ended.
         "podReplacementPolicy": "Failed",
         "template": {"metadata": {"labels": metadata["labels"]}, "spec": pod},

@@ -214,6 +214,7 @@ def spec(**fields: Any) -> Spec:
 
 
 PLAN = Plan("sha256:0", "0001", "0003", (Revision("0002", "expand", "", "a" * 64), Revision("0003", "contract")))
+EXPECTED = f"--expect=0002:{'a' * 64}"
 
 
 @pytest.mark.parametrize(
@@ -233,8 +234,21 @@ def test_runs_take_their_limits_in_seconds_and_what_was_approved(purpose: Any, p
     limits = ["--patience=60", "--lock-timeout=5", "--statement-timeout=1200", "--budget=360000"]
     wish: dict[str, Any] = {"lockTimeout": "5s", "statementTimeout": "20m", "budget": "100h"}
 
-    assert arguments(spec(**wish), purpose, PLAN) == ["upgrade", f"--phase={phase}", "--marked", *limits]
-    assert arguments(spec(**wish, approval="Destructive"), purpose, PLAN)[-1] == f"--expect=0002:{'a' * 64}"
+    common = ["upgrade", f"--phase={phase}", "--marked", *limits]
+    assert arguments(spec(**wish, approval="Destructive"), purpose, PLAN) == [*common, EXPECTED]
+
+
+def test_a_contract_is_the_planned_one_though_nobody_was_asked_as_a_tag_may_have_moved() -> None:
+    assert EXPECTED in arguments(spec(), "contract", PLAN)
+    assert EXPECTED not in arguments(spec(), "expand", PLAN)
+
+
+def test_jobs_of_a_plan_that_was_given_up_do_not_pile_up() -> None:
+    kept = [
+        migration_job(resource(), spec(retries=3), Memory(plan_key="k.1"), "plan", attempt, deployment())
+        for attempt in (3, 4)
+    ]
+    assert [job["spec"]["ttlSecondsAfterFinished"] for job in kept] == [86_400, 1800]
 
 
 def test_the_command_is_the_images_own_unless_another_is_wished() -> None:
