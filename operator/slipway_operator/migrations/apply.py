@@ -108,10 +108,10 @@ async def effect(api: Api, look: Look, decision: Decision, job: dict[str, Any] |
         await api.delete(JOBS, namespace, name, uid=look.uids[name])
     if job is None:
         return None
-    if look.observed.spec.config is not None:
-        name = script_config_map(look.observed.name)
-        await api.apply(CONFIG_MAPS, namespace, sql.script_config_map(look.resource, name, script_files()))
     try:
+        if look.observed.spec.config is not None:
+            name = script_config_map(look.observed.name)
+            await api.apply(CONFIG_MAPS, namespace, sql.script_config_map(look.resource, name, script_files()))
         await api.create(JOBS, namespace, job)
     except ConflictError:
         return None

@@ -56,8 +56,7 @@ async def look(api: Api, namespace: str, name: str, now: float) -> Look | None:
     try:
         spec = parse(resource)
     except SpecError as error:
-        blank = Observed(name, uid, unfit(resource), memory, None, spec_fault=str(error))
-        return Look(blank, resource)
+        return unseen(resource, str(error))
     deployment = await api.get(DEPLOYMENTS, namespace, spec.workload)
     found = [
         replace(one, seen=_as_wished(one, resource, spec, memory, deployment))
@@ -76,6 +75,13 @@ async def look(api: Api, namespace: str, name: str, now: float) -> Look | None:
     )
     sql = {one.seen.plan.digest: one.sql for one in found if one.seen.plan and one.sql}
     return Look(observed, resource, deployment, sql, {one.seen.name: one.uid for one in found})
+
+
+def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:
+    """What is known of a resource when nothing else can be seen."""
+    metadata, memory = resource["metadata"], memory_of(resource.get("status") or {})
+    observed = Observed(metadata["name"], metadata["uid"], unfit(resource), memory, None, spec_fault=spec_fault)
+    return Look(observed, resource)
 
 
 def _as_wished(

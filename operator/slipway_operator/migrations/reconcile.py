@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
-from slipway_operator.cluster import Api
+from slipway_operator.cluster import Api, ApiError, ConflictError, UnreachableError
 from slipway_operator.migrations import apply
 from slipway_operator.migrations.decide import decide
 from slipway_operator.migrations.model import CreateJob, Decision, Trouble
-from slipway_operator.migrations.observe import look
+from slipway_operator.migrations.observe import MIGRATIONS, look, unseen
+from slipway_operator.migrations.report import MESSAGE_LIMIT, one_line
+from slipway_operator.migrations.situation import Situation, answer
 from slipway_operator.migrations.template import RefusedError
 from slipway_operator.worklist import Key
 
 REFUSED_PAUSE = 15.0
 """Seconds until a Job that couldn't be made is tried again."""
+_PASSING = (401, 410, 429)
+_SERVER_FAULT = 500
 
 
 class Migrations:
@@ -30,7 +35,25 @@ class Migrations:
         self._refused: dict[Key, Trouble] = {}
 
     async def reconcile(self, key: Key) -> float | None:
-        """Seconds until the next look. Raises ApiError."""
+        """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
+        try:
+            return await self._reconcile(key)
+        except ApiError as error:
+            if _is_refusal(error):
+                with suppress(ApiError):
+                    await self._tell(key, error)
+            raise
+
+    async def _tell(self, key: Key, error: ApiError) -> None:
+        now = self._clock()
+        resource = await self._api.get(MIGRATIONS, key.namespace, key.name)
+        if resource is not None and not resource["metadata"].get("deletionTimestamp"):
+            seen = unseen(resource)
+            message = f"The API server refuses what the operator needs: {one_line(str(error), MESSAGE_LIMIT)}"
+            situation = Situation(seen.observed, seen.observed.memory, now)
+            await apply.write(self._api, seen, answer(situation, "Reconciling", "ClusterRefuses", message), now)
+
+    async def _reconcile(self, key: Key) -> float | None:
         now = self._clock()
         seen = await look(self._api, key.namespace, key.name, now)
         if seen is None:
@@ -57,6 +80,12 @@ class Migrations:
         news = self._refused.get(key) != trouble
         self._refused[key] = trouble
         return 0.0 if news else REFUSED_PAUSE
+
+
+def _is_refusal(error: ApiError) -> bool:
+    """Rights that lack, a full quota, too many objects. What is away, or busy, is none: it comes back by itself."""
+    passing = isinstance(error, (ConflictError, UnreachableError)) or error.status in _PASSING
+    return not passing and error.status < _SERVER_FAULT
 
 
 def _shown(decision: Decision, trouble: Trouble | None) -> Decision:

@@ -177,6 +177,49 @@ async def test_a_server_that_is_away_is_no_refusal(cluster: MemoryApi, migration
         await migrations.reconcile(KEY)
 
 
+@pytest.mark.parametrize("call", ["get deployments", "list jobs", "apply configmaps"])
+async def test_what_the_operator_may_not_do_is_said_once_and_recovers(
+    cluster: MemoryApi, migrations: Migrations, call: str
+) -> None:
+    await migrations.reconcile(KEY)
+    end(cluster, plan_log(revision("0002", sql="CREATE TABLE a (id bigint);")))
+    cluster.faults[call] = ForbiddenError(403, "Forbidden", "exceeded quota: of one")
+    for _ in range(2):
+        with pytest.raises(ForbiddenError):
+            await migrations.reconcile(KEY)
+    assert (ready(cluster)["status"], ready(cluster)["reason"]) == ("False", "ClusterRefuses")
+    assert "exceeded quota: of one" in ready(cluster)["message"]
+    assert [event["reason"] for event in cluster.all("events")] == ["Planning", "ClusterRefuses"]
+    cluster.faults.clear()
+
+    await migrations.reconcile(KEY)
+    assert ready(cluster)["reason"] == "Expanding"
+
+
+@pytest.mark.parametrize(
+    "error", [UnreachableError(0, "Unreachable", "x"), ApiError(429, "TooManyRequests", "x"), ApiError(500, "E", "x")]
+)
+async def test_a_server_that_is_busy_changes_no_verdict(
+    cluster: MemoryApi, migrations: Migrations, error: ApiError
+) -> None:
+    await migrations.reconcile(KEY)
+    cluster.faults["list jobs"] = error
+    cluster.calls.clear()
+
+    with pytest.raises(ApiError):
+        await migrations.reconcile(KEY)
+    assert writes(cluster) == []
+
+
+async def test_a_script_that_the_server_refuses_is_the_reason(cluster: MemoryApi, migrations: Migrations) -> None:
+    cluster.put("schemamigrations", resource(config="/app/alembic.ini"))
+    cluster.faults["apply configmaps"] = ForbiddenError(403, "Forbidden", "exceeded quota: configmaps")
+
+    assert await migrations.reconcile(KEY) == 0.0
+    assert await migrations.reconcile(KEY) == 15.0
+    assert ready(cluster)["reason"] == "JobRefused"
+
+
 async def test_a_workload_that_a_job_cannot_be_made_from_stalls(cluster: MemoryApi, migrations: Migrations) -> None:
     mounts = {"volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     cluster.put("deployments", deployment(mounts, volumes=[{"name": "data", "persistentVolumeClaim": {}}]))
