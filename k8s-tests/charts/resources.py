@@ -167,6 +167,7 @@ STATUS: dict[str, dict[str, Any]] = {
         "lastJob": "example-announce-01234567",
         "announcedAt": "2026-11-22T12:00:00.123456Z",
         "failure": {"reason": "PlanChanged", "message": "0003.", "lasting": False, "at": "2026-11-22T12:00:00Z"},
+        "contracted": {"image": "example:1", "revisions": ["0003"], "applied": False},
         "plan": {
             "digest": "sha256:" + "0" * 64,
             "current": "0001",

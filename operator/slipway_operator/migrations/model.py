@@ -163,6 +163,15 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Contracted:
+    """Contracts that were announced for `image`, and ran if `applied`: the image before it can't come back."""
+
+    image: str
+    revisions: tuple[str, ...]
+    applied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the status carries from one look to the next. All but `revision` and `history` belong to `plan_key`.
 
@@ -184,6 +193,8 @@ class Memory:
     """Of the last Job that failed, until one of the same purpose succeeds."""
     failed_at: float | None = None
     history: tuple[Run, ...] = ()
+    contracted: Contracted | None = None
+    """It outlives rounds of the same image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +238,7 @@ class Verdict:
     """Sentence on contracts that are still to run; empty: none."""
     rollback_unsafe: str = ""
     """Sentence on why the image before can't come back; empty: it can."""
+    rollback_reason: Literal["ContractAnnounced", "ContractApplied"] = "ContractAnnounced"
 
 
 @dataclass(frozen=True, slots=True)

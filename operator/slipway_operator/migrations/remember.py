@@ -10,7 +10,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from slipway_operator.migrations.model import JobSeen, Memory, Observed, Plan, Purpose, Revision, Run, Spec, Trouble
+from slipway_operator.migrations.model import (
+    Contracted,
+    JobSeen,
+    Memory,
+    Observed,
+    Plan,
+    Purpose,
+    Revision,
+    Run,
+    Spec,
+    Trouble,
+)
 
 CHANGES_SCHEMA: frozenset[Purpose] = frozenset({"expand", "contract"})
 PLAN_CHANGED = "PlanChanged"
@@ -24,10 +35,11 @@ def remember(observed: Observed, now: float) -> Memory:
         if not unrecorded(job, memory):
             continue
         memory = _take(job, memory, spec, now)
-        if memory.failure is not None and memory.failure.reason == PLAN_CHANGED:
+        failure = _failure(job)
+        if failure is not None and failure.reason == PLAN_CHANGED:
             # The count of tries goes on: a plan that changes under every run must end as Stalled, not turn forever.
             memory = _next_round(memory, observed)
-    if not is_of(memory, spec) and not active_jobs(observed):
+    if (not is_of(memory, spec) or _may_be_withdrawn(memory, spec)) and not active_jobs(observed):
         memory = replace(_next_round(memory, observed), attempts={}, failure=None, failed_at=None)
     if memory.plan is not None and spec.approve == memory.plan.digest:
         memory = replace(memory, approved=memory.plan.digest)
@@ -42,6 +54,11 @@ def active_jobs(observed: Observed) -> list[JobSeen]:
 def is_of(memory: Memory, spec: Spec) -> bool:
     """Whether the memory is about this wish."""
     return memory.plan_key.rpartition(".")[0] == spec.plan_key
+
+
+def _may_be_withdrawn(memory: Memory, spec: Spec) -> bool:
+    """While it is suspended a person may take the announcement back: what was seen since is no evidence any more."""
+    return spec.suspend and "announce" in memory.done and bool(pending(memory))
 
 
 def unrecorded(job: JobSeen, memory: Memory) -> bool:
@@ -79,6 +96,7 @@ def _next_round(memory: Memory, observed: Observed) -> Memory:
         failure=memory.failure,
         failed_at=memory.failed_at,
         history=memory.history,
+        contracted=memory.contracted if memory.contracted and memory.contracted.image == observed.spec.image else None,
     )
 
 
@@ -97,12 +115,30 @@ def _take(job: JobSeen, memory: Memory, spec: Spec, now: float) -> Memory:
         attempts = {**memory.attempts, job.purpose: job.attempt + 1}
         return replace(memory, attempts=attempts, failure=failure, failed_at=job.ended or now)
     attempts = {purpose: count for purpose, count in memory.attempts.items() if purpose != job.purpose}
-    memory = replace(memory, done=memory.done | {job.purpose}, attempts=attempts, failure=None)
+    # Tries of another purpose are left only of those that ended because the plan had changed; their pause holds on.
+    failure = Trouble(PLAN_CHANGED, "What was found wasn't what had been planned.") if attempts else None
+    memory = replace(memory, done=memory.done | {job.purpose}, attempts=attempts, failure=failure)
+    memory = replace(memory, contracted=_contracted(job, memory, spec))
     if job.purpose == "plan" and job.plan is not None:
         return replace(memory, plan=job.plan, image_id=job.image_id or "", revision=job.plan.current)
     if job.purpose == "announce":
         return replace(memory, announced_at=now)  # not the Job's own end: our clock is later, which is the safe side
     return replace(memory, revision=reached) if job.purpose in CHANGES_SCHEMA else memory
+
+
+def _contracted(job: JobSeen, memory: Memory, spec: Spec) -> Contracted | None:
+    """After a Job that succeeded. A plan tells what is announced now, and what isn't there any more after a restore."""
+    known = memory.contracted
+    if job.purpose == "plan" and job.plan is not None and known is not None:
+        left = {revision.id for revision in job.plan.revisions}
+        there = tuple(revision for revision in known.revisions if revision not in left)
+        return replace(known, revisions=there) if known.applied and there else None
+    if job.purpose not in ("announce", "contract") or memory.plan is None or not is_of(memory, spec):
+        return known
+    before = known.revisions if known is not None and known.applied else ()
+    now = tuple(revision.id for revision in memory.plan.revisions if revision.kind == "contract")
+    applied = job.purpose == "contract" or bool(before)
+    return Contracted(spec.image, tuple(dict.fromkeys(before + now)), applied)
 
 
 def _failure(job: JobSeen) -> Trouble | None:

@@ -97,7 +97,7 @@ def answer(
         phase or phase_of(seen),
         seen.pending,
         f"{_named('Contract', seen.contracts)} still to run: {message}" if seen.contracts else "",
-        _rollback_unsafe(seen),
+        *_rollback_unsafe(seen),
     )
     return Decision(seen.memory, verdict, effect, look_again)
 
@@ -111,20 +111,31 @@ def phase_of(seen: Situation) -> Phase:
     return "Expanding" if seen.expands else "RollingOut"
 
 
-def _rollback_unsafe(seen: Situation) -> str:
+def _rollback_unsafe(seen: Situation) -> tuple[str, Literal["ContractAnnounced", "ContractApplied"]]:
+    """The sentence (empty: it is safe) and the reason."""
     contracts = tuple(revision.id for revision in seen.plan.revisions if revision.kind == "contract")
-    if not contracts or not seen.plan.current:
-        return ""
-    if not seen.pending:
-        return f"{_named('Contract', contracts)} applied: images before can't work with the schema any more."
+    known = seen.memory.contracted
+    if contracts and seen.plan.current and seen.pending and _announced(seen):
+        return _announced_sentence(contracts), "ContractAnnounced"
+    if known is not None and known.applied:
+        text = f"{_named('Contract', known.revisions)} applied: images before can't work with the schema any more."
+        return text, "ContractApplied"
+    # Between two plans: what was announced last may still be.
+    unplanned = known is not None and seen.memory.plan is None
+    return _announced_sentence(known.revisions) if known is not None and unplanned else "", "ContractAnnounced"
+
+
+def _announced(seen: Situation) -> bool:
     tried = {"announce"} & (seen.memory.done | seen.memory.attempts.keys())
     begun = any(job.active and job.purpose in ("announce", "contract") for job in seen.observed.jobs)
-    if tried or begun or any(revision.announced for revision in seen.pending):
-        return (
-            f"{_named('Contract', contracts)} announced: pods of images before don't start any more. "
-            "Setting spec.image to such an image takes the announcement back."
-        )
-    return ""
+    return bool(tried) or begun or any(revision.announced for revision in seen.pending)
+
+
+def _announced_sentence(contracts: tuple[str, ...]) -> str:
+    return (
+        f"{_named('Contract', contracts)} announced: pods of images before don't start any more. "
+        "Setting spec.image to such an image takes the announcement back."
+    )
 
 
 def _named(noun: str, ids: tuple[str, ...]) -> str:

@@ -7,11 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway_operator.conditions import Condition, by_state, cut, merged
-from slipway_operator.migrations.model import Decision, Finding, JobSeen, Memory, Plan, Revision, Run, Trouble, Verdict
+from slipway_operator.migrations.model import (
+    Contracted,
+    Decision,
+    Finding,
+    JobSeen,
+    Memory,
+    Plan,
+    Revision,
+    Run,
+    Trouble,
+    Verdict,
+)
 from slipway_operator.times import seconds, timestamp
 
 HISTORY_LIMIT = 100
 FINDINGS_LIMIT = 100
+CONTRACTS_LIMIT = 1000
 MESSAGE_LIMIT = 4096
 _TOOK = re.compile(r"(\d+)s")
 
@@ -33,7 +45,12 @@ def memory_of(status: Mapping[str, Any]) -> Memory:
         failure=Trouble(failure["reason"], failure["message"], failure.get("lasting", False)) if failure else None,
         failed_at=seconds(failure["at"]) if failure and "at" in failure else None,
         history=tuple(_run_of(run) for run in status.get("history") or ()),
+        contracted=_contracted_of(status.get("contracted")),
     )
+
+
+def _contracted_of(found: Mapping[str, Any] | None) -> Contracted | None:
+    return Contracted(found["image"], tuple(found["revisions"]), found.get("applied", False)) if found else None
 
 
 def document(
@@ -64,6 +81,7 @@ def document(
         "failure": _failure(memory),
         "plan": _plan(memory.plan, sql_key) if memory.plan else None,
         "history": [_run(run) for run in memory.history[:HISTORY_LIMIT]],
+        "contracted": _contracted(memory.contracted),
     }
     return {name: value for name, value in found.items() if value not in ("", None, [], {})}
 
@@ -76,10 +94,17 @@ def _conditions(verdict: Verdict) -> tuple[Condition, ...]:
         Condition("ContractPending", "True", "ContractsLeft", pending)
         if pending
         else Condition("ContractPending", "False", "NoContracts", "No contract is left to run."),
-        Condition("RollbackSafe", "False", "ContractAnnounced", unsafe)
+        Condition("RollbackSafe", "False", verdict.rollback_reason, unsafe)
         if unsafe
         else Condition("RollbackSafe", "True", "NothingBroken", "No contract keeps the image before from running."),
     )
+
+
+def _contracted(known: Contracted | None) -> dict[str, Any] | None:
+    if known is None:
+        return None
+    revisions = list(known.revisions[-CONTRACTS_LIMIT:])
+    return {"image": known.image, "revisions": revisions, "applied": known.applied}
 
 
 def _failure(memory: Memory) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ import pytest
 
 from slipway_operator.migrations.decide import decide
 from slipway_operator.migrations.model import (
+    Contracted,
     CreateJob,
     DeleteJob,
     Finding,
@@ -24,6 +25,7 @@ from slipway_operator.migrations.model import (
     Run,
     Spec,
     Trouble,
+    Verdict,
     WorkloadSeen,
 )
 
@@ -189,6 +191,10 @@ def test_a_changed_plan_is_planned_again_and_its_tries_are_counted_on() -> None:
     planned = job("plan", "succeeded", plan_key="k.2", plan=BOTH, image_id="id1")
     again = decide(look(decision.memory, jobs=(planned,)), NOW)
     assert again.effect == CreateJob("expand", 1)
+    assert again.memory.failure is not None
+    assert again.memory.failed_at == NOW - 1000
+    soon = decide(look(replace(again.memory, failed_at=NOW), jobs=(planned,)), NOW)
+    assert (soon.verdict.reason, soon.effect) == ("PlanChanged", None)
     given_up = decide(look(decision.memory, jobs=(planned,), spec={"retries": 0}), NOW)
     assert (given_up.verdict.state, given_up.verdict.reason) == ("Stalled", "PlanChanged")
 
@@ -261,6 +267,50 @@ def test_rolling_back_is_unsafe_from_the_first_try_to_announce() -> None:
     assert unsafe(ANNOUNCED)
     assert unsafe(ANNOUNCED, job("contract", "succeeded"))
     assert not unsafe(partly(current=""))
+
+
+def test_rolling_back_stays_unsafe_after_a_new_plan_of_the_image_whose_contract_ran() -> None:
+    nothing_left = job("plan", "succeeded", plan_key="replan.2", plan=Plan("sha256:n", "c2", "c2"), image_id="id1")
+
+    def told(image: str) -> Verdict:
+        done = decide(look(ANNOUNCED, jobs=(job("contract", "succeeded"),)), NOW).memory
+        wish = {"plan_key": "replan", "image": image}
+        planning = decide(look(done, spec=wish), NOW)
+        return decide(look(planning.memory, spec=wish, jobs=(nothing_left,)), NOW).verdict
+
+    again = told("app:1")
+    assert (again.reason, again.rollback_reason) == ("UpToDate", "ContractApplied")
+    assert again.rollback_unsafe.startswith("Contract c2 is applied")
+    assert told("app:2").rollback_unsafe == ""
+
+
+def test_a_contract_that_a_restore_took_back_breaks_nobody_any_more() -> None:
+    done = decide(look(ANNOUNCED, jobs=(job("contract", "succeeded"),)), NOW).memory
+    planning = decide(look(done, spec={"plan_key": "replan"}), NOW).memory
+    restored = job("plan", "succeeded", plan_key="replan.2", plan=BOTH, image_id="id1")
+    assert decide(look(planning, spec={"plan_key": "replan"}, jobs=(restored,)), NOW).verdict.rollback_unsafe == ""
+
+
+def test_what_was_announced_is_no_evidence_after_a_pause_in_which_it_may_be_taken_back() -> None:
+    known = replace(ANNOUNCED, contracted=Contracted("app:1", ("c2",)))
+    paused = decide(look(known, spec={"suspend": True}), NOW)
+    assert (paused.verdict.reason, paused.effect) == ("Suspended", None)
+    assert paused.verdict.rollback_reason == "ContractAnnounced"
+    assert "announced" in paused.verdict.rollback_unsafe
+    assert decide(look(paused.memory, spec={"suspend": True}), NOW).memory == paused.memory
+    resumed = decide(look(paused.memory, jobs=(job("announce", "succeeded"),)), NOW)
+    assert resumed.effect == CreateJob("plan", 0)
+    planned = job(
+        "plan", "succeeded", plan_key="k.2", plan=replace(BOTH, current="e1", revisions=(C2,)), image_id="id1"
+    )
+    assert decide(look(resumed.memory, jobs=(planned,)), NOW).effect == CreateJob("announce", 0)
+
+
+def test_what_runs_while_it_is_suspended_is_let_end_before_anything_is_forgotten() -> None:
+    decision = decide(look(ANNOUNCED, spec={"suspend": True}, jobs=(job("contract", "running"),)), NOW)
+    assert decision.memory == ANNOUNCED
+    ended = decide(look(ANNOUNCED, spec={"suspend": True}, jobs=(job("contract", "succeeded"),)), NOW)
+    assert ended.memory.plan_key == KEY
 
 
 def test_pauses_grow_differ_between_resources_and_are_the_same_each_time() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_operator.migrations.model import (
+    Contracted,
     Decision,
     Finding,
     JobSeen,
@@ -67,6 +68,7 @@ MEMORIES = st.builds(
     failure=st.none() | st.builds(Trouble, REASONS, TEXTS, st.booleans()),
     failed_at=st.none() | TIMES,
     history=st.lists(RUNS, max_size=3).map(tuple),
+    contracted=st.none() | st.builds(Contracted, TEXTS, st.lists(IDS, max_size=3).map(tuple), st.booleans()),
 ).map(lambda memory: memory if memory.failure else replace(memory, failed_at=None))
 READY = Verdict("Ready", "UpToDate", "The database is at 0003.", "Complete")
 
