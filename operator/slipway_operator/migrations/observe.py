@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,6 +27,10 @@ EVENTS = Resource("", "v1", "events")
 
 PATIENCE = 3.0
 """Seconds that a Job may take to start before events are asked what keeps it."""
+LOG_PATIENCE = 120.0
+"""Seconds that the log of a plan may be out of reach before the plan is asked for anew."""
+TAIL_SECONDS = 5.0
+"""A node that is lost answers nothing: what a command says of its progress isn't waited for any longer."""
 PLAN_LOG_LIMIT = 8 * 1024 * 1024
 TAIL_LINES = 50
 TAIL_LIMIT = 64 * 1024
@@ -158,22 +163,27 @@ async def _with_details(
             template = job["metadata"]["annotations"].get(TEMPLATE, "")
             return _Found(replace(seen, trouble=trouble.of_start(pods, events)), uid, template=template)
         case "running":
-            said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
+            gone = trouble.of_end(pods)
+            said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" and not gone else ""
             # A sidecar may run while the image of the command can't be pulled.
-            return _Found(replace(seen, trouble=progress(said) or trouble.of_start(pods, ())), uid)
+            return _Found(replace(seen, trouble=gone or progress(said) or trouble.of_start(pods, ())), uid)
         case "failed":
             said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
             return _Found(replace(seen, trouble=trouble.of_failure(job, pods, said)), uid)
         case "succeeded":
-            return await _planned(api, job, pods, seen, uid) if seen.purpose == "plan" else _Found(seen, uid)
+            return await _planned(api, job, pods, seen, now) if seen.purpose == "plan" else _Found(seen, uid)
 
 
-async def _planned(api: Api, job: dict[str, Any], pods: list[dict[str, Any]], seen: JobSeen, uid: str) -> _Found:
+async def _planned(api: Api, job: dict[str, Any], pods: list[dict[str, Any]], seen: JobSeen, now: float) -> _Found:
     """With its plan; one that can't be read, or looked at by squawk, has failed."""
+    uid = job["metadata"]["uid"]
     try:
         log = await _log(api, job, pods, PLAN_LOG_LIMIT, None)
     except ApiError:
         waits = Trouble("LogUnreachable", f"The log of Job {seen.name}, which has the plan, can't be reached now.")
+        if now - (seen.ended or now) > LOG_PATIENCE:
+            # Its node is lost, or as good as: another Job, elsewhere, can tell the same.
+            return _Found(replace(seen, state="failed", trouble=waits), uid)
         return _Found(replace(seen, state="running", ended=None, trouble=waits), uid)
     try:
         told = report(log)
@@ -197,7 +207,10 @@ async def _log(api: Api, job: Mapping[str, Any], pods: list[dict[str, Any]], lim
         return ""
     of = pods[-1]["metadata"]
     try:
-        return await api.log(of["namespace"], of["name"], container=sight.container(job), limit=limit, tail=tail)
+        async with asyncio.timeout(None if tail is None else TAIL_SECONDS):
+            return await api.log(of["namespace"], of["name"], container=sight.container(job), limit=limit, tail=tail)
+    except TimeoutError:
+        return ""
     except ApiError as error:
         away = error.status == 0 or error.status >= _SERVER_FAULT
         if away and tail is None:

@@ -20,6 +20,7 @@ _IMAGE_REASONS = frozenset(
 _CONTAINER_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _START_FAILED = frozenset({"StartError", "ContainerCannotRun"})
 _STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
+_ENDED = ("Succeeded", "Failed")
 _MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume")
 
 
@@ -34,6 +35,19 @@ def of_start(pods: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, An
             return found
     mount = _newest(events, _MOUNT_EVENTS)
     return _told("VolumeNotReady", f"A volume of the Job's pod can't be mounted: {mount}") if mount else None
+
+
+def of_end(pods: Sequence[Mapping[str, Any]]) -> Trouble | None:
+    """What keeps a Job that has begun from ending: its pod was told to go, and nobody says that it went."""
+    for pod in pods:
+        if "deletionTimestamp" in pod["metadata"] and (pod.get("status") or {}).get("phase") not in _ENDED:
+            node = (pod.get("spec") or {}).get("nodeName", "")
+            return _told(
+                "PodTerminating",
+                f"The Job's pod is to go, and node {node} hasn't said yet that it ended, so no other may start. If "
+                "that node is lost for good, delete its Node object",
+            )
+    return None
 
 
 def of_failure(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]], log: str) -> Trouble:

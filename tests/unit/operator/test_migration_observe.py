@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from slipway_operator.cluster import ApiError, UnreachableError
+from slipway_operator.migrations import observe
 from slipway_operator.migrations.jobs import migration_job
 from slipway_operator.migrations.model import GateSeen, JobSeen, Memory, Plan, Revision
 from slipway_operator.migrations.observe import Look, look
@@ -174,6 +176,48 @@ async def test_a_plan_is_waited_for_while_its_log_cannot_be_reached(cluster: Mem
     seen = await only_job(cluster)
 
     assert (seen.state, seen.trouble and seen.trouble.reason) == ("running", "LogUnreachable")
+
+
+async def test_a_plan_whose_log_stays_out_of_reach_is_asked_for_anew(cluster: MemoryApi) -> None:
+    cluster.put("jobs", job("j", ended="Complete"))
+    cluster.put("pods", pod_of("j", "Succeeded", terminated={"exitCode": 0}))
+    cluster.logs["j-pod"] = ApiError(502, "BadGateway", "kubelet")
+
+    found = await look(cluster, "one", "shop", NOW + 200)
+
+    assert found is not None
+    (seen,) = found.observed.jobs
+    assert (seen.state, seen.trouble and seen.trouble.reason) == ("failed", "LogUnreachable")
+
+
+async def test_a_pod_that_a_lost_node_holds_is_told_and_its_log_not_waited_for(cluster: MemoryApi) -> None:
+    cluster.put("jobs", job("j", "expand"))
+    pod = pod_of("j", running={})
+    pod["metadata"]["deletionTimestamp"] = timestamp(NOW)
+    pod["spec"]["nodeName"] = "node-7"
+    cluster.put("pods", pod)
+
+    seen = await only_job(cluster)
+
+    assert seen.trouble is not None
+    assert (seen.state, seen.trouble.reason, seen.trouble.lasting) == ("running", "PodTerminating", False)
+    assert "node-7" in seen.trouble.message
+    assert "log" not in cluster.calls
+
+
+async def test_a_node_that_answers_nothing_holds_no_look_up(
+    cluster: MemoryApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: Any, **__: Any) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(cluster, "log", never)
+    monkeypatch.setattr(observe, "TAIL_SECONDS", 0.01)
+    cluster.put("jobs", job("j", "expand"))
+    cluster.put("pods", pod_of("j", running={}))
+
+    assert (await only_job(cluster)).trouble is None
 
 
 async def test_a_job_that_runs_shows_what_it_waits_for(cluster: MemoryApi) -> None:
