@@ -46,6 +46,7 @@ NEEDS = {
     "builder": Need(why_no_builder),
     # These test one of several ways: a CI that goes another (kind, docker) lacks nothing.
     "own_cluster": Need(provider.why_no_own, vital=False),
+    "own_api_server": Need(provider.why_not_ours, vital=False),
     "buildah_here": Need(buildah.why_unavailable, vital=False),
 }
 """Fixture → what it takes."""
@@ -124,6 +125,13 @@ def own_cluster() -> None:
     reason = provider.why_no_own()
     if reason is not None:
         raise ClusterUnavailableError(reason)
+
+
+@pytest.fixture(scope="session")
+def own_api_server(cluster: Cluster) -> None:
+    """The cluster of the tests is our own: its audit log can be read, and its programs restarted."""
+    if cluster.kind != "own":
+        raise ClusterUnavailableError(provider.why_not_ours() or "")
 
 
 @pytest.fixture(scope="session")

@@ -139,6 +139,13 @@ def test_a_mended_image_waits_for_a_lock_that_a_killed_operator_does_not_forget(
     assert "fill_content" in life.ledger()
 
 
+def test_a_contract_waits_for_a_backup_that_can_not_be_made(life: Life, release: Callable[[Release], str]) -> None:
+    life.upgrade(release("contracted"), wait=False, migrations={"backup": {"cronJobName": "nowhere"}})
+    assert "nowhere" in life.migration.shows("BackupMissing", within=90)
+    assert "drop_body" not in life.ledger()
+    assert life.migration.jobs("announce") == []
+
+
 def test_without_the_hold_a_contract_breaks_the_pods_that_serve(
     life: Life, service_image: str, release: Callable[[Release], str]
 ) -> None:
@@ -172,8 +179,11 @@ def test_people_do_it_by_hand_while_the_operator_is_away_and_it_agrees(
     assert life.migration.jobs("contract") == []
 
 
-def test_nothing_was_denied_to_the_operator_and_every_right_of_it_was_used(life: Life) -> None:
-    """Of all that it did in this module and the other that migrates; see its Role."""
+def test_nothing_was_denied_to_the_operator_and_every_right_of_it_was_used(
+    life: Life,
+    own_api_server: None,  # noqa: ARG001 - whose audit log can be read
+) -> None:
+    """By all the tests above."""
     requests = list(requests_of(life.cluster, life.namespace, OPERATOR))
     assert [request for request in requests if request.status in (401, 403)] == []
     role = life.cluster.kubectl.json("get", "role", OPERATOR, life.scope)

@@ -88,10 +88,11 @@ def test_its_schema_is_brought_up_before_its_first_pod_starts(life: Life, notes:
 
 def test_a_contract_waits_until_its_old_pod_is_gone(life: Life, notes: Migration) -> None:
     deployed(life, "third")
-    notes.shows("RollingOut", "Reconciling", within=60)
-    assert [revision["id"] for revision in notes.read()["status"]["plan"]["revisions"]] == ["0002", "0003"]
     shown = notes.become_ready()
     assert shown["status"]["revision"] == "0003"
+    assert [revision["id"] for revision in shown["status"]["plan"]["revisions"]] == ["0002", "0003"]
+    reasons = [reason for _, reason, _ in notes.events()]
+    assert {"RollingOut", "OldPodsRemain"} & set(reasons[reasons.index("UpToDate") : reasons.index("Announcing")])
     asked = "SELECT column_name FROM information_schema.columns WHERE table_name = 'notes' ORDER BY 1"
     assert sql(life.cluster, life.namespace, asked, NAME) == [["author"], ["id"], ["title"]]
     images = "jsonpath={.items[*].spec.containers[*].image}"

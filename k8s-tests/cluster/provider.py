@@ -105,6 +105,15 @@ def why_no_own() -> str | None:
     return f"A cluster made from nothing needs {lacking}." if lacking else None
 
 
+def why_not_ours(environment: Mapping[str, str] = os.environ) -> str | None:
+    """A sentence when tests use somebody else's cluster, or none; None when it is made from nothing here."""
+    absent = why_unavailable(environment)
+    if absent is not None:
+        return absent
+    chosen = selected(Settings.from_environment(environment), environment)
+    return None if chosen == "own" else "The API server of a cluster that isn't our own is neither read nor restarted."
+
+
 def start(settings: Settings, environment: Mapping[str, str], progress: Progress) -> Cluster:
     """The cluster, made if need be; it stays until `stop`."""
     chosen = selected(settings, environment)

@@ -127,7 +127,7 @@ def reached(life: Life, phase: str) -> bool:
 
 
 def test_an_api_server_that_restarts_in_the_middle_delays_and_breaks_nothing(
-    own_cluster: None,  # noqa: ARG001 - nobody else's API server is ours to restart
+    own_api_server: None,  # noqa: ARG001 - nobody else's API server is ours to restart
     life: Life,
     rows: list[Row],
     release: Callable[[Release], str],

@@ -50,7 +50,8 @@ def pod_spec(
         text = f"Deployment {spec.workload} has no container {spec.container}; correct spec.workload.container."
         raise RefusedError(Trouble("ContainerMissing", text))
     sidecars = [_sidecar(one) for one in template.get("initContainers") or () if one.get("restartPolicy") == "Always"]
-    mounts = [mount for mount in origin.get("volumeMounts") or () if mount["mountPath"] != OWNER_FOLDER]
+    taken = {OWNER_FOLDER, SCRIPT_FOLDER} if script else {OWNER_FOLDER}
+    mounts = [mount for mount in origin.get("volumeMounts") or () if mount["mountPath"] not in taken]
     volumes = _volumes(template, (mount["name"] for mount in [*mounts, *_mounts(sidecars)]))
     _refuse_devices(origin, *sidecars)
     pod = {name: template[name] for name in _POD_FIELDS if name in template}

@@ -209,6 +209,15 @@ def test_plain_alembic_runs_by_the_mounted_script() -> None:
     assert pod["volumes"][-1]["configMap"]["name"] == "shop-script"
 
 
+def test_a_script_that_the_workload_mounts_itself_is_mounted_once() -> None:
+    mounts = [{"name": "script", "mountPath": "/var/run/slipway"}, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
+    container = container_of(deployment({"volumeMounts": mounts}), config="/app/alembic.ini")
+
+    paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert paths == ["/tmp", "/var/run/secrets/slipway/database-owner", "/var/run/slipway"]  # noqa: S108
+    assert "/var/run/slipway" in str(container_of(deployment({"volumeMounts": mounts}))["volumeMounts"])
+
+
 def spec(**fields: Any) -> Spec:
     return parse(resource(**fields))
 
