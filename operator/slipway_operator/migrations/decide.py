@@ -11,7 +11,7 @@ from collections.abc import Callable
 from slipway_operator.migrations.model import Decision, DeleteJob, JobSeen, Observed
 from slipway_operator.migrations.pods import broken_by, has_image, listed
 from slipway_operator.migrations.remember import active_jobs, is_of, remember
-from slipway_operator.migrations.retries import DOING, given_up, stalled_plan, start
+from slipway_operator.migrations.retries import DOING, is_hopeless, stalled_plan, start
 from slipway_operator.migrations.situation import SLOW, SOON, Situation, State, answer
 
 Check = Callable[[Situation], Decision | None]
@@ -56,7 +56,7 @@ def _running(seen: Situation, job: JobSeen) -> Decision:
     if job.trouble is not None:
         state: State = "Stalled" if job.trouble.lasting else "Reconciling"
         return answer(seen, state, job.trouble.reason, job.trouble.message, phase=phase, look_again=SOON)
-    if job.purpose == "plan" and given_up(seen, "plan"):
+    if job.purpose == "plan" and is_hopeless(seen, "plan"):
         return stalled_plan(seen)
     return answer(seen, "Reconciling", reason, f"{sentence}: Job {job.name}.", phase=phase, look_again=SOON)
 

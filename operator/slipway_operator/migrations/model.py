@@ -116,6 +116,8 @@ class JobSeen:
     image_id: str | None = None
     plan: Plan | None = None
     """What a plan Job that succeeded reported."""
+    outdated: bool = False
+    """Whether it failed, and would be made otherwise now: somebody changed the spec or the workload."""
 
     @property
     def active(self) -> bool:

@@ -92,17 +92,22 @@ def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:
 def _as_wished(
     found: _Found, resource: dict[str, Any], spec: Spec, memory: Memory, deployment: dict[str, Any] | None
 ) -> JobSeen:
-    """A Job that can't start, and would be made otherwise now, is of an earlier wish: so a mended workload helps."""
+    """One that can't start, or failed, helps nobody any more when it would be made otherwise now.
+
+    So a mended workload, or a longer budget, is taken up: the former is of an earlier wish, the latter outdated.
+    """
     seen = found.seen
-    stuck = seen.state == "starting" and seen.trouble is not None and seen.purpose != "backup"
-    if not stuck or seen.plan_key != memory.plan_key:
+    stuck = seen.state == "starting" and seen.trouble is not None
+    failed = seen.state == "failed" and memory.ended == seen.name
+    if not (stuck or failed) or seen.plan_key != memory.plan_key or not found.template:
         return seen
     try:
         now = migration_job(resource, spec, memory, seen.purpose, seen.attempt, deployment)
     except RefusedError:
         return seen
-    same = now["metadata"]["annotations"][TEMPLATE] == found.template
-    return seen if same else replace(seen, plan_key="")
+    if now["metadata"]["annotations"][TEMPLATE] == found.template:
+        return seen
+    return replace(seen, plan_key="") if stuck else replace(seen, outdated=True)
 
 
 def _pods_count(memory: Memory, found: list[_Found]) -> bool:
@@ -136,7 +141,11 @@ async def _jobs(api: Api, resource: Mapping[str, Any], memory: Memory, now: floa
     ]
     bare = {one["metadata"]["uid"]: sight.job(one, ()) for one in listed}
     if not any(seen and _counts(seen, memory) for seen in bare.values()):
-        return [_Found(seen, uid) for uid, seen in bare.items() if seen]
+        return [
+            _Found(seen, uid, template=_template(job))
+            for job, (uid, seen) in zip(listed, bare.items(), strict=True)
+            if seen
+        ]
     pods = await api.list(PODS, metadata["namespace"], labels=labels)
     found = []
     for job in listed:
@@ -155,12 +164,12 @@ async def _with_details(
     api: Api, job: dict[str, Any], pods: list[dict[str, Any]], seen: JobSeen, memory: Memory, now: float
 ) -> _Found:
     uid = job["metadata"]["uid"]
+    template = _template(job)
     if not _counts(seen, memory):
-        return _Found(seen, uid)
+        return _Found(seen, uid, template=template)
     match seen.state:
         case "starting":
             events = await _events(api, job, pods) if now - seen.created > PATIENCE else []
-            template = job["metadata"]["annotations"].get(TEMPLATE, "")
             return _Found(replace(seen, trouble=trouble.of_start(pods, events)), uid, template=template)
         case "running":
             gone = trouble.of_end(pods)
@@ -169,7 +178,7 @@ async def _with_details(
             return _Found(replace(seen, trouble=gone or progress(said) or trouble.of_start(pods, ())), uid)
         case "failed":
             said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
-            return _Found(replace(seen, trouble=trouble.of_failure(job, pods, said)), uid)
+            return _Found(replace(seen, trouble=trouble.of_failure(job, pods, said)), uid, template=template)
         case "succeeded":
             return await _planned(api, job, pods, seen, now) if seen.purpose == "plan" else _Found(seen, uid)
 
@@ -223,6 +232,11 @@ async def _events(api: Api, job: Mapping[str, Any], pods: list[dict[str, Any]]) 
     return await api.list(
         EVENTS, about["metadata"]["namespace"], fields=f"involvedObject.uid={about['metadata']['uid']}"
     )
+
+
+def _template(job: Mapping[str, Any]) -> str:
+    """Empty for a backup, which is made from another."""
+    return str(job["metadata"].get("annotations", {}).get(TEMPLATE, ""))
 
 
 def _owner(one: Mapping[str, Any]) -> str:

@@ -28,25 +28,35 @@ def start(seen: Situation, purpose: Purpose) -> Decision:
     A plan only reads, so it is asked for again every `LONGEST_PAUSE` even then: that is how a mended fault is seen.
     """
     phase, reason, sentence = DOING[purpose]
-    attempt = seen.memory.attempts.get(purpose, 0)
-    wait = _due(seen, purpose, attempt) - seen.now if attempt else 0.0
-    if attempt and given_up(seen, purpose) and (purpose != "plan" or wait > 0):
-        return _stalled(seen, phase, look_again=wait if purpose == "plan" else None)
+    attempt, hopeless = seen.memory.attempts.get(purpose, 0), is_hopeless(seen, purpose)
+    wait = _due(seen, purpose, attempt) - seen.now if attempt and not _mended(seen) else 0.0
+    if hopeless and (purpose != "plan" or wait > 0):
+        return _stalled(seen, phase, look_again=wait if purpose == "plan" else LONGEST_PAUSE)
     if wait > 0:
         failure = _failure(seen)
         message = f"{failure.message} Try {attempt + 1} of {seen.spec.retries + 1} follows."
         return answer(seen, "Reconciling", failure.reason, message, phase=phase, look_again=wait)
-    if given_up(seen, purpose):
+    if hopeless:
         return _stalled(seen, phase, effect=CreateJob(purpose, attempt), look_again=SOON)
     return answer(
         seen, "Reconciling", reason, f"{sentence}.", phase=phase, effect=CreateJob(purpose, attempt), look_again=SOON
     )
 
 
-def given_up(seen: Situation, purpose: Purpose) -> bool:
+def is_hopeless(seen: Situation, purpose: Purpose) -> bool:
+    """Whether it was given up, and the same would be tried again."""
+    return _given_up(seen, purpose) and not _mended(seen)
+
+
+def _given_up(seen: Situation, purpose: Purpose) -> bool:
     """Whether only a person can help: the failure is lasting, or the tries are used up."""
     tried, failure = seen.memory.attempts.get(purpose, 0), seen.memory.failure
     return tried > 0 and (tried > seen.spec.retries or (failure is not None and failure.lasting))
+
+
+def _mended(seen: Situation) -> bool:
+    """Whether the Job that failed last would be made otherwise now; then one more try is due."""
+    return any(job.outdated and job.name == seen.memory.ended for job in seen.observed.jobs)
 
 
 def stalled_plan(seen: Situation) -> Decision:
@@ -59,8 +69,8 @@ def _stalled(
 ) -> Decision:
     failure = _failure(seen)
     message = (
-        f"{failure.message} It isn't tried again by itself: mend it, then change the spec or set the annotation "
-        "slipway.dev/replan to another value."
+        f"{failure.message} It isn't tried again as it is: change the workload, or limits in the spec, or, once it is "
+        "mended in the database, set the annotation slipway.dev/replan to another value."
     )
     if phase == "Planning":
         message = f"{failure.message} Mend it; it is looked at again every {LONGEST_PAUSE / 60:.0f} minutes."
@@ -74,7 +84,7 @@ def _failure(seen: Situation) -> Trouble:
 
 def _due(seen: Situation, purpose: Purpose, attempt: int) -> float:
     failed_at = seen.memory.failed_at or 0.0
-    return failed_at + (LONGEST_PAUSE if given_up(seen, purpose) else pause(seen.observed.uid, purpose, attempt))
+    return failed_at + (LONGEST_PAUSE if _given_up(seen, purpose) else pause(seen.observed.uid, purpose, attempt))
 
 
 def pause(uid: str, purpose: Purpose, attempt: int) -> float:

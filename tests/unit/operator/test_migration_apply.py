@@ -238,6 +238,28 @@ async def test_a_job_of_an_earlier_wish_that_never_began_is_removed(cluster: Mem
     assert cluster.all("jobs") == []
 
 
+@pytest.mark.parametrize("mend", ["memory", "budget"])
+async def test_a_failed_run_is_tried_again_once_workload_or_limits_are_others(
+    cluster: MemoryApi, migrations: Migrations, mend: str
+) -> None:
+    cluster.put("schemamigrations", resource(retries=0))
+    await migrations.reconcile(KEY)
+    end(cluster, plan_log(revision("0002", sql="CREATE TABLE a (id bigint);")))
+    await migrations.reconcile(KEY)
+    expand = cluster.all("jobs")[-1]
+    expand["status"] = {"conditions": [{"type": "Failed", "status": "True", "lastTransitionTime": timestamp(NOW)}]}
+    for _ in range(2):
+        assert await migrations.reconcile(KEY) == 300.0
+    assert (ready(cluster)["reason"], len(cluster.all("jobs"))) == ("JobFailed", 2)
+
+    if mend == "memory":
+        cluster.put("deployments", deployment({"resources": {"limits": {"memory": "1Gi"}}}))
+    else:
+        cluster.objects["schemamigrations", "shop"]["spec"]["budget"] = "2h"
+    await migrations.reconcile(KEY)
+    assert (ready(cluster)["reason"], len(cluster.all("jobs"))) == ("Expanding", 3)
+
+
 async def test_plain_alembic_gets_its_script_before_the_job(cluster: MemoryApi, migrations: Migrations) -> None:
     cluster.put("schemamigrations", resource(config="/app/alembic.ini"))
 

@@ -199,6 +199,25 @@ def test_a_changed_plan_is_planned_again_and_its_tries_are_counted_on() -> None:
     assert (given_up.verdict.state, given_up.verdict.reason) == ("Stalled", "PlanChanged")
 
 
+@pytest.mark.parametrize("memory", [LASTING, replace(FAILED, attempts={"expand": 9})])
+def test_what_was_given_up_is_tried_once_more_when_its_job_would_be_made_otherwise(memory: Memory) -> None:
+    memory = replace(memory, ended="app-expand")
+    failed = job("expand", "failed", attempt=memory.attempts["expand"] - 1)
+    stalled = decide(look(memory, jobs=(failed,)), NOW)
+    assert (stalled.verdict.state, stalled.effect, stalled.look_again) == ("Stalled", None, 300.0)
+    mended = decide(look(memory, jobs=(replace(failed, outdated=True),)), NOW)
+    assert (mended.verdict.state, mended.effect) == ("Reconciling", CreateJob("expand", memory.attempts["expand"]))
+    again = job("expand", "failed", name="app-expand-2", attempt=memory.attempts["expand"], trouble=memory.failure)
+    jobs = (replace(failed, outdated=True), again)
+    assert decide(look(memory, jobs=jobs), NOW).verdict.state == "Stalled"
+
+
+def test_a_plan_that_was_given_up_and_is_mended_is_under_way_again() -> None:
+    memory = replace(UNPLANNED, ended="app-plan")
+    jobs = (job("plan", "failed", outdated=True), job("plan", "running", name="app-plan-2", attempt=1))
+    assert decide(look(memory, jobs=jobs), NOW).verdict.state == "Reconciling"
+
+
 def test_an_ended_job_is_taken_in_once_with_where_it_came_from_and_got_to() -> None:
     decision = decide(look(jobs=(job("expand", "succeeded"),)), NOW)
     assert decision.memory.revision == "e1"
@@ -341,7 +360,6 @@ def test_a_partial_plan_says_why_it_waits() -> None:
 def test_nothing_is_awaited_when_ready_or_when_only_a_person_can_act() -> None:
     assert decide(look(partly(revisions=())), NOW).look_again is None
     assert decide(look(spec={"approval": "Always"}), NOW).look_again is None
-    assert decide(look(LASTING), NOW).look_again is None
     assert decide(look(EXPANDED, workload=ROLLING), NOW).look_again == 2.0
 
 
