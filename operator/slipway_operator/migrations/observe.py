@@ -13,8 +13,8 @@ from slipway_operator.migrations.jobs import migration_job
 from slipway_operator.migrations.lint import LintError, lint
 from slipway_operator.migrations.model import JobSeen, Memory, Observed, Plan, PodSeen, Spec, Trouble
 from slipway_operator.migrations.names import OWNER_LABEL, TEMPLATE, owner_label, plan_config_map
-from slipway_operator.migrations.remember import unrecorded
-from slipway_operator.migrations.report import Report, UnreadableError, progress, report
+from slipway_operator.migrations.remember import PLAN_CHANGED, held_back, unrecorded
+from slipway_operator.migrations.report import NAMES_LIMIT, Report, UnreadableError, left, progress, report
 from slipway_operator.migrations.spec import SpecError, parse, unfit
 from slipway_operator.migrations.status import memory_of
 from slipway_operator.migrations.template import RefusedError
@@ -180,7 +180,22 @@ async def _with_details(
             said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
             return _Found(replace(seen, trouble=trouble.of_failure(job, pods, said)), uid, template=template)
         case "succeeded":
-            return await _planned(api, job, pods, seen, now) if seen.purpose == "plan" else _Found(seen, uid)
+            return await _succeeded(api, job, pods, seen, memory, now)
+
+
+async def _succeeded(
+    api: Api, job: dict[str, Any], pods: list[dict[str, Any]], seen: JobSeen, memory: Memory, now: float
+) -> _Found:
+    if seen.purpose == "plan":
+        return await _planned(api, job, pods, seen, now)
+    if seen.purpose == "expand" and memory.plan is not None:
+        stayed = left(await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES))
+        planned = [one.id for one in held_back(memory.plan)][-NAMES_LIMIT:]
+        if stayed is not None and stayed != planned:
+            # Such as on a database that was empty when it was planned, and has been restored since.
+            text = f"Job {seen.name} left other contracts than planned: database or image is another now."
+            seen = replace(seen, state="failed", trouble=Trouble(PLAN_CHANGED, text))
+    return _Found(seen, job["metadata"]["uid"], template=_template(job))
 
 
 async def _planned(api: Api, job: dict[str, Any], pods: list[dict[str, Any]], seen: JobSeen, now: float) -> _Found:

@@ -20,6 +20,7 @@ LINE_LIMIT = 8 * 1024
 PARTS_LIMIT = 200
 DOCUMENT_LIMIT = 4 * 1024 * 1024
 REVISIONS_LIMIT = 1000
+NAMES_LIMIT = 100
 MESSAGE_LIMIT = 1024
 _TITLE_LIMIT = 256  # of a revision's message
 _NAME_LIMIT = 256
@@ -108,6 +109,13 @@ def progress(text: str) -> Trouble | None:
     if last is None or last.get("type") != "waiting":
         return None
     return _trouble(last, lasting=False)
+
+
+def left(text: str) -> list[str] | None:
+    """The contracts that a run which ended well says it left for later, the last NAMES_LIMIT; None: it doesn't say."""
+    last = _last(text)
+    found = last.get("held_back") if last is not None and last.get("type") == "done" else None
+    return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else None
 
 
 def _last(text: str) -> dict[str, Any] | None:

@@ -240,6 +240,34 @@ async def test_a_job_whose_log_cannot_be_reached_just_runs(cluster: MemoryApi) -
     assert (seen.state, seen.trouble) == ("running", None)
 
 
+@pytest.mark.parametrize(
+    ("current", "held_back", "state"),
+    [("0001", ["0004"], "succeeded"), ("", [], "succeeded"), ("", ["0004"], "failed"), ("0001", [], "failed")],
+)
+async def test_an_expand_counts_when_it_left_the_contracts_that_were_planned_to_stay(
+    cluster: MemoryApi, current: str, held_back: list[str], state: str
+) -> None:
+    revisions = [{"id": "0003", "kind": "expand"}, {"id": "0004", "kind": "contract"}]
+    plan = {"digest": "sha256:0", "current": current, "target": "0004", "revisions": revisions}
+    cluster.put("schemamigrations", resource({"planKey": KEY, "done": ["plan"], "plan": plan}))
+    cluster.put("jobs", job("j", "expand", ended="Complete"))
+    cluster.put("pods", pod_of("j", "Succeeded", terminated={"exitCode": 0}))
+    cluster.logs["j-pod"] = marked({"type": "done", "current": "x", "applied": [], "held_back": held_back})
+
+    seen = await only_job(cluster)
+
+    assert seen.state == state
+    assert (seen.trouble.reason if seen.trouble else "") == ("" if state == "succeeded" else "PlanChanged")
+
+
+async def test_an_expand_whose_log_is_gone_is_believed(cluster: MemoryApi) -> None:
+    plan = {"digest": "sha256:0", "current": "0001", "target": "0003", "revisions": [{"id": "0003", "kind": "expand"}]}
+    cluster.put("schemamigrations", resource({"planKey": KEY, "done": ["plan"], "plan": plan}))
+    cluster.put("jobs", job("j", "expand", ended="Complete"))
+
+    assert (await only_job(cluster)).state == "succeeded"
+
+
 async def test_a_job_that_failed_tells_why(cluster: MemoryApi) -> None:
     cluster.put("jobs", job("j", "expand", ended="Failed"))
     cluster.put("pods", pod_of("j", "Failed", terminated={"exitCode": 1}))
