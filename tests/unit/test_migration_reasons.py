@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from slipway.migrations import progress
 from slipway.migrations.announcements import decide_withdrawal, foreign
-from slipway.migrations.errors import MigrationError, Reason, reason_of, reason_of_statement
+from slipway.migrations.errors import MigrationError, Reason, describe, reason_of, reason_of_statement
 from slipway.migrations.ledger import LedgerRow
 from slipway.migrations.plan import decide_steps
 from slipway.migrations.script import Chain, Revision, read_chain
@@ -44,6 +44,21 @@ def test_every_error_has_a_reason(error: BaseException, reason: Reason) -> None:
 def test_a_statement_that_lacks_a_right_is_no_refused_login() -> None:
     assert reason_of_statement(DBAPIError("x", None, asyncpg.InsufficientPrivilegeError("x"))) == "StatementFailed"
     assert reason_of_statement(DBAPIError("x", None, asyncpg.AdminShutdownError("x"))) == "DatabaseUnreachable"
+
+
+def server_error(kind: type[asyncpg.PostgresError], message: str) -> asyncpg.PostgresError:
+    error = kind(message)
+    error.message = message
+    return error
+
+
+def test_a_message_quotes_names_but_no_value_of_a_row() -> None:
+    value = server_error(
+        asyncpg.InvalidTextRepresentationError, 'invalid input syntax for type integer: "ada\'s "pw" 1"'
+    )
+    assert describe(value) == 'invalid input syntax for type integer: "…" (22P02)'
+    name = server_error(asyncpg.UndefinedTableError, 'relation "items" does not exist')
+    assert describe(name) == 'relation "items" does not exist (42P01)'
 
 
 LASTING = {"MultipleHeads", "RevisionUnknown", "ReleaseSkipped", "PoolerInBetween", "RoleUnfit", "RevisionsUnreadable"}

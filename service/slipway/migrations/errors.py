@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import asyncpg
@@ -35,6 +36,13 @@ REFUSED_LOGINS = ("28", "3D000", "42501")
 
 LOST = ("08", "57P01", "57P02", "57P03", "57P04", "57P05", "53300", "25006")
 """SQLSTATEs, or their beginnings, of a server that goes, starts, is full, or has become a standby."""
+
+
+DATA_EXCEPTION = "22"
+"""Class of SQLSTATEs whose messages themselves quote what a row or a statement holds."""
+
+_QUOTED = re.compile(r'".*"', re.DOTALL)
+"""From the first quote to the last: a value may hold quotes itself."""
 
 
 class MigrationError(Exception):
@@ -88,12 +96,17 @@ def describe(error: BaseException) -> str:
     if isinstance(original, asyncpg.ConnectionDoesNotExistError):
         return "the connection was lost"  # the driver's own error: the server sent no message
     if isinstance(original, asyncpg.PostgresError):
-        return f"{getattr(original, 'message', None) or type(original).__name__} ({original.sqlstate})"
+        return f"{_without_values(original)} ({original.sqlstate})"
     if isinstance(original, TimeoutError):
         return "no answer within the time limit"
     if isinstance(original, OSError):
         return f"{type(original).__name__}: {original.strerror or original}"
     return "the connection was lost" if isinstance(original, asyncpg.InterfaceError) else type(original).__name__
+
+
+def _without_values(error: asyncpg.PostgresError) -> str:
+    message = str(getattr(error, "message", None) or type(error).__name__)
+    return _QUOTED.sub('"…"', message) if (error.sqlstate or "").startswith(DATA_EXCEPTION) else message
 
 
 def _server_error(error: BaseException) -> BaseException:
