@@ -191,7 +191,7 @@ async def _succeeded(
     if seen.purpose == "expand" and memory.plan is not None:
         stayed = left(await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES))
         planned = [one.id for one in held_back(memory.plan)][-NAMES_LIMIT:]
-        if stayed is not None and stayed != planned:
+        if stayed is not None and stayed[-NAMES_LIMIT:] != planned:
             # Such as on a database that was empty when it was planned, and has been restored since.
             text = f"Job {seen.name} left other contracts than planned: database or image is another now."
             seen = replace(seen, state="failed", trouble=Trouble(PLAN_CHANGED, text))
