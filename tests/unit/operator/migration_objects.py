@@ -8,9 +8,12 @@ import json
 import zlib
 from typing import Any
 
+from slipway_operator.times import timestamp
+
 IMAGE = "registry.example/shop:2"
 IMAGE_ID = "registry.example/shop@sha256:" + "2" * 64
 UID = "11111111-2222-3333-4444-555555555555"
+NOW = 1_795_000_000.0
 
 
 def resource(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
@@ -72,3 +75,15 @@ def plan_lines(document: Any, size: int = 4000) -> list[str]:
 
 def plan_log(*revisions: dict[str, Any], **fields: Any) -> str:
     return "\n".join(["starting", *plan_lines(plan_document(*revisions, **fields)), ""])
+
+
+def consumer(name: str, *init: tuple[str, dict[str, Any]], phase: str = "Running", **fields: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "uid": name, "creationTimestamp": timestamp(NOW - 100), "labels": {"app": "shop"}},
+        "spec": {"initContainers": [{"name": one, **fields} for one, _ in init], "containers": [{"name": "api"}]},
+        "status": {
+            "phase": phase,
+            "initContainerStatuses": [{"name": one, "state": state} for one, state in init],
+            "containerStatuses": [{"name": "api", "imageID": IMAGE_ID, "state": {}}, {"name": "log", "imageID": ""}],
+        },
+    }
