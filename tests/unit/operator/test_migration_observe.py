@@ -10,9 +10,10 @@ import pytest
 from slipway_operator.cluster import ApiError, UnreachableError
 from slipway_operator.migrations import observe
 from slipway_operator.migrations.jobs import migration_job
-from slipway_operator.migrations.model import JobSeen, Memory
+from slipway_operator.migrations.model import JobSeen, Memory, Plan, Revision
 from slipway_operator.migrations.observe import Look, look
 from slipway_operator.migrations.spec import parse, plan_key
+from slipway_operator.migrations.status import memory_of
 from slipway_operator.times import timestamp
 from unit.operator.memory_api import MemoryApi
 from unit.operator.migration_objects import (
