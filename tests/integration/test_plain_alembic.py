@@ -211,6 +211,13 @@ async def test_a_failed_revision_leaves_nothing_and_tells_no_row(
     assert (await script(mended, empty_database, "upgrade")).last["applied"] == ["bad"]
 
 
+async def test_a_value_that_does_not_fit_is_not_told(empty_database: TestDatabase, tmp_path: Path) -> None:
+    bad = Step("bad", ["INSERT INTO a SELECT 'a-secret-in-a-row'::text::bigint"])
+    run = await script(plain_image(tmp_path, table("a"), bad, per_migration=True), empty_database, "upgrade")
+    assert "(22P02)" in run.last["message"]
+    assert "a-secret" not in run.output + run.errors
+
+
 async def test_only_the_sql_that_was_planned_is_run(empty_database: TestDatabase, tmp_path: Path) -> None:
     reads = Step("reads", body="op.get_bind().execute(__import__('sqlalchemy').text('SELECT 1')).scalar_one()")
     config = plain_image(tmp_path, table("a"), Step("fill", ["INSERT INTO a VALUES ('7')"]), reads)

@@ -12,6 +12,7 @@ from servers.databases import TestDatabase, superuser_sql
 from servers.migration_images import Step, contract, ledger_of, owner_settings, table, tables_of, value
 from servers.plain_alembic_images import ids, plain_image, script
 from slipway.migrations import announcements, inspection
+from slipway.migrations.errors import MigrationError
 from slipway.migrations.marked import plan_document
 from slipway.migrations.masking import mask_literals
 from slipway.migrations.runner import upgrade
@@ -69,6 +70,18 @@ async def test_what_the_script_began_slipway_continues(empty_database: TestDatab
         ("fill", "expand", False, True),
         ("drop_a", "contract", True, True),
     ]
+
+
+async def test_both_refuse_an_image_that_an_applied_contract_broke(empty_database: TestDatabase, config: Path) -> None:
+    older = plain_image(config.parent / "older", *STEPS[:2])
+    await script(older, empty_database, "upgrade")
+    await script(config, empty_database, "upgrade", "--phase=expand")
+    assert (await script(older, empty_database, "plan")).plan["revisions"] == []
+    assert (await script(config, empty_database, "upgrade")).last["applied"] == ["drop_a"]
+    run = await script(older, empty_database, "plan")
+    with pytest.raises(MigrationError, match="can't work with the schema any more") as raised:
+        await inspection.plan(owner_settings(empty_database), versions=older.parent / "versions")
+    assert (run.last["reason"], run.last["lasting"]) == (raised.value.reason, raised.value.lasting)
 
 
 async def test_a_server_that_hides_its_identifier_is_told_alike(empty_database: TestDatabase, config: Path) -> None:

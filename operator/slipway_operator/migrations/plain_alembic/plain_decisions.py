@@ -33,12 +33,20 @@ def reached(chain: tuple[Revision, ...], heads: tuple[str, ...]) -> set[str]:
 
 
 def decide_pending(chain: tuple[Revision, ...], heads: tuple[str, ...], rows: tuple[Row, ...]) -> tuple[Revision, ...]:
-    """What the image still has to run; nothing on a database that is ahead of it. Raises Failure on a strange one."""
+    """What the image still has to run; nothing on a database that is ahead of it.
+
+    Raises Failure on a strange one, and on one that a later release's contract has changed.
+    """
     known = {revision.id for revision in chain}
     unknown = [head for head in heads if head not in known]
     if not unknown:
         return tuple(revision for revision in chain if revision.id not in reached(chain, heads))
-    if known <= {row.revision for row in rows if row.applied}:
+    applied = {row.revision: row.kind for row in rows if row.applied}
+    broken_by = [revision for revision, kind in applied.items() if kind == "contract" and revision not in known]
+    if broken_by:
+        message = f"Contract {', '.join(broken_by)} of a later release was applied: this image can't work with the schema any more. Go forward to that release or a newer one."  # noqa: E501 - a sentence
+        raise Failure("RevisionUnknown", message, lasting=True)
+    if known <= applied.keys():
         return ()
     message = f"The database is at {', '.join(unknown)}, which this image doesn't know, and the ledger doesn't say that it came after {chain[-1].id if chain else 'nothing'}: run the image that brought it there."  # fmt: skip  # noqa: E501 - a sentence
     raise Failure("RevisionUnknown", message, lasting=True)

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 DRIVERS = {"psycopg2": "postgresql", "psycopg": "postgresql+psycopg", "asyncpg": "postgresql+asyncpg"}
 """Modules that connect, and the URLs that choose them."""
 LOCK_STATES = ("55P03", "40P01")  # lock_timeout ran out, deadlock: the revision is tried again
+DATA_EXCEPTION = "22"  # its messages quote the value that didn't fit
 LOST = ("08", "57P", "53300", "25006")  # a server that goes, starts, is full, or has become a standby
 REFUSALS = ("authentication failed", "no pg_hba.conf entry", "does not exist", "permission denied for database")
 FAULTS = ("Connection refused", "could not translate host name", "timeout expired", "certificate", "starting up")
@@ -36,6 +37,8 @@ def describe(error: BaseException) -> str:
     found = getattr(error, "orig", None) or error
     found = found.__cause__ or found if is_of_database(error) else found
     if code := sqlstate_of(error):
+        if code.startswith(DATA_EXCEPTION):
+            return f"{type(found).__name__} ({code})"
         primary = getattr(getattr(found, "diag", None), "message_primary", None) or getattr(found, "message", None)
         return f"{primary or type(found).__name__} ({code})"
     if is_of_database(error):
