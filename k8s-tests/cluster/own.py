@@ -218,7 +218,7 @@ def _cluster(settings: Settings, folders: dict[str, Path]) -> Cluster:
 
 
 def _lock(settings: Settings) -> Path:
-    return settings.cache / "locks" / f"cluster-{settings.name}"
+    return settings.locks / "changes"
 
 
 def _finished(settings: Settings) -> Path:

@@ -147,12 +147,12 @@ def start_to_stay(settings: Settings, environment: Mapping[str, str], progress: 
 
 def _passing(settings: Settings) -> Path:
     """Exists while a cluster is up that shall end with its last user."""
-    return settings.cache / "locks" / f"passing-{settings.name}"
+    return settings.locks / "passing"
 
 
 def _users(settings: Settings) -> Path:
     """A lock that everybody who uses the cluster shares."""
-    return settings.cache / "locks" / f"users-{settings.name}"
+    return settings.locks / "users"
 
 
 @contextmanager

@@ -41,6 +41,11 @@ class Settings:
         folder = environment.get("SLIPWAY_CLUSTER_DIR") or Path(tempfile.gettempdir()) / "slipway-cluster"
         return cls(folder=Path(folder).absolute(), cache=cache_folder(environment))
 
+    @property
+    def locks(self) -> Path:
+        """The same for every cache and checkout of this machine: they share a cluster of one name."""
+        return Path(tempfile.gettempdir()) / f"{self.name}-locks"
+
     def _host(self, network: str, number: int) -> str:
         return str(ipaddress.ip_network(network)[number])
 
