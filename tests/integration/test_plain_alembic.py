@@ -111,7 +111,7 @@ async def test_contracts_are_held_back_announced_and_then_run(
     assert (await script(releases["three"], database_of_two, "upgrade")).last["applied"] == ["drop_a"]
     assert await tables_of(database_of_two) == {"b"}
     assert (await script(releases["two"], database_of_two, "wait")).last["reason"] == "ContractApplied"
-    assert (await script(releases["two"], database_of_two, "plan")).plan["revisions"] == []
+    assert (await script(releases["two"], database_of_two, "plan")).last["reason"] == "RevisionUnknown"
 
 
 async def test_an_announcement_of_another_image_is_withdrawn_and_ones_own_is_kept(
