@@ -12,10 +12,10 @@ from time import monotonic
 import pytest
 
 from cluster.model import Cluster
-from load.harness import Outcome
 from load.looking import seen
 from load.reporting import line_writer
 from load.scene import AUTOSCALING, EAGER, Scene, scene_opened
+from load.verdict import nothing_failed
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
@@ -24,11 +24,6 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 def scene(cluster: Cluster, service_image: str, next_image: str, pytestconfig: pytest.Config) -> Iterator[Scene]:
     with scene_opened(cluster, service_image, next_image, line_writer(pytestconfig)) as opened:
         yield opened
-
-
-def nothing_failed(outcome: Outcome) -> None:
-    assert not outcome.complaints(), outcome.complaints()
-    assert outcome.retried == 0
 
 
 def test_switching_autoscaling_on_fails_nothing_and_never_dips(scene: Scene) -> None:

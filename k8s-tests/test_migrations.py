@@ -13,9 +13,9 @@ import pytest
 from cluster.images.releases import Release
 from cluster.model import Cluster
 from load.disturbances import evict
-from load.harness import Outcome
 from load.looking import seen
 from load.reporting import line_writer
+from load.verdict import nothing_failed
 from migrating.life import Life, life_opened
 
 pytest_plugins = ["migrating.fixtures"]
@@ -37,11 +37,6 @@ def life(
     with life_opened(cluster, service_image, line_writer(pytestconfig)) as opened:
         opened.upgrade(service_image)
         yield opened
-
-
-def nothing_failed(outcome: Outcome) -> None:
-    assert not outcome.complaints(), outcome.complaints()
-    assert outcome.retried == 0
 
 
 def is_ready_for(life: Life, image: str) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import pytest
 
 from cluster.model import Cluster
 from load.disturbances import evict, kill
-from load.harness import Outcome
 from load.installed import ABRUPT
 from load.looking import seen
 from load.reporting import line_writer
 from load.scene import Scene, scene_opened
+from load.verdict import nothing_failed
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
@@ -33,11 +33,6 @@ def steady(scene: Scene) -> Scene:
     scene.become(scene.graceful(scene.next_image))
     scene.settled(2)
     return scene
-
-
-def nothing_failed(outcome: Outcome) -> None:
-    assert not outcome.complaints(), outcome.complaints()
-    assert outcome.retried == 0
 
 
 def test_without_pre_stop_and_drain_an_update_fails_requests(scene: Scene) -> None:
@@ -94,6 +89,6 @@ def test_a_killed_process_fails_nothing_but_what_was_on_it(steady: Scene) -> Non
         kill(steady.cluster, steady.namespace, victim, steady.image)
         steady.settled(2)
         outcome = steady.told("kill -9 of a pod's process, idempotent requests repeated", running.finish())
-    assert not outcome.complaints(), outcome.complaints()
+    nothing_failed(outcome, repeats=True)
     assert outcome.retried > 0, "nothing was on the killed process: the kill proved nothing"
     assert outcome.retried < outcome.requests / 10

@@ -17,6 +17,7 @@ from load.harness import Outcome
 from load.looking import seen
 from load.reporting import line_writer
 from load.table import Row, write
+from load.verdict import nothing_failed
 from migrating.database import sql, table_held
 from migrating.life import Life, life_opened
 from migrating.outages import api_server_restarted, database_restarted
@@ -67,11 +68,6 @@ def life(
 def measured(rows: list[Row], life: Life, scenario: str, outcome: Outcome) -> Outcome:
     rows.append(Row(scenario, outcome.report["rate"], outcome))
     return life.told(scenario, outcome)
-
-
-def nothing_failed(outcome: Outcome) -> None:
-    assert not outcome.complaints(), outcome.complaints()
-    assert outcome.retried == 0
 
 
 def each_ran_once(life: Life, *purposes: str) -> None:
