@@ -63,6 +63,7 @@ class FaultySlipway:
     def __post_init__(self) -> None:
         self._numbers = itertools.count(1)
         self._matching = itertools.count(1)
+        self.ended = asyncio.Event()
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[str]:
@@ -72,6 +73,7 @@ class FaultySlipway:
         try:
             yield f"http://127.0.0.1:{self.port}"
         finally:
+            self.ended.set()
             server.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -200,9 +202,9 @@ async def answers_no_json(_: FaultySlipway, __: Seen, writer: asyncio.StreamWrit
     writer.write(b"HTTP/1.1 200 -\r\nContent-Length: 6\r\n\r\n<html>")
 
 
-async def stalls(_: FaultySlipway, __: Seen, writer: asyncio.StreamWriter) -> None:
-    """Longer than a client with a timeout of two seconds waits."""
-    await asyncio.sleep(5)
+async def stalls(slipway: FaultySlipway, __: Seen, writer: asyncio.StreamWriter) -> None:
+    """No reply, for as long as there is somebody who might wait for one."""
+    await slipway.ended.wait()
     writer.close()
 
 

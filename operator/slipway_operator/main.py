@@ -48,6 +48,7 @@ def run() -> None:
     try:
         asyncio.run(operate(settings, Api()))
     except Exception:
+        # Whatever ends the process must be told as a line of the log like any other, not as a bare traceback.
         log.exception("The operator ends.")
         raise SystemExit(1) from None
 
