@@ -97,17 +97,21 @@ class Worklist:
 
     def waiting(self) -> dict[str, int]:
         """How many keys are due `now` and `later`, and `running`."""
-        now = _time()
+        return self._waiting(_time())
+
+    def _waiting(self, now: float) -> dict[str, int]:
         due = sum(at <= now for at in self._due.values())
         return {"now": due, "later": len(self._due) - due, "running": len(self._running)}
 
-    def _count(self, state: str) -> float:
-        return float(self.waiting()[state])
-
     def start(self) -> list[asyncio.Task[None]]:
         """The workers' tasks: one that ends before `stop` has failed."""
+        clock = asyncio.get_running_loop().time  # metrics may be read by other threads, and after the loop's end
+
+        def count(state: str) -> float:
+            return float(self._waiting(clock())[state])
+
         for state in ("now", "later", "running"):
-            telemetry.QUEUE.labels(state).set_function(partial(self._count, state))
+            telemetry.QUEUE.labels(state).set_function(partial(count, state))
         self._tasks = [asyncio.create_task(self._work(), name=f"worker {n}") for n in range(self._workers)]
         return self._tasks
 

@@ -282,6 +282,17 @@ def test_a_resource_that_is_gone_is_not_looked_at_again(in_no_time: Run) -> None
     assert looks.times() == [0.0, 105.0]
 
 
+def test_the_length_of_the_queue_can_be_read_after_the_loop_has_ended(in_no_time: Run) -> None:
+    async def story() -> None:
+        work = made(Looks(), workers=0)
+        work.wake(KEY)
+        work.start()
+
+    in_no_time(story())
+    now = telemetry.REGISTRY.get_sample_value("slipway_operator_queue", {"state": "now"})
+    assert now == 1
+
+
 def test_a_full_queue_refuses_new_resources_and_keeps_those_it_has(
     in_no_time: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
