@@ -15,9 +15,10 @@ from slipway_operator.migrations.model import JobSeen, Memory, Observed, Plan, P
 from slipway_operator.migrations.names import OWNER_LABEL, TEMPLATE, owner_label, plan_config_map
 from slipway_operator.migrations.remember import PLAN_CHANGED, held_back, unrecorded
 from slipway_operator.migrations.report import NAMES_LIMIT, Report, UnreadableError, left, progress, report
-from slipway_operator.migrations.spec import SpecError, parse, unfit
+from slipway_operator.migrations.spec import parse, unfit
 from slipway_operator.migrations.status import memory_of
 from slipway_operator.migrations.template import RefusedError
+from slipway_operator.specs import SpecError
 
 MIGRATIONS = Resource("slipway.dev", "v1alpha1", "schemamigrations")
 DEPLOYMENTS = Resource("apps", "v1", "deployments")

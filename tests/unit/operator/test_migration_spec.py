@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.migrations.spec import SpecError, parse, plan_key, seconds_of, selector_text
+from slipway_operator.migrations.spec import parse, plan_key
+from slipway_operator.specs import SpecError, seconds_of, selector_text
 from unit.operator.migration_objects import resource
 
 

@@ -1,0 +1,1 @@
+"""KeyRing: a set of signing keys with overlapping lives, rotated while everything that uses them runs on."""

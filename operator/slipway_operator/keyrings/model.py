@@ -1,0 +1,152 @@
+"""What a decision about a key ring takes and gives: frozen, and free of kopf, clients, clocks and key material."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from slipway_operator.conditions import State
+from slipway_operator.consumers import Consumers, Endpoint, Lagging
+
+Algorithm = Literal["EdDSA", "ES256", "RS256"]
+Stage = Literal["Published", "Signing", "Retiring", "Revoked"]
+Cause = Literal["Schedule", "Nonce", "Revoke", "Created", "Healed"]
+Result = Literal["Confirmed", "Unverified", "Superseded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The wish, with durations in seconds. `endpoint` is None where evidence is Time."""
+
+    secret_name: str
+    endpoint: Endpoint | None
+    algorithm: Algorithm = "EdDSA"
+    rotate_every: float = 2_592_000.0
+    token_lifetime: float = 900.0
+    leeway: float = 60.0
+    validator_cache: float = 600.0
+    propagation: float = 120.0
+    nonce: str = ""
+    revoke: frozenset[str] = frozenset()
+    retain: bool = True
+    history_limit: int = 10
+    suspend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of the ring. `since`: its stage began. `confirmed`: all that run were first seen to follow it.
+
+    `retire_after` is None while a pod may still sign with a Retiring key: its clock hasn't started.
+    """
+
+    id: str
+    algorithm: Algorithm
+    stage: Stage
+    created: float
+    since: float
+    confirmed: float | None = None
+    retire_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A change of the key that signs; `took` is None until it ended."""
+
+    to: str
+    started: float
+    cause: Cause
+    origin: str = ""
+    took: float | None = None
+    result: Result | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What former looks wrote into the status; `history` newest first."""
+
+    keys: tuple[Key, ...] = ()
+    handled_nonce: str = ""
+    history: tuple[Rotation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """A key in the Secret. `genuine`: its private part is there and whole, and its id is its own (RFC 7638)."""
+
+    id: str
+    algorithm: Algorithm
+    genuine: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSeen:
+    """The Secret as it is.
+
+    `ours`: the operator made it for this ring, or took it over; `offered`: its label invites to take it over.
+    `intact`: its data are what the operator wrote last, by their digest. `cause` and `nonce` of that write.
+    `owned`: it has the resource as its owner.
+    """
+
+    keys: tuple[HeldKey, ...]
+    signing: str
+    ours: bool
+    offered: bool
+    intact: bool
+    owned: bool
+    cause: Cause = "Schedule"
+    nonce: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """`secret` is None when there is none. `restorable`: ids whose private part the operator still has in memory."""
+
+    name: str
+    spec: Spec
+    memory: Memory
+    secret: SecretSeen | None
+    consumers: Consumers = field(default_factory=Consumers)
+    restorable: frozenset[str] = frozenset()
+    spec_fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSecret:
+    """Make the Secret hold the keys of `keep` and `fresh` new ones (0 to 2), of that algorithm.
+
+    `signing` None: the first of the new ones signs. Cause and nonce are noted with it.
+    """
+
+    keep: tuple[str, ...]
+    signing: str | None
+    fresh: int
+    algorithm: Algorithm
+    cause: Cause
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    state: State
+    reason: str
+    message: str
+    unverified: bool = False
+    running: int = 0
+    confirmed: int = 0
+    lagging: tuple[Lagging, ...] = ()
+    next_rotation: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The memory and verdict to write, then at most one write of the Secret; `nudge`: pods whose files are behind.
+
+    `look_again`: seconds until the next look.
+    """
+
+    memory: Memory
+    verdict: Verdict
+    effect: WriteSecret | None = None
+    nudge: tuple[str, ...] = ()
+    look_again: float | None = None
