@@ -23,7 +23,7 @@ RULES = {
     ("", "events"): {"list", "create"},
     ("apps", "deployments"): {"get"},
     ("batch", "cronjobs"): {"get"},
-    ("", "configmaps"): {"create", "patch"},
+    ("", "configmaps"): {"get", "create", "patch"},
     ("coordination.k8s.io", "leases/slipway-operator"): {"list", "watch"},
 }
 HEARTBEAT = {("coordination.k8s.io", "leases/slipway-operator"): {"create", "patch"}}

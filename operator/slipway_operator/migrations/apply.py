@@ -12,7 +12,7 @@ from typing import Any
 from slipway_operator.cluster import Api, ApiError, ConflictError, ForbiddenError, Resource
 from slipway_operator.conditions import told
 from slipway_operator.events import event
-from slipway_operator.migrations import sql
+from slipway_operator.migrations import config_maps, sql
 from slipway_operator.migrations.jobs import backup_job, migration_job
 from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, Trouble
 from slipway_operator.migrations.names import script_config_map
@@ -20,11 +20,11 @@ from slipway_operator.migrations.observe import EVENTS, JOBS, MIGRATIONS, Look
 from slipway_operator.migrations.report import MESSAGE_LIMIT, one_line
 from slipway_operator.migrations.script import script_files
 from slipway_operator.migrations.status import document
+from slipway_operator.migrations.template import RefusedError
 from slipway_operator.telemetry import JOBS as JOBS_TOTAL
 
 log = logging.getLogger(__name__)
 
-CONFIG_MAPS = Resource("", "v1", "configmaps")
 CRON_JOBS = Resource("batch", "v1", "cronjobs")
 _INVALID = 422
 
@@ -43,7 +43,10 @@ async def manifest(api: Api, look: Look, decision: Decision) -> dict[str, Any] |
 
 
 async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
-    """SQL, status and event. False when somebody changed the resource since it was read: nothing else may follow."""
+    """SQL, status and event. False when somebody changed the resource since it was read: nothing else may follow.
+
+    Raises RefusedError, before the status is written, when the SQL has no place.
+    """
     resource = look.resource
     former = resource.get("status") or {}
     text = await _write_sql(api, look, decision)
@@ -81,7 +84,7 @@ async def _write_sql(api: Api, look: Look, decision: Decision) -> str:
     text = look.sql.get(plan.digest, "") if plan else ""
     if plan is not None and plan.config_map is not None and text:
         body = sql.config_map(look.resource, plan.config_map, text)
-        await api.apply(CONFIG_MAPS, look.resource["metadata"]["namespace"], body)
+        await config_maps.write(api, body)
     return text
 
 
@@ -111,10 +114,12 @@ async def effect(api: Api, look: Look, decision: Decision, job: dict[str, Any] |
     try:
         if look.observed.spec.config is not None:
             name = script_config_map(look.observed.name)
-            await api.apply(CONFIG_MAPS, namespace, sql.script_config_map(look.resource, name, script_files()))
+            await config_maps.write(api, sql.script_config_map(look.resource, name, script_files()))
         await api.create(JOBS, namespace, job)
     except ConflictError:
         return None
+    except RefusedError as error:
+        return error.trouble
     except ApiError as error:
         if isinstance(error, ForbiddenError) or error.status == _INVALID:
             return Trouble("JobRefused", one_line(f"The cluster refuses the Job: {error}", MESSAGE_LIMIT))

@@ -67,8 +67,14 @@ class Migrations:
         if not isinstance(decision.effect, CreateJob):
             self._refused.pop(key, None)
         shown = _shown(decision, self._refused.get(key))
-        if not await apply.write(self._api, seen, shown, now):
-            return 0.0
+        try:
+            if not await apply.write(self._api, seen, shown, now):
+                return 0.0
+        except RefusedError as error:
+            # Without its SQL a plan isn't remembered: the next look reads it again.
+            told = replace(_without_job(decision, error.trouble), memory=seen.observed.memory)
+            await apply.write(self._api, replace(seen, sql={}), told, now)
+            return REFUSED_PAUSE
         refused = await apply.effect(self._api, seen, decision, job)
         if refused is None:
             self._refused.pop(key, None)

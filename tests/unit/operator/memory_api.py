@@ -55,7 +55,8 @@ class MemoryApi(Api):
         self._called("create", resource)
         if (resource.plural, body["metadata"]["name"]) in self.objects:
             raise ConflictError(409, "AlreadyExists", "it is there")
-        body["metadata"] |= {"uid": f"uid-{body['metadata']['name']}", "creationTimestamp": CREATED}
+        made = {"uid": f"uid-{body['metadata']['name']}", "creationTimestamp": CREATED, "resourceVersion": "1"}
+        body["metadata"] |= made
         self.put(resource.plural, body)
         return body
 
