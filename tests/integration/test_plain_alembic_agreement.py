@@ -77,6 +77,7 @@ async def test_both_refuse_an_image_that_an_applied_contract_broke(empty_databas
     await script(older, empty_database, "upgrade")
     await script(config, empty_database, "upgrade", "--phase=expand")
     assert (await script(older, empty_database, "plan")).plan["revisions"] == []
+    await script(config, empty_database, "announce")
     assert (await script(config, empty_database, "upgrade")).last["applied"] == ["drop_a"]
     run = await script(older, empty_database, "plan")
     with pytest.raises(MigrationError, match="can't work with the schema any more") as raised:

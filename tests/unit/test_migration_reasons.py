@@ -64,7 +64,9 @@ def test_a_message_quotes_names_but_no_value_of_a_row() -> None:
 LASTING = ("MultipleHeads", "RevisionUnknown", "ReleaseSkipped", "PoolerInBetween", "RoleUnfit", "RevisionsUnreadable")
 
 
-@pytest.mark.parametrize("reason", [*LASTING, "PlanChanged", "StatementFailed", "BudgetExceeded", "MigrationFailed"])
+@pytest.mark.parametrize(
+    "reason", [*LASTING, "PlanChanged", "AnnouncementGone", "StatementFailed", "BudgetExceeded", "MigrationFailed"]
+)
 def test_only_what_a_person_must_mend_is_lasting(reason: Reason) -> None:
     assert MigrationError("x", reason=reason).lasting == (reason in LASTING)
 

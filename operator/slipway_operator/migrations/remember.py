@@ -26,6 +26,8 @@ from slipway_operator.migrations.model import (
 CHANGES_SCHEMA: frozenset[Purpose] = frozenset({"expand", "contract"})
 PLAN_CHANGED = "PlanChanged"
 """A runner's reason: what it found isn't what was planned."""
+STARTS_OVER = frozenset({PLAN_CHANGED, "AnnouncementGone"})
+"""Reasons of runners for which only another round helps: what this one has seen is no evidence any more."""
 
 
 def remember(observed: Observed, now: float) -> Memory:
@@ -36,7 +38,7 @@ def remember(observed: Observed, now: float) -> Memory:
             continue
         memory = _take(job, memory, spec, now)
         failure = _failure(job)
-        if failure is not None and failure.reason == PLAN_CHANGED:
+        if failure is not None and failure.reason in STARTS_OVER:
             # The count of tries goes on: a plan that changes under every run must end as Stalled, not turn forever.
             memory = _next_round(memory, observed)
     if (not is_of(memory, spec) or _may_be_withdrawn(memory, spec)) and not active_jobs(observed):

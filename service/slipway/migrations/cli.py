@@ -66,8 +66,10 @@ def upgrade(
     }
 
     async def run(settings: Settings) -> None:
+        # The operator looked at pods before it sent this; a person who says `all` has decided for themselves.
+        fenced: Phase = "announced" if is_marked and phase == "all" else phase
         outcome = await runner.upgrade(
-            settings, target=target, phase=phase, expected=expected, patience=patience, report=click.echo,
+            settings, target=target, phase=fenced, expected=expected, patience=patience, report=click.echo,
             listen=_listen(is_marked=is_marked),
         )  # fmt: skip
         if not outcome.applied:

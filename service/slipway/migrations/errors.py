@@ -16,6 +16,7 @@ Reason = Literal[
     "ReleaseSkipped",
     "PoolerInBetween",
     "PlanChanged",
+    "AnnouncementGone",
     "LockNotAvailable",
     "BudgetExceeded",
     "StatementFailed",

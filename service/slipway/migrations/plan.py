@@ -10,7 +10,8 @@ from slipway.migrations.errors import MigrationError
 from slipway.migrations.ledger import LedgerRow
 from slipway.migrations.script import Chain, Revision
 
-Phase = Literal["all", "expand"]
+Phase = Literal["all", "expand", "announced"]
+"""How far to go: to the end, to the first contract, or to the end where every contract on the way is announced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ def decide_steps(
     """Decide from what Alembic's table (`heads`) and the ledger say. Raises MigrationError when it can't be done.
 
     A database that is ahead of this image needs nothing, unless a contract broke the image on the way. On one that is
-    empty, `expand` runs everything: no code is there that a contract could break.
+    empty, every phase runs everything: no code is there that a contract could break.
     """
     wanted = chain.until(target)
     unknown = [head for head in heads if head not in chain]
@@ -43,9 +44,23 @@ def decide_steps(
         )
     reached = chain.reached(heads)
     pending = tuple(revision for revision in wanted if revision.id not in reached)
-    if phase == "all" or not heads:
-        return Steps(pending, ())
-    return _expand_only(pending)
+    if phase == "expand" and heads:
+        return _expand_only(pending)
+    if phase == "announced" and heads:
+        _refuse_unannounced(pending, rows)
+    return Steps(pending, ())
+
+
+def _refuse_unannounced(pending: Sequence[Revision], rows: Iterable[LedgerRow]) -> None:
+    """Who was sent to run a contract may come late: since it was withdrawn, pods that it breaks start again."""
+    announced = {row.revision for row in rows if row.announced}
+    gone = [revision.id for revision in pending if revision.kind == "contract" and revision.id not in announced]
+    if gone:
+        raise MigrationError(
+            f"Contract {', '.join(gone)} isn't announced any more, so pods that it breaks may have started. Nothing "
+            "was run: it has to be announced, and every pod looked at, once more.",
+            reason="AnnouncementGone",
+        )
 
 
 def _refuse_broken(contracts: Sequence[str]) -> None:

@@ -184,6 +184,14 @@ def test_a_wish_that_comes_back_is_planned_anew_and_jobs_of_its_first_life_prove
     assert decision.effect == CreateJob("plan", 0)
 
 
+def test_a_contract_whose_announcement_was_withdrawn_begins_with_another_plan_and_is_announced_anew() -> None:
+    """Tried again in this round it would be refused each time: the announcement counts as done there."""
+    gone = Trouble("AnnouncementGone", "Contract c1 isn't announced any more.")
+    decision = decide(look(ANNOUNCED, jobs=(job("contract", "failed", trouble=gone),)), NOW)
+    assert (decision.memory.plan_key, decision.memory.plan, decision.memory.done) == ("k.2", None, frozenset())
+    assert (decision.memory.attempts, decision.effect) == ({"contract": 1}, CreateJob("plan", 0))
+
+
 def test_a_changed_plan_is_planned_again_and_its_tries_are_counted_on() -> None:
     decision = decide(look(jobs=(job("expand", "failed", trouble=MOVED),)), NOW)
     assert (decision.memory.plan_key, decision.memory.plan, decision.memory.attempts) == ("k.2", None, {"expand": 1})

@@ -87,7 +87,9 @@ image_ids = st.sampled_from(["id0", "id1"])
 keys = st.sampled_from(["", "k", "k.1", "k.2", "x.1", "x.9"])
 purposes = st.sampled_from(["plan", "withdraw", "expand", "backup", "announce", "contract"])
 times = st.floats(0, 2 * NOW)
-troubles = st.builds(Trouble, st.sampled_from(["PlanChanged", "Other"]), st.just("Text."), st.booleans())
+troubles = st.builds(
+    Trouble, st.sampled_from(["PlanChanged", "AnnouncementGone", "Other"]), st.just("Text."), st.booleans()
+)
 plans = st.builds(
     Plan,
     digest=st.sampled_from(["sha256:a", "sha256:b"]),

@@ -62,6 +62,15 @@ def hold_contracts(pending: tuple[Revision, ...]) -> tuple[tuple[Revision, ...],
     raise Failure("ReleaseSkipped", message, lasting=True)
 
 
+def refuse_unannounced(run: tuple[Revision, ...], rows: tuple[Row, ...]) -> None:
+    """Who was sent to run a contract may come late: since it was withdrawn, pods that it breaks start again."""
+    announced = {row.revision for row in rows if row.announced}
+    gone = [revision.id for revision in run if revision.kind == "contract" and revision.id not in announced]
+    if gone:
+        message = f"Contract {', '.join(gone)} isn't announced any more, so pods that it breaks may have started. It has to be announced, and every pod looked at, once more."  # noqa: E501 - a sentence
+        raise Failure("AnnouncementGone", message)
+
+
 def decide_gate(chain: tuple[Revision, ...], rows: tuple[Row, ...] | None) -> tuple[str, str, str]:
     """(open, waiting or refused; reason; sentence). A contract that is announced is as good as applied."""
     if rows is None:

@@ -12,7 +12,16 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import Connection
 
 from plain_database import ANNOUNCE, BACKEND, CHECK_INTERVAL, CREATE, DELETE, LEDGER, LOCK_KEY, RECORD, read_rows, write
-from plain_decisions import Revision, Row, decide_pending, foreign, hold_contracts, is_open, reached
+from plain_decisions import (
+    Revision,
+    Row,
+    decide_pending,
+    foreign,
+    hold_contracts,
+    is_open,
+    reached,
+    refuse_unannounced,
+)
 from plain_errors import LOCK_STATES, LOST, describe, is_of_database, refuses_login, sqlstate_of
 from plain_image import Image, digest
 from plain_output import Failure, Output
@@ -37,7 +46,7 @@ class Runner:
         self._watch: Watch | None = None
         self._running: Revision | None = None
         self._digests: dict[str, str | None] = {}
-        self._straight, self._finished = options.phase == "all", False
+        self._fresh, self._finished = False, False
         self.applied: list[str] = []
         self.held_back: list[str] = []
         self.heads: tuple[str, ...] = ()
@@ -168,8 +177,11 @@ class Runner:
     def _step(self, context: Any, rows: tuple[Row, ...]) -> str:
         """The next revision to run. A contract is announced first, in a visit of its own."""
         pending = self.prepare(context, rows)
-        self._straight = self._straight or not (self.heads or self.applied)
-        run, held = (pending, ()) if self._straight else hold_contracts(pending)
+        # On an empty database no code is there that a contract could break.
+        self._fresh = self._fresh or not (self.heads or self.applied)
+        run, held = (pending, ()) if self._fresh or self._options.phase == "all" else hold_contracts(pending)
+        if self._options.marked and not self._fresh:
+            refuse_unannounced(run, rows)
         self.held_back, self._finished = [revision.id for revision in held], not run
         for revision in run if self._options.expect else ():
             if self._digests[revision.id] != dict(self._options.expect).get(revision.id):
