@@ -47,6 +47,14 @@ class Resource:
         return "/".join(part for part in parts if part)
 
 
+PODS = Resource("", "v1", "pods")
+SECRETS = Resource("", "v1", "secrets")
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets")
+JOBS = Resource("batch", "v1", "jobs")
+EVENTS = Resource("", "v1", "events")
+
+
 class ApiError(Exception):
     """The API server said no: HTTP status, CamelCase reason and its message, without anything that was sent.
 
@@ -156,6 +164,12 @@ class Api:
     async def apply_status(self, resource: Resource, namespace: str, body: Json) -> Json:
         """As `apply`, to the status; with metadata.resourceVersion only if it is still that (else ConflictError)."""
         return await self._apply(resource.path(namespace, body["metadata"]["name"], "status"), body)
+
+    async def patch_status(self, resource: Resource, namespace: str, name: str, body: Json) -> Json:
+        """A JSON merge patch of the object through its status: annotations pass, the rest of the object doesn't."""
+        path = resource.path(namespace, name, "status")
+        query = {"fieldManager": FIELD_MANAGER}
+        return _object(await self._call("PATCH", path, query, body, "application/merge-patch+json"))
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete that very object and what it owns; one that is gone is fine. ConflictError: another has its name."""

@@ -60,3 +60,23 @@ def _value(value: str) -> str:
     if not _VALUE.fullmatch(value):
         raise SpecError(f"consumers.selector has {value!r}, which is no value of a label.")
     return value
+
+
+_TERM = re.compile(
+    r"(?P<not>!)?(?P<key>[^\s=!,()]+)(?:=(?P<value>[^,]*)| (?P<op>in|notin) \((?P<values>[^)]*)\))?(?:,|$)"
+)
+
+
+def selects(selector: str, labels: Mapping[str, str]) -> bool:
+    """Whether a selector, as `selector_text` writes it, selects these labels. It says what the API server would."""
+    return all(_holds(term, labels) for term in _TERM.finditer(selector))
+
+
+def _holds(term: re.Match[str], labels: Mapping[str, str]) -> bool:
+    found = labels.get(term["key"])
+    if term["op"]:
+        listed = found in term["values"].split(",") if found is not None else False
+        return listed == (term["op"] == "in")
+    if term["value"] is not None:
+        return found == term["value"]
+    return (found is None) == bool(term["not"])

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from slipway_operator.cluster import Api, ApiError, ConflictError, ForbiddenError, Resource
+from slipway_operator.cluster import EVENTS, JOBS, Api, ApiError, ConflictError, ForbiddenError, Resource
 from slipway_operator.conditions import told
 from slipway_operator.events import event
 from slipway_operator.migrations import config_maps, sql
 from slipway_operator.migrations.jobs import backup_job, migration_job
 from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, Trouble
 from slipway_operator.migrations.names import script_config_map
-from slipway_operator.migrations.observe import EVENTS, JOBS, MIGRATIONS, Look
+from slipway_operator.migrations.observe import MIGRATIONS, Look
 from slipway_operator.migrations.report import MESSAGE_LIMIT, one_line
 from slipway_operator.migrations.script import script_files
 from slipway_operator.migrations.status import document

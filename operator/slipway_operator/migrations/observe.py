@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway_operator.cluster import Api, ApiError, Resource
+from slipway_operator.cluster import DEPLOYMENTS, EVENTS, JOBS, PODS, Api, ApiError, Resource
 from slipway_operator.migrations import sight, trouble
 from slipway_operator.migrations.jobs import migration_job
 from slipway_operator.migrations.lint import LintError, lint
@@ -21,10 +21,6 @@ from slipway_operator.migrations.template import RefusedError
 from slipway_operator.specs import SpecError
 
 MIGRATIONS = Resource("slipway.dev", "v1alpha1", "schemamigrations")
-DEPLOYMENTS = Resource("apps", "v1", "deployments")
-JOBS = Resource("batch", "v1", "jobs")
-PODS = Resource("", "v1", "pods")
-EVENTS = Resource("", "v1", "events")
 
 PATIENCE = 3.0
 """Seconds that a Job may take to start before events are asked what keeps it."""

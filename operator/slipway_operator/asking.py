@@ -1,0 +1,157 @@
+"""Asks every running pod which keys and which database role it really uses, and has the kubelet hurry.
+
+What can't be asked is lagging, with the reason; what a pod answers is never repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from slipway_operator.cluster import DEPLOYMENTS, PODS, STATEFUL_SETS, Api, ApiError, ForbiddenError, NotFoundError
+from slipway_operator.consumers import Consumers, Endpoint, Report
+from slipway_operator.specs import selects
+
+ANSWER_SECONDS = 2.0
+LARGEST_ANSWER = 64 * 1024
+AT_A_TIME = 32
+MOST_KEYS = 100
+LONGEST_LIFETIME = 86_400.0 * 366
+NUDGE = "slipway.dev/secrets"
+"""Annotation of pods: another value makes the kubelet look at the pod, and so at its Secrets, at once."""
+
+_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_ROLE_LIMIT = 63
+_OK = 200
+_REDIRECTS = range(300, 400)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pod:
+    name: str
+    address: str
+
+
+class _UnusableError(Exception):
+    """CamelCase reason why an answer doesn't count."""
+
+
+def open_http() -> aiohttp.ClientSession:
+    """For `ask`: no cookies, no proxies, a new connection each time, because addresses of pods are used again."""
+    connector = aiohttp.TCPConnector(limit=AT_A_TIME, force_close=True)
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    jar = aiohttp.DummyCookieJar()
+    return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar, trust_env=False)
+
+
+async def ask(api: Api, http: aiohttp.ClientSession, namespace: str, endpoint: Endpoint) -> Consumers:
+    """A fresh list of the pods, and what each tells within 2 s. Raises ApiError when they can't be listed."""
+    listed = await api.list(PODS, namespace, labels=endpoint.selector)
+    pods = [_Pod(one["metadata"]["name"], (one.get("status") or {}).get("podIP", "")) for one in listed if _runs(one)]
+    free = asyncio.Semaphore(AT_A_TIME)
+
+    async def one(pod: _Pod) -> Report:
+        async with free:
+            return await _report(http, pod, endpoint)
+
+    reports = await asyncio.gather(*(one(pod) for pod in pods))
+    # Only where no pod is there does it matter how many there should be.
+    wanted = 0 if listed else await _wanted(api, namespace, endpoint.selector)
+    return Consumers(tuple(sorted(reports, key=lambda report: report.pod)), wanted)
+
+
+async def nudge(api: Api, namespace: str, pods: Iterable[str], value: str) -> str:
+    """Have the kubelet look at these pods now. Why that was refused, if it was: then it looks at its own pace."""
+    body = {"metadata": {"annotations": {NUDGE: value}}}
+    free = asyncio.Semaphore(AT_A_TIME)
+
+    async def one(pod: str) -> str:
+        async with free:
+            try:
+                await api.patch_status(PODS, namespace, pod, body)
+            except NotFoundError:
+                return ""  # gone meanwhile
+            except ForbiddenError as error:
+                return str(error)
+            except ApiError:
+                return ""  # the next look tries again
+            return ""
+
+    refusals = await asyncio.gather(*(one(pod) for pod in pods))
+    return next((refusal for refusal in refusals if refusal), "")
+
+
+async def _wanted(api: Api, namespace: str, selector: str) -> int:
+    """Replicas that Deployments and StatefulSets ask for whose pods the selector selects."""
+    workloads = [*await api.list(DEPLOYMENTS, namespace), *await api.list(STATEFUL_SETS, namespace)]
+    return sum(
+        one["spec"].get("replicas", 1)
+        for one in workloads
+        if selects(selector, one["spec"]["template"]["metadata"].get("labels") or {})
+    )
+
+
+def _runs(pod: Mapping[str, Any]) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any("running" in (one.get("state") or {}) for one in statuses)
+
+
+async def _report(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint) -> Report:
+    if not pod.address:
+        return Report(pod.name, "NoAddress")
+    host = f"[{pod.address}]" if ":" in pod.address else pod.address
+    try:
+        return _understood(pod.name, await _fetched(http, f"http://{host}:{endpoint.port}{endpoint.path}"))
+    except _UnusableError as fault:
+        return Report(pod.name, str(fault))
+    except TimeoutError:
+        return Report(pod.name, "TimedOut")
+    except (aiohttp.ClientError, OSError, ValueError):
+        return Report(pod.name, "Unreachable")
+
+
+async def _fetched(http: aiohttp.ClientSession, url: str) -> bytes:
+    async with http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response:
+        if response.status in _REDIRECTS:
+            raise _UnusableError("Redirected")
+        if response.status != _OK:
+            raise _UnusableError("BadStatus")
+        body = bytearray()
+        async for part in response.content.iter_chunked(1 << 14):
+            body += part
+            if len(body) > LARGEST_ANSWER:
+                raise _UnusableError("TooLarge")
+        return bytes(body)
+
+
+def _understood(pod: str, body: bytes) -> Report:
+    """Raises _UnusableError for anything but the document that docs/bring-your-own-service.md describes."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _UnusableError("Malformed") from None
+    if not isinstance(found, dict):
+        raise _UnusableError("Malformed")
+    keys, signing = found.get("keys", []), found.get("signing", "")
+    lifetime, role = found.get("token_lifetime", 0), found.get("database_role") or ""
+    fits = (
+        isinstance(keys, list)
+        and len(keys) <= MOST_KEYS
+        and all(isinstance(key, str) and _ID.fullmatch(key) for key in keys)
+        and isinstance(signing, str)
+        and (not signing or _ID.fullmatch(signing))
+        and isinstance(lifetime, int | float)
+        and not isinstance(lifetime, bool)
+        and 0 <= lifetime <= LONGEST_LIFETIME
+        and isinstance(role, str)
+        and len(role) <= _ROLE_LIMIT
+    )
+    if not fits:
+        raise _UnusableError("Malformed")
+    return Report(pod, "", frozenset(keys), signing, float(lifetime), role)
