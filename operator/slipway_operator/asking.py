@@ -36,6 +36,7 @@ _REDIRECTS = range(300, 400)
 class _Pod:
     name: str
     address: str
+    starting: bool
 
 
 class _UnusableError(Exception):
@@ -53,7 +54,7 @@ def open_http() -> aiohttp.ClientSession:
 async def ask(api: Api, http: aiohttp.ClientSession, namespace: str, endpoint: Endpoint) -> Consumers:
     """A fresh list of the pods, and what each tells within 2 s. Raises ApiError when they can't be listed."""
     listed = await api.list(PODS, namespace, labels=endpoint.selector)
-    pods = [_Pod(one["metadata"]["name"], (one.get("status") or {}).get("podIP", "")) for one in listed if _runs(one)]
+    pods = [_pod(one) for one in listed if _runs(one)]
     free = asyncio.Semaphore(AT_A_TIME)
 
     async def one(pod: _Pod) -> Report:
@@ -102,18 +103,24 @@ def _runs(pod: Mapping[str, Any]) -> bool:
     return any("running" in (one.get("state") or {}) for one in statuses)
 
 
+def _pod(found: Mapping[str, Any]) -> _Pod:
+    status = found["status"]
+    starting = not any(one.get("started") for one in status["containerStatuses"])
+    return _Pod(found["metadata"]["name"], status.get("podIP", ""), starting)
+
+
 async def _report(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint) -> Report:
     if not pod.address:
-        return Report(pod.name, "NoAddress")
+        return Report(pod.name, "NoAddress", starting=pod.starting)
     host = f"[{pod.address}]" if ":" in pod.address else pod.address
     try:
         return _understood(pod.name, await _fetched(http, f"http://{host}:{endpoint.port}{endpoint.path}"))
     except _UnusableError as fault:
         return Report(pod.name, str(fault))
     except TimeoutError:
-        return Report(pod.name, "TimedOut")
+        return Report(pod.name, "TimedOut", starting=pod.starting)
     except (aiohttp.ClientError, OSError, ValueError):
-        return Report(pod.name, "Unreachable")
+        return Report(pod.name, "Unreachable", starting=pod.starting)
 
 
 async def _fetched(http: aiohttp.ClientSession, url: str) -> bytes:

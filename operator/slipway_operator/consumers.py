@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -28,6 +29,8 @@ class Report:
     token_lifetime: float = 0.0
     """Seconds."""
     database_role: str = ""
+    starting: bool = False
+    """It has not started up yet, so nobody has been sent to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +50,56 @@ class Lagging:
 
     pod: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How far the pods follow a change. `opposed` told otherwise; `unheard` and `starting` told nothing.
+
+    `nobody`: no pod runs although some are wanted, so there is nothing to be seen.
+    """
+
+    heard: int = 0
+    opposed: tuple[Lagging, ...] = ()
+    unheard: tuple[Lagging, ...] = ()
+    starting: tuple[Lagging, ...] = ()
+    nobody: bool = False
+
+    @property
+    def all(self) -> bool:
+        return not (self.lagging or self.nobody)
+
+    @property
+    def lagging(self) -> tuple[Lagging, ...]:
+        return (*self.opposed, *self.unheard, *self.starting)
+
+    @property
+    def may_oppose(self) -> bool:
+        """Whether a pod that serves may not follow; one that only starts up isn't told of yet."""
+        return bool(self.opposed or self.unheard)
+
+
+def following(consumers: Consumers, objection: Callable[[Report], str]) -> Following:
+    """`objection`: CamelCase reason why a pod that told something doesn't follow; empty if it does."""
+    opposed: list[Lagging] = []
+    unheard: list[Lagging] = []
+    starting: list[Lagging] = []
+    for report in consumers.reports:
+        if report.fault:
+            (starting if report.starting else unheard).append(Lagging(report.pod, report.fault))
+        elif reason := objection(report):
+            opposed.append(Lagging(report.pod, reason))
+    behind = len(opposed) + len(unheard) + len(starting)
+    return Following(
+        heard=len(consumers.reports) - behind,
+        opposed=tuple(opposed),
+        unheard=tuple(unheard),
+        starting=tuple(starting),
+        nobody=not consumers.reports and consumers.wanted > 0,
+    )
+
+
+def named(lagging: Sequence[Lagging], most: int = 5) -> str:
+    """For a message: `a (KeyMissing), b (TimedOut) and 3 more`."""
+    shown = ", ".join(f"{one.pod} ({one.reason})" for one in lagging[:most])
+    return f"{shown} and {len(lagging) - most} more" if len(lagging) > most else shown

@@ -1,0 +1,190 @@
+"""What the Secret and the pods show, taken into the memory: the stages of keys, and their clocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from slipway_operator.consumers import Following, Report, following
+from slipway_operator.keyrings.model import Key, Memory, Observed, Rotation, SecretSeen, Spec
+
+MOST_KEYS = 100
+"""What a status holds; Revoked ones that are no longer wished for go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """An observation, with what it shows taken into `memory`; `now` in seconds since the epoch."""
+
+    observed: Observed
+    memory: Memory
+    now: float
+
+    @property
+    def spec(self) -> Spec:
+        return self.observed.spec
+
+    @property
+    def signing(self) -> Key | None:
+        return next((key for key in self.memory.keys if key.stage == "Signing"), None)
+
+    @property
+    def living(self) -> tuple[Key, ...]:
+        return tuple(key for key in self.memory.keys if key.stage != "Revoked")
+
+    @property
+    def revoked(self) -> frozenset[str]:
+        return frozenset(key.id for key in self.memory.keys if key.stage == "Revoked")
+
+    @property
+    def reserves(self) -> tuple[Key, ...]:
+        """Published keys, those of the wanted algorithm first, and among these the longest known."""
+        published = [key for key in self.memory.keys if key.stage == "Published"]
+        return tuple(sorted(published, key=lambda key: (key.algorithm != self.spec.algorithm, key.created, key.id)))
+
+    def holds(self, key: Key) -> Following:
+        return follows(self.observed, key, self.now)
+
+    @property
+    def lifetime(self) -> float:
+        return lifetime(self.observed)
+
+
+def situation(observed: Observed, now: float) -> Situation:
+    memory = observed.memory
+    secret = observed.secret
+    if secret is not None and secret.ours and secret.intact and not lacking(memory, secret, observed.spec, now):
+        memory = _staged(memory, secret, now)
+    memory = _revoked(memory, observed.spec, now)
+    return Situation(observed, _clocked(memory, observed, now), now)
+
+
+def lacking(memory: Memory, secret: SecretSeen | None, spec: Spec, now: float) -> tuple[str, ...]:
+    """Ids of keys that must be in the Secret and aren't. Those that only the operator itself leaves out don't count.
+
+    A Secret that was put back from a backup is whole by its digest, and lacks what was made since.
+    """
+    held = {key.id for key in secret.keys} if secret else set()
+    revoked = spec.revoke
+    return tuple(key.id for key in memory.keys if key.id not in held | revoked and _needed(key, spec, now))
+
+
+def _needed(key: Key, spec: Spec, now: float) -> bool:
+    match key.stage:
+        case "Signing":
+            return True
+        case "Published":
+            return key.algorithm == spec.algorithm
+        case "Retiring":
+            return key.retire_after is None or key.retire_after > now
+        case _:
+            return False
+
+
+def follows(observed: Observed, key: Key, now: float) -> Following:
+    """How far the pods hold a key, or sign with it if that is its stage. By Time: whether they had time for it."""
+    if observed.spec.endpoint is None:
+        return Following(nobody=now < key.since + observed.spec.propagation)
+
+    def objection(report: Report) -> str:
+        if key.id not in report.keys:
+            return "KeyMissing"
+        return "SignsWithOther" if key.stage == "Signing" and report.signing != key.id else ""
+
+    return following(observed.consumers, objection)
+
+
+def lifetime(observed: Observed) -> float:
+    """Seconds that a token may live: what was wished for, or what a pod tells if that is longer."""
+    return max((observed.spec.token_lifetime, *(report.token_lifetime for report in observed.consumers.reports)))
+
+
+def _staged(memory: Memory, secret: SecretSeen, now: float) -> Memory:
+    known = {key.id: key for key in memory.keys}
+    first = not any(key.stage != "Revoked" for key in memory.keys)
+    created = first and secret.cause == "Created" and not memory.history
+
+    def staged(identity: str, algorithm: str) -> Key:
+        key = known.get(identity)
+        if key is not None and key.stage == "Revoked":
+            return key
+        if identity == secret.signing:
+            if key is not None and key.stage == "Signing":
+                return key
+            at = key.created if key else now
+            return Key(identity, algorithm, "Signing", at, now)  # type: ignore[arg-type]
+        if key is None:
+            # Nothing tells whether tokens were made with it, unless this very Secret is the first.
+            stage = "Retiring" if first and not created else "Published"
+            return Key(identity, algorithm, stage, now, now)  # type: ignore[arg-type]
+        return replace(key, stage="Retiring", since=now, confirmed=None) if key.stage == "Signing" else key
+
+    kept = tuple(staged(key.id, key.algorithm) for key in secret.keys)
+    held = {key.id for key in secret.keys}
+    gone = tuple(key for key in memory.keys if key.stage == "Revoked" and key.id not in held)
+    return Memory((*kept, *gone), secret.nonce, _recorded(memory, secret, now))
+
+
+def _recorded(memory: Memory, secret: SecretSeen, now: float) -> tuple[Rotation, ...]:
+    """The history, with the rotation that this Secret shows; one that it overtook is at its end."""
+    former = next((key.id for key in memory.keys if key.stage == "Signing"), "")
+    if former == secret.signing:
+        return memory.history
+    origin = former or (memory.history[0].to if memory.history else "")
+    history = memory.history
+    if history and history[0].result is None:
+        history = (replace(history[0], took=now - history[0].started, result="Superseded"), *history[1:])
+    return (Rotation(secret.signing, now, secret.cause, origin), *history)
+
+
+def _revoked(memory: Memory, spec: Spec, now: float) -> Memory:
+    known = {key.id for key in memory.keys}
+    keys = [
+        replace(key, stage="Revoked", since=now, confirmed=None, retire_after=None)
+        if key.id in spec.revoke and key.stage != "Revoked"
+        else key
+        for key in memory.keys
+    ]
+    keys += [Key(each, spec.algorithm, "Revoked", now, now) for each in sorted(spec.revoke - known)]
+    excess = len(keys) - MOST_KEYS
+    old = sorted(
+        (key for key in keys if key.stage == "Revoked" and key.id not in spec.revoke), key=lambda key: key.since
+    )
+    dropped = {key.id for key in old[: max(0, excess)]}
+    return replace(memory, keys=tuple(key for key in keys if key.id not in dropped))
+
+
+def _clocked(memory: Memory, observed: Observed, now: float) -> Memory:
+    keys = tuple(_confirmed(key, observed, now) for key in memory.keys)
+    signing = next((key for key in keys if key.stage == "Signing"), None)
+    if signing is not None:
+        keys = tuple(_retiring(key, signing, observed, now) for key in keys)
+    history = memory.history
+    if signing is not None and signing.confirmed is not None and history and history[0].result is None:
+        result = "Unverified" if observed.spec.endpoint is None else "Confirmed"
+        ended = replace(history[0], took=max(0.0, now - history[0].started), result=result)  # type: ignore[arg-type]
+        history = (ended, *history[1:])
+    return replace(memory, keys=keys, history=history[: max(1, observed.spec.history_limit)])
+
+
+def _confirmed(key: Key, observed: Observed, now: float) -> Key:
+    """A Published key starts anew when a pod may have shown validators a set without it; one that signs has signed."""
+    if key.stage not in ("Published", "Signing"):
+        return key
+    seen = follows(observed, key, now)
+    if seen.all:
+        return key if key.confirmed is not None else replace(key, confirmed=now)
+    doubtful = seen.may_oppose if key.stage == "Published" else bool(seen.opposed)
+    return replace(key, confirmed=None) if doubtful else key
+
+
+def _retiring(key: Key, signing: Key, observed: Observed, now: float) -> Key:
+    """Its clock runs only while every pod is seen to sign with another, and starts anew after any doubt."""
+    if key.stage != "Retiring":
+        return key
+    seen = follows(observed, signing, now)
+    if not seen.all:
+        return replace(key, retire_after=None) if seen.may_oppose else key
+    ends = (signing.confirmed or now) + lifetime(observed) + observed.spec.leeway
+    if key.retire_after is None:
+        return replace(key, retire_after=now + lifetime(observed) + observed.spec.leeway)
+    return replace(key, retire_after=max(key.retire_after, ends))
