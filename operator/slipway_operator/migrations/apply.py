@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from slipway_operator.cluster import EVENTS, JOBS, Api, ApiError, ConflictError, ForbiddenError, Resource
-from slipway_operator.conditions import told
-from slipway_operator.events import event
+from slipway_operator.cluster import JOBS, Api, ApiError, ConflictError, ForbiddenError, Resource
 from slipway_operator.migrations import config_maps, sql
 from slipway_operator.migrations.jobs import backup_job, migration_job
 from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, Trouble
@@ -21,6 +19,7 @@ from slipway_operator.migrations.report import MESSAGE_LIMIT, one_line
 from slipway_operator.migrations.script import script_files
 from slipway_operator.migrations.status import document
 from slipway_operator.migrations.template import RefusedError
+from slipway_operator.statuses import write_status
 from slipway_operator.telemetry import JOBS as JOBS_TOTAL
 
 log = logging.getLogger(__name__)
@@ -52,17 +51,12 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
     text = await _write_sql(api, look, decision)
     key = sql.key_of(text) if text else ((former.get("plan") or {}).get("sql") or {}).get("key", sql.PLAIN_KEY)
     wanted = document(decision, look.observed.jobs, former, resource["metadata"]["generation"], key, now)
-    if wanted == former:
-        return True
-    metadata = {name: resource["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}
-    body = {"apiVersion": resource["apiVersion"], "kind": resource["kind"], "metadata": metadata, "status": wanted}
-    try:
-        await api.apply_status(MIGRATIONS, metadata["namespace"], body)
-    except ConflictError:
+    verdict = decision.verdict
+    said = (verdict.state, verdict.reason, verdict.message)
+    if not await write_status(api, MIGRATIONS, resource, wanted, said, now):
         return False
-    _count_ended(look, decision)
-    if _told(wanted) != _told(former):
-        await _tell(api, look, decision, now)
+    if wanted != former:
+        _count_ended(look, decision)
     return True
 
 
@@ -73,11 +67,6 @@ def _count_ended(look: Look, decision: Decision) -> None:
             JOBS_TOTAL.labels(job.purpose, job.state).inc()
 
 
-def _told(status: dict[str, Any]) -> list[tuple[str, str]]:
-    """A transition is another reason, or that a person must act now."""
-    return [told(status.get("conditions") or (), kind) for kind in ("Ready", "Stalled")]
-
-
 async def _write_sql(api: Api, look: Look, decision: Decision) -> str:
     """The text that was written; empty for none. Only the look that read a plan has its SQL."""
     plan = decision.memory.plan
@@ -86,21 +75,6 @@ async def _write_sql(api: Api, look: Look, decision: Decision) -> str:
         body = sql.config_map(look.resource, plan.config_map, text)
         await config_maps.write(api, body)
     return text
-
-
-async def _tell(api: Api, look: Look, decision: Decision, now: float) -> None:
-    verdict = decision.verdict
-    level = logging.WARNING if verdict.state == "Stalled" else logging.INFO
-    log.log(level, "%s: %s", verdict.reason, verdict.message)
-    kind: Any = "Warning" if verdict.state == "Stalled" else "Normal"
-    try:
-        body = event(look.resource, verdict.reason, verdict.message, kind, now)
-        await api.create(EVENTS, look.resource["metadata"]["namespace"], body)
-    except ConflictError:
-        return  # told before
-    except ApiError as error:
-        # The status says the same; a run isn't held up for want of an event.
-        log.warning("An event couldn't be written: %s", error)
 
 
 async def effect(api: Api, look: Look, decision: Decision, job: dict[str, Any] | None) -> Trouble | None:
