@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway_operator.cluster import DEPLOYMENTS, EVENTS, JOBS, PODS, Api, ApiError, Resource
+from slipway_operator.cluster import DEPLOYMENTS, EVENTS, JOBS, PODS, Api, ApiError, Resource, UnreachableError
 from slipway_operator.migrations import sight, trouble
 from slipway_operator.migrations.jobs import migration_job
 from slipway_operator.migrations.lint import LintError, lint
@@ -26,8 +26,8 @@ PATIENCE = 3.0
 """Seconds that a Job may take to start before events are asked what keeps it."""
 LOG_PATIENCE = 120.0
 """Seconds that the log of a plan may be out of reach before the plan is asked for anew."""
-TAIL_SECONDS = 5.0
-"""A node that is lost answers nothing: what a command says of its progress isn't waited for any longer."""
+TAIL_SECONDS, PLAN_SECONDS = 5.0, 15.0
+"""A node that is lost answers nothing: the end of a log, or a plan in a log, isn't waited for any longer."""
 PLAN_LOG_LIMIT = 8 * 1024 * 1024
 TAIL_LINES = 50
 TAIL_LIMIT = 64 * 1024
@@ -228,9 +228,11 @@ async def _log(api: Api, job: Mapping[str, Any], pods: list[dict[str, Any]], lim
         return ""
     of = pods[-1]["metadata"]
     try:
-        async with asyncio.timeout(None if tail is None else TAIL_SECONDS):
+        async with asyncio.timeout(PLAN_SECONDS if tail is None else TAIL_SECONDS):
             return await api.log(of["namespace"], of["name"], container=sight.container(job), limit=limit, tail=tail)
     except TimeoutError:
+        if tail is None:
+            raise UnreachableError(0, "Unreachable", f"The log of pod {of['name']} didn't come in time.") from None
         return ""
     except ApiError as error:
         away = error.status == 0 or error.status >= _SERVER_FAULT

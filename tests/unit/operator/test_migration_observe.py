@@ -126,6 +126,22 @@ async def test_a_plan_is_read_from_the_log_with_the_id_of_the_image_that_wrote_i
     assert "DROP TABLE a;" in found.sql[seen.plan.digest]
 
 
+async def test_a_node_that_never_answers_is_given_up_in_time_to_say_so(
+    cluster: MemoryApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.put("jobs", job("j", ended="Complete"))
+    cluster.put("pods", pod_of("j", "Succeeded", terminated={"exitCode": 0}))
+
+    async def hangs(*_: Any, **__: Any) -> str:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    monkeypatch.setattr(cluster, "log", hangs)
+    monkeypatch.setattr(observe, "PLAN_SECONDS", 0.01)
+    (seen,) = (await looked(cluster)).observed.jobs
+    assert (seen.state, seen.trouble.reason if seen.trouble else "") == ("running", "LogUnreachable")
+
+
 async def test_on_an_empty_database_nothing_is_objected_to(cluster: MemoryApi) -> None:
     cluster.put("jobs", job("j", ended="Complete"))
     cluster.put("pods", pod_of("j", "Succeeded", terminated={"exitCode": 0}))
