@@ -10,7 +10,6 @@ from pathlib import Path
 
 from load.harness import Outcome
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 HEADINGS = ("Scenario", "Rate", "Requests", "Failed", "Repeated", "p50", "p99", "Slowest")
 
 
@@ -26,16 +25,17 @@ class Row:
         return (self.scenario, *counted, *(f"{latency[name]:,.0f} ms" for name in ("p50", "p99", "max")))
 
 
-def write(document: Path, rows: list[Row]) -> None:
-    """Replace what is between the marks; ValueError where they are missing."""
+def write(document: Path, rows: list[Row], name: str = "measured") -> None:
+    """Replace what is between the marks of that name; ValueError where they are missing."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = document.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, mark, after = rest.partition(END)
+    before, _, rest = text.partition(begin)
+    _, mark, after = rest.partition(end)
     if not mark:
-        raise ValueError(f"{document.name} has no place for the table: {BEGIN} and {END}")
+        raise ValueError(f"{document.name} has no place for the table: {begin} and {end}")
     table = [HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 1)), *(row.cells() for row in rows)]
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
-    document.write_text("\n".join([before + BEGIN, *lines, "", _machine(), END + after]), encoding="utf-8")
+    document.write_text("\n".join([before + begin, *lines, "", _machine(), end + after]), encoding="utf-8")
 
 
 def _machine() -> str:

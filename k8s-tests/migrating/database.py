@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from cluster.model import Cluster
 from load.looking import seen
+from slipway.migrations.session import LOCK_KEY
 
 POD = "slipway-postgresql-0"
 LONGEST_HOLD = 600
@@ -27,17 +28,34 @@ def ledger(cluster: Cluster, namespace: str) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
+def table_held(
+    cluster: Cluster, namespace: str, table: str = "items", mode: str = "ACCESS SHARE"
+) -> AbstractContextManager[int]:
+    """A session that has read the table (or, by `mode`, more) and doesn't end its transaction; gives its pid."""
+    return _held(cluster, namespace, f"LOCK TABLE {table} IN {mode} MODE")
+
+
+def runner_held(cluster: Cluster, namespace: str) -> AbstractContextManager[int]:
+    """A session that is the only runner on the database, and does nothing; gives its pid."""
+    return _held(cluster, namespace, f"SELECT pg_advisory_lock({LOCK_KEY})")
+
+
+def waiting_for(cluster: Cluster, namespace: str, pid: int) -> set[str]:
+    """Names of the programs whose sessions wait for a lock of this one."""
+    asked = f"SELECT application_name FROM pg_stat_activity WHERE {pid} = ANY(pg_blocking_pids(pid))"  # noqa: S608
+    return {row[0] for row in sql(cluster, namespace, asked)}
+
+
 @contextmanager
-def table_held(cluster: Cluster, namespace: str, table: str = "items") -> Iterator[int]:
-    """A session that has read the table and doesn't end its transaction; yields its pid."""
+def _held(cluster: Cluster, namespace: str, statement: str) -> Iterator[int]:
     name = "holder"
-    held = (f"BEGIN; LOCK TABLE {table} IN ACCESS SHARE MODE", f"SELECT pg_sleep({LONGEST_HOLD})")
+    held = (f"BEGIN; {statement}", f"SELECT pg_sleep({LONGEST_HOLD})")
     command = [str(cluster.kubectl.path), f"--kubeconfig={cluster.kubectl.kubeconfig}"]
     command += [*_psql(namespace, "slipway", f"PGAPPNAME={name}"), *(f"--command={each}" for each in held)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - kubectl
     sleeping = f"SELECT pid FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event = 'PgSleep'"  # noqa: S608
     try:
-        pid = seen(lambda: sql(cluster, namespace, sleeping), 20, f"a session that holds {table}")[0][0]
+        pid = seen(lambda: sql(cluster, namespace, sleeping), 20, f"a session that did: {statement}")[0][0]
         yield int(pid)
     finally:
         ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"  # noqa: S608
