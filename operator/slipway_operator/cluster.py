@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +27,7 @@ LONGEST_MESSAGE = 1024
 CREDENTIALS_SECONDS = 60.0
 """The kubelet writes a new token long before the old one ends."""
 CONNECTIONS = 16
+METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 Json = dict[str, Any]
 Objects = list[Json]
@@ -113,19 +114,23 @@ class Api:
         self._credentials: kopf.ConnectionInfo | None = None
         self._read_at = 0.0
         self._session: aiohttp.ClientSession | None = None
+        self._watching: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         credentials = self._fresh_credentials()
         connector = aiohttp.TCPConnector(ssl=credentials.as_ssl_context(), limit=CONNECTIONS)
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+        watches = aiohttp.TCPConnector(ssl=credentials.as_ssl_context(), limit=0)  # who opens one bounds their number
+        self._watching = aiohttp.ClientSession(connector=watches)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._session, self._watching):
+            if session is not None:
+                await session.close()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Json | None:
         """A fresh read; None when there is no such object."""
@@ -183,6 +188,33 @@ class Api:
             await self._call("DELETE", resource.path(namespace, name), {}, options)
         except NotFoundError:
             return
+
+    async def changes(self, resource: Resource, namespace: str, name: str, *, seconds: int) -> AsyncIterator[None]:
+        """Yields whenever that one object may have changed, first at once, never its content; ends after `seconds`.
+
+        Raises ApiError. Takes a connection of its own for as long as it runs.
+        """
+        if self._watching is None:
+            raise RuntimeError("Api is used outside of `async with`.")
+        credentials = self._fresh_credentials()
+        query = {
+            "watch": "true",
+            "fieldSelector": f"metadata.name={name}",
+            "timeoutSeconds": str(seconds),
+            "allowWatchBookmarks": "true",
+        }
+        headers = {"Accept": METADATA_ONLY, **credentials.as_http_headers()}
+        timeout = aiohttp.ClientTimeout(total=seconds + CALL_SECONDS, sock_connect=CONNECT_SECONDS)
+        url = credentials.server.rstrip("/") + resource.path(namespace)
+        try:
+            async with self._watching.get(url, params=query, headers=headers, timeout=timeout) as response:
+                if not response.ok:
+                    raise _refusal(response.status, await _bounded(response), response.headers.get("Retry-After", ""))
+                yield
+                async for _ in response.content:
+                    yield
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise UnreachableError(0, "Unreachable", f"watch of {name}: {type(error).__name__}") from None
 
     async def log(self, namespace: str, pod: str, *, container: str, tail: int | None = None, limit: int) -> str:
         """What a container wrote: the first `limit` bytes of its last `tail` lines. ApiError 400 before it runs."""
@@ -298,3 +330,9 @@ def _refusal(status: int, answer: bytes, retry_after: str) -> ApiError:
     message = str(said.get("message") or f"HTTP status {status}")[:LONGEST_MESSAGE]
     seconds = float(retry_after) if retry_after.isdecimal() else 0.0
     return _BY_STATUS.get(status, ApiError)(status, reason, message, seconds)
+
+
+def is_refusal(error: ApiError) -> bool:
+    """Rights that lack, a full quota, too many objects. What is away, or busy, is none: it comes back by itself."""
+    passing = isinstance(error, (ConflictError, UnreachableError)) or error.status in (_UNAUTHORIZED, _GONE, _TOO_MANY)
+    return not passing and error.status < _SERVER_FAULT

@@ -38,6 +38,18 @@ OUTDATED = Gauge(
     "slipway_operator_definitions_outdated", "Fields that this operator knows and the cluster's definitions lack",
     registry=REGISTRY,
 )  # fmt: skip
+PROPAGATION = Histogram(
+    "slipway_operator_secret_propagation_seconds", "From a Secret's write until every pod was seen to follow it",
+    ["kind"], buckets=(0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 120, 300), registry=REGISTRY,
+)  # fmt: skip
+ROTATIONS = Counter(
+    "slipway_operator_rotations", "Rotations that ended, by what caused them and how they ended",
+    ["kind", "cause", "result"], registry=REGISTRY,
+)  # fmt: skip
+LAGGING = Gauge(
+    "slipway_operator_consumers_lagging", "Pods that haven't followed the last change, or can't be asked",
+    ["kind", "namespace", "name"], registry=REGISTRY,
+)  # fmt: skip
 EVENT_AGE = Gauge(
     "slipway_operator_last_event_age_seconds", "Time since the watch of a kind told of a change", ["kind"],
     registry=REGISTRY,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from slipway_operator.cluster import Api, ApiError, ConflictError, UnreachableError
+from slipway_operator.cluster import Api, ApiError, is_refusal
 from slipway_operator.migrations import apply
 from slipway_operator.migrations.decide import decide
 from slipway_operator.migrations.model import CreateJob, Decision, Trouble
@@ -19,8 +19,6 @@ from slipway_operator.worklist import Key
 
 REFUSED_PAUSE = 15.0
 """Seconds until a Job that couldn't be made is tried again."""
-_PASSING = (401, 410, 429)
-_SERVER_FAULT = 500
 
 
 class Migrations:
@@ -39,7 +37,7 @@ class Migrations:
         try:
             return await self._reconcile(key)
         except ApiError as error:
-            if _is_refusal(error):
+            if is_refusal(error):
                 with suppress(ApiError):
                     await self._tell(key, error)
             raise
@@ -86,12 +84,6 @@ class Migrations:
         news = self._refused.get(key) != trouble
         self._refused[key] = trouble
         return 0.0 if news else REFUSED_PAUSE
-
-
-def _is_refusal(error: ApiError) -> bool:
-    """Rights that lack, a full quota, too many objects. What is away, or busy, is none: it comes back by itself."""
-    passing = isinstance(error, (ConflictError, UnreachableError)) or error.status in _PASSING
-    return not passing and error.status < _SERVER_FAULT
 
 
 def _shown(decision: Decision, trouble: Trouble | None) -> Decision:

@@ -1,0 +1,117 @@
+"""Private keys: made, read from a Secret, and written into one. Nothing here shows them.
+
+The id of a key is its thumbprint (RFC 7638), so that an id proves which key it belongs to.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from types import MappingProxyType
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
+from jwt import PyJWK
+from jwt.algorithms import get_default_algorithms
+
+from slipway_operator.keyrings.model import Algorithm, HeldKey
+
+KEYS_FILE, SIGNING_FILE = "jwks.json", "signing"
+RSA_BITS = 2048
+MOST_KEYS = 100
+_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-")
+_ID_LIMIT = 128
+_KINDS: Mapping[tuple[Any, Any], Algorithm] = MappingProxyType(
+    {("OKP", "Ed25519"): "EdDSA", ("EC", "P-256"): "ES256", ("RSA", None): "RS256"}
+)
+_REQUIRED: Mapping[Algorithm, tuple[str, ...]] = MappingProxyType(
+    {"EdDSA": ("crv", "kty", "x"), "ES256": ("crv", "kty", "x", "y"), "RS256": ("e", "kty", "n")}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Private JWKs by id, and the id that signs; what doesn't parse isn't there."""
+
+    keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    held: tuple[HeldKey, ...] = ()
+    signing: str = ""
+
+
+def generate(algorithm: Algorithm) -> tuple[str, dict[str, Any]]:
+    """A new key: its id, and its private JWK. RSA takes up to a second."""
+    private = _generate(algorithm)
+    jwk = _members(private, algorithm)
+    identity = thumbprint(_members(private.public_key(), algorithm), algorithm)
+    return identity, {**jwk, "kid": identity, "alg": algorithm, "use": "sig"}
+
+
+def thumbprint(public: Mapping[str, Any], algorithm: Algorithm) -> str:
+    """RFC 7638, with SHA-256, in base64url."""
+    required = {name: public[name] for name in _REQUIRED[algorithm]}
+    text = json.dumps(required, sort_keys=True, separators=(",", ":"))
+    return base64.urlsafe_b64encode(sha256(text.encode()).digest()).rstrip(b"=").decode()
+
+
+def understand(data: Mapping[str, bytes]) -> Material:
+    """The keys of a Secret whose private part is whole; a set that can't be read at all holds none."""
+    keys: dict[str, Mapping[str, Any]] = {}
+    held: list[HeldKey] = []
+    for jwk in _listed(data.get(KEYS_FILE, b"")):
+        found = _held(jwk)
+        if found is not None and found.id not in keys:
+            keys[found.id] = jwk
+            held.append(found)
+    signing = data.get(SIGNING_FILE, b"").decode("utf-8", "replace").strip()
+    return Material(keys, tuple(held), signing if signing in keys else "")
+
+
+def files(keys: Iterable[Mapping[str, Any]], signing: str) -> dict[str, bytes]:
+    """What the Secret holds, in a fixed order of keys."""
+    listed = sorted((dict(key) for key in keys), key=lambda key: str(key["kid"]))
+    return {KEYS_FILE: json.dumps({"keys": listed}, sort_keys=True).encode(), SIGNING_FILE: signing.encode()}
+
+
+def _listed(text: bytes) -> list[dict[str, Any]]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    listed = document.get("keys") if isinstance(document, dict) else None
+    return [jwk for jwk in listed[:MOST_KEYS] if isinstance(jwk, dict)] if isinstance(listed, list) else []
+
+
+def _held(jwk: dict[str, Any]) -> HeldKey | None:
+    identity, kind, curve = jwk.get("kid"), jwk.get("kty"), jwk.get("crv")
+    if not isinstance(identity, str) or not 0 < len(identity) <= _ID_LIMIT or not _ID_CHARACTERS.issuperset(identity):
+        return None
+    fits = isinstance(kind, str) and isinstance(curve, str | None)
+    algorithm = _KINDS.get((kind, curve)) if fits else None
+    if algorithm is None:
+        return None
+    try:
+        private = PyJWK(jwk, algorithm).key
+        public = _members(private.public_key(), algorithm)
+    except Exception:  # noqa: BLE001 - the libraries raise many kinds, and some quote the key
+        return None
+    return HeldKey(identity, algorithm, identity == thumbprint(public, algorithm))
+
+
+def _generate(algorithm: Algorithm) -> Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey:
+    if algorithm == "EdDSA":
+        return Ed25519PrivateKey.generate()
+    if algorithm == "ES256":
+        return generate_private_key(SECP256R1())
+    return generate_rsa_key(public_exponent=65537, key_size=RSA_BITS)
+
+
+def _members(key: Any, algorithm: Algorithm) -> dict[str, Any]:
+    members: dict[str, Any] = get_default_algorithms()[algorithm].to_jwk(key, as_dict=True)
+    members.pop("key_ops", None)
+    return members

@@ -1,0 +1,90 @@
+"""Observe, decide, apply: one look at a KeyRing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import aiohttp
+
+from slipway_operator.cluster import Api, ApiError, is_refusal
+from slipway_operator.keyrings import apply
+from slipway_operator.keyrings.decide import decide
+from slipway_operator.keyrings.observe import KEY_RINGS, Jwk, Look, look, unseen
+from slipway_operator.keyrings.steps import answer
+from slipway_operator.keyrings.take_in import situation
+from slipway_operator.named_secrets import NamedSecrets
+from slipway_operator.nudging import Nudges
+from slipway_operator.telemetry import LAGGING
+from slipway_operator.worklist import Key
+
+MESSAGE_LIMIT = 1024
+
+
+class KeyRings:
+    """Reconciles KeyRings. `clock` gives seconds since the epoch.
+
+    Private keys of the last whole Secret are kept here, and only here, to heal it with.
+    """
+
+    def __init__(
+        self, api: Api, http: aiohttp.ClientSession, secrets: NamedSecrets, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._api = api
+        self._http = http
+        self._secrets = secrets
+        self._clock = clock
+        self._nudges = Nudges(api)
+        self._kept: dict[Key, Mapping[str, Jwk]] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
+        try:
+            return await self._reconcile(key)
+        except ApiError as error:
+            if is_refusal(error):
+                await self._tell(key, error)
+            raise
+
+    async def _reconcile(self, key: Key) -> float | None:
+        seen = await look(self._api, self._http, key.namespace, key.name, self._kept.get(key, {}))
+        if seen is None:
+            self._forget(key)
+            return None
+        self._secrets.follow(key, seen.observed.spec.secret_name)
+        now = self._clock()
+        decision = decide(seen.observed, now)
+        LAGGING.labels(*key).set(len(decision.verdict.lagging))
+        if not await apply.write(self._api, seen, decision, now):
+            return 0.0
+        self._keep(key, seen)
+        if decision.effect is not None:
+            if await apply.effect(self._api, seen, decision.effect):
+                await self._nudges.at_once(key, (report.pod for report in seen.observed.consumers.reports), now)
+            return 0.0
+        await self._nudges.again(key, decision.nudge, now)
+        return decision.look_again
+
+    def _keep(self, key: Key, seen: Look) -> None:
+        secret = seen.observed.secret
+        if secret is not None and secret.ours and secret.intact:
+            # Only what the ring needs: a key that was revoked or retired is forgotten here, too.
+            self._kept[key] = {held.id: seen.keys[held.id] for held in secret.keys}
+
+    def _forget(self, key: Key) -> None:
+        self._kept.pop(key, None)
+        self._nudges.forget(key)
+        self._secrets.forget(key)
+        with suppress(KeyError):
+            LAGGING.remove(*key)
+
+    async def _tell(self, key: Key, error: ApiError) -> None:
+        now = self._clock()
+        resource = await self._api.get(KEY_RINGS, key.namespace, key.name)
+        if resource is None or resource["metadata"].get("deletionTimestamp"):
+            return
+        seen = unseen(resource)
+        text = f"The API server refuses what the operator needs: {str(error)[:MESSAGE_LIMIT]}"
+        decision = answer(situation(seen.observed, now), "Reconciling", "ClusterRefuses", text)
+        await apply.write(self._api, seen, decision, now)

@@ -1,0 +1,43 @@
+"""Makes the kubelet look at pods whose files are behind, and no more often than helps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from slipway_operator.asking import nudge
+from slipway_operator.cluster import Api
+from slipway_operator.worklist import Key
+
+log = logging.getLogger(__name__)
+
+AGAIN_AFTER = 5.0
+"""Seconds. The kubelet's own cache of a Secret may have been behind when the first nudge came."""
+
+
+class Nudges:
+    """Remembers when each resource's pods were nudged, and whether that is refused."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._last: dict[Key, float] = {}
+        self._refused: set[Key] = set()
+
+    async def at_once(self, key: Key, pods: Iterable[str], now: float) -> None:
+        """After each write of the Secret."""
+        self._last[key] = now
+        refusal = await nudge(self._api, key.namespace, pods, f"{now:.3f}")
+        if refusal and key not in self._refused:
+            log.warning("Pods load new Secrets at the kubelet's own pace, up to two minutes: %s", refusal)
+            self._refused.add(key)
+        elif not refusal:
+            self._refused.discard(key)
+
+    async def again(self, key: Key, pods: tuple[str, ...], now: float) -> None:
+        """Those that still don't follow, from time to time."""
+        if pods and now - self._last.get(key, 0.0) >= AGAIN_AFTER:
+            await self.at_once(key, pods, now)
+
+    def forget(self, key: Key) -> None:
+        self._last.pop(key, None)
+        self._refused.discard(key)
