@@ -1,12 +1,16 @@
-"""Servers that restart in the middle of something."""
+"""Servers that restart in the middle of something, and programs that answer nobody for a while."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from cluster import binaries, control_plane
+from cluster.errors import ClusterError
 from cluster.model import Cluster
 from cluster.processes import Processes, start_time
 from cluster.progress import Progress, to_stderr
@@ -30,6 +34,41 @@ def api_server_restarted() -> None:
     until(lambda: start_time(record["pid"]) != record["started"], 10)
     processes.start(API_SERVER, control_plane.api_server(settings, program))
     until(lambda: control_plane.ready(settings), API_SECONDS)
+
+
+@contextmanager
+def kubelet_away() -> Iterator[None]:
+    """The node of the cluster that is our own answers nobody; its containers run on."""
+    settings = Settings.from_environment(os.environ)
+    record = json.loads((settings.folder / "processes" / "kubelet.json").read_text(encoding="utf-8"))
+    with _stopped(record["pid"]):
+        yield
+
+
+@contextmanager
+def container_away(cluster: Cluster, namespace: str, pod: str) -> Iterator[None]:
+    """The first process of a pod's first container stands still, on this machine."""
+    status = cluster.kubectl.json("get", "pod", pod, f"--namespace={namespace}")["status"]
+    with _stopped(_first_process(status["containerStatuses"][0]["containerID"].split("://")[1])):
+        yield
+
+
+@contextmanager
+def _stopped(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _first_process(container: str) -> int:
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            ids = (process / "status").read_text().split("NSpid:")[1].splitlines()[0].split()
+            if ids[-1] == "1" and container in (process / "cgroup").read_text():
+                return int(process.name)
+    raise ClusterError(f"no process is the first of container {container}")
 
 
 def database_restarted(cluster: Cluster, namespace: str) -> None:
