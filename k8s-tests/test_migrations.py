@@ -17,6 +17,7 @@ from load.looking import seen
 from load.reporting import line_writer
 from load.verdict import nothing_failed
 from migrating.life import Life, life_opened
+from migrating.resource import of_kind
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
@@ -140,10 +141,22 @@ def make_backups(life: Life, image: str) -> None:
     life.cluster.kubectl.apply([cron_job], life.namespace)
 
 
-def test_the_contract_follows_the_backup_once_the_release_is_rolled_out_after_all(
+def test_a_release_that_is_rolled_out_after_all_is_ready_while_its_contract_waits_for_approval(
     life: Life, release: Callable[[Release], str]
 ) -> None:
-    life.upgrade(release("skipping"), migrations={"backup": {"cronJobName": BACKUP}})
+    life.upgrade(release("skipping"), migrations={"backup": {"cronJobName": BACKUP}, "approval": "Destructive"})
+    assert life.migration.ready(), life.migration.told()
+    shown = life.migration.read()
+    assert (of_kind(shown, "Ready")["reason"], shown["status"]["pending"]) == ("AwaitingApproval", 1)
+    assert of_kind(shown, "ContractPending")["status"] == "True"
+    assert shown["status"]["plan"]["digest"] in of_kind(shown, "ContractPending")["message"]
+    assert "drop_note" not in life.ledger()
+    assert life.migration.jobs("backup") == []
+
+
+def test_an_approved_contract_follows_the_backup(life: Life, release: Callable[[Release], str]) -> None:
+    life.migration.patch({"approve": life.migration.read()["status"]["plan"]["digest"]})
+    seen(lambda: life.migration.condition("ContractPending")["status"] == "False", 60, "the end of the contract")
     is_ready_for(life, release("skipping"))
     assert life.ledger() == {**CONTRACTED, "add_note": "applied", "drop_note": "applied"}
     (backup,), (contract,) = life.migration.jobs("backup"), newest(life.migration.jobs("contract"))

@@ -79,8 +79,22 @@ def deployed(life: Life, target: str) -> None:
     life.cluster.kubectl.apply([made, migration(NAME, image, OWNER, config=CONFIG)], life.namespace)
 
 
-def test_its_schema_is_brought_up_before_its_first_pod_starts(life: Life, notes: Migration) -> None:
+def test_a_config_map_that_somebody_else_made_is_left_alone_until_it_is_gone(life: Life, notes: Migration) -> None:
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"{NAME}-script"},
+        "data": {"key": "theirs"},
+    }
+    life.cluster.kubectl.apply([theirs], life.namespace)
     deployed(life, "first")
+    assert f"{NAME}-script" in notes.shows("ConfigMapNotOurs", "Stalled")
+    assert life.cluster.kubectl.json("get", "configmap", f"{NAME}-script", life.scope)["data"] == theirs["data"]
+    assert notes.jobs("plan") == []
+    life.cluster.kubectl.run("delete", "configmap", f"{NAME}-script", life.scope)
+
+
+def test_its_schema_is_brought_up_before_its_first_pod_starts(life: Life, notes: Migration) -> None:
     shown = notes.become_ready()
     assert shown["status"]["revision"] == "0001"
     life.cluster.kubectl.wait(f"deployment/{NAME}", "Available", life.namespace)

@@ -70,9 +70,8 @@ def test_a_job_without_memory_one_that_fails_and_one_that_no_node_takes(
     told_in_time(life, nowhere, "Unschedulable", begun)
 
     since = monotonic()
-    roomy = {"resources": {"limits": {"memory": "256Mi"}}}
-    better = [deployment(hungry.name, service_image, **roomy), deployment(nowhere.name, service_image)]
-    life.cluster.kubectl.apply(better, life.namespace)
+    roomy = deployment(hungry.name, service_image, resources={"limits": {"memory": "256Mi"}})
+    life.cluster.kubectl.apply([roomy, deployment(nowhere.name, service_image)], life.namespace)
     failing.patch({"command": None})
     for one in (hungry, failing, nowhere):
         mended(life, one, since)
