@@ -27,6 +27,7 @@ import random
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class Load:
         self._tally = Tally(loop.time())
         schedule = asyncio.create_task(self._schedule())
         loop.add_signal_handler(signal.SIGTERM, schedule.cancel)
-        beside = [asyncio.create_task(self._progress()), asyncio.create_task(self._stay_signed_in())]
+        beside = [asyncio.create_task(work) for work in self._beside()]
         for task in (schedule, *beside):
             task.add_done_callback(self._ended)
         await asyncio.wait([schedule])
@@ -115,6 +116,10 @@ class Load:
         if self._errors:
             raise self._errors[0]
         return self._report(lasted)
+
+    def _beside(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on for ever while requests are sent."""
+        return [self._progress(), self._stay_signed_in()]
 
     async def _schedule(self) -> None:
         loop, plan = asyncio.get_running_loop(), self._plan
@@ -230,7 +235,7 @@ class Load:
         try:
             if connection is None:
                 connection = await self._pool.open()
-            reply = await connection.exchange(request.encode(self._host, self._token))
+            reply = await self._exchange(connection, request)
             keep = reply.keep and not fresh
         finally:
             if not fresh:
@@ -238,6 +243,10 @@ class Load:
             elif connection is not None:
                 connection.close()
         return reply
+
+    async def _exchange(self, connection: Connection, request: Request) -> Reply:
+        """With the token of this very moment."""
+        return await connection.exchange(request.encode(self._host, self._token))
 
     async def _verify_writes(self) -> None:
         """Read the whole list and compare it with what was acknowledged."""
@@ -273,6 +282,10 @@ class Load:
             await asyncio.sleep(1)
             print(f"progress {self._tally.line()}", flush=True)
 
+    def _findings(self) -> dict[str, Any]:
+        """What the report has beside counts of requests."""
+        return {}
+
     def _report(self, lasted: float) -> int:
         tally, pool = self._tally, self._pool
         report = {
@@ -289,6 +302,7 @@ class Load:
             "rate": self._plan.rate,
             "seconds": round(lasted, 2),
             "failures": tally.failures,
+            **self._findings(),
         }
         print(tally.line(), flush=True)
         print(orjson.dumps(report).decode(), flush=True)

@@ -15,8 +15,10 @@ from cluster.errors import ClusterError
 from cluster.model import Cluster
 from load.looking import seen
 
+FOLDER = Path(__file__).parent
 MODULES = ("__init__.py", "connections.py", "requests.py", "tally.py", "generator.py")
 """What the generator is made of; nothing else of this folder goes into the pod."""
+LABEL_NAME, LABEL_VALUE = "app.kubernetes.io/name", "slipway-load"
 START_WITHIN = 60.0
 KEPT_SHARE = 0.9
 """Share of the due requests that must have been sent: less is not the load that was asked for."""
@@ -27,6 +29,24 @@ LOST = ("no connection", "connection lost", "connection closed", "closed before"
 REPORT_WITHIN = 60.0
 SIGTERM_TO_IT = "import os, signal; os.kill(1, signal.SIGTERM)"
 """The image has no kill; the generator is the container's first process."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the pod runs: a module, and of which packages it gets which files."""
+
+    module: str
+    packages: dict[Path, tuple[str, ...]]
+
+    def modules(self) -> dict[str, dict[str, str]]:
+        """Package → file → text."""
+        return {
+            folder.name: {name: (folder / name).read_text(encoding="utf-8") for name in names}
+            for folder, names in self.packages.items()
+        }
+
+
+GENERATOR = Program("load.generator", {FOLDER: MODULES})
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,10 @@ class Traffic:
     export_every: float = 0.0
     retry_idempotent: bool = False
     target: str = "http://slipway"
+
+    @property
+    def program(self) -> Program:
+        return GENERATOR
 
     def options(self) -> list[str]:
         options = [f"--target={self.target}", f"--rate={self.rate:g}", f"--seconds={self.seconds:g}"]
@@ -187,18 +211,17 @@ def running_load(
         yield load
     finally:
         kubectl.run("delete", "pod", name, scope, "--grace-period=0", "--force", "--ignore-not-found")
-        kubectl.run("delete", "configmap", f"{name}-modules", scope, "--ignore-not-found")
+        kubectl.run("delete", "configmaps", scope, f"--selector={LABEL_NAME}={LABEL_VALUE}", "--ignore-not-found")
 
 
 def _objects(name: str, image: str, traffic: Traffic, credentials: str) -> list[dict[str, Any]]:
-    folder = Path(__file__).parent
-    labels = {"app.kubernetes.io/name": "slipway-load", "app.kubernetes.io/component": "load"}
-    modules = {module: (folder / module).read_text() for module in MODULES}
+    labels = {LABEL_NAME: LABEL_VALUE, "app.kubernetes.io/component": "load"}
+    packages = traffic.program.modules()
     container = {
         "name": "load",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-m", "load.generator", "--credentials=/credentials", *traffic.options()],
+        "command": ["python", "-m", traffic.program.module, "--credentials=/credentials", *traffic.options()],
         "env": [
             {"name": "PYTHONPATH", "value": "/modules"},
             {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
@@ -210,7 +233,7 @@ def _objects(name: str, image: str, traffic: Traffic, credentials: str) -> list[
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "modules", "mountPath": "/modules/load", "readOnly": True},
+            *({"name": each, "mountPath": f"/modules/{each}", "readOnly": True} for each in packages),
             {"name": "credentials", "mountPath": "/credentials", "readOnly": True},
         ],
     }
@@ -231,10 +254,13 @@ def _objects(name: str, image: str, traffic: Traffic, credentials: str) -> list[
             },
             "containers": [container],
             "volumes": [
-                {"name": "modules", "configMap": {"name": f"{name}-modules"}},
+                *({"name": each, "configMap": {"name": f"{name}-modules-{each}"}} for each in packages),
                 {"name": "credentials", "secret": {"secretName": credentials}},
             ],
         },
     }
-    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"{name}-modules", "labels": labels}}
-    return [{**config, "data": modules}, pod]
+    return [*(_config_map(f"{name}-modules-{each}", labels, files) for each, files in packages.items()), pod]
+
+
+def _config_map(name: str, labels: dict[str, str], data: dict[str, str]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels}, "data": data}

@@ -1,0 +1,42 @@
+"""What the operator asked of Secrets and pods, by the audit log, against what its Role lets it ask."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from migrating.audit import Request, Right, allowed, used
+
+GROUP = "slipway.dev"
+OURS = {
+    *((GROUP, f"{plural}{part}") for plural in ("keyrings", "databaselogins") for part in ("", "/status")),
+    *(("", resource) for resource in ("secrets", "pods", "pods/status")),
+    *(("apps", workload) for workload in ("deployments", "statefulsets")),
+}
+"""API group and resource of what rotations need; rights for schema changes have a test of their own."""
+
+
+def unused(role: dict[str, Any], requests: list[Request]) -> set[Right]:
+    return {right for right in allowed(role) - used(iter(requests)) if right[:2] in OURS}
+
+
+def named_secrets(request: Request) -> str | None:
+    """The Secret that a request is about; empty: all of them; None: it is about something else."""
+    if request.right[:2] != ("", "secrets"):
+        return None
+    parts = urlsplit(request.uri)
+    _, _, name = parts.path.partition("/secrets")
+    if name.strip("/"):
+        return unquote(name.strip("/"))
+    selector = parse_qs(parts.query).get("fieldSelector", [""])[0]
+    field, _, value = selector.partition("=")
+    return value if field == "metadata.name" else ""
+
+
+def secrets_of(role: dict[str, Any]) -> set[str]:
+    """Names of the Secrets that a Role lets somebody touch; with an empty one where a rule names none."""
+    names: set[str] = set()
+    for rule in role["rules"]:
+        if "secrets" in rule["resources"]:
+            names |= set(rule.get("resourceNames") or [""])
+    return names

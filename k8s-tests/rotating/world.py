@@ -1,0 +1,118 @@
+"""A release of the chart whose keys and logins the operator rotates, with lifetimes of seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+from uuid import uuid4
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from cluster.errors import ClusterError
+from cluster.model import Cluster
+from load.disturbances import pods
+from load.harness import Outcome, RunningLoad, running_load
+from load.installed import PATIENT
+from migrating import database
+from migrating.life import Life
+from rotating import material
+from rotating.material import Seeker
+from rotating.resource import DatabaseLogin, KeyRing
+from rotating.traffic import RotatingOutcome, RotatingTraffic
+
+TOKEN_LIFETIME, LEEWAY, VALIDATOR_CACHE = 8, 1, 3
+"""Seconds."""
+RING = {
+    "tokenLifetime": f"{TOKEN_LIFETIME}s",
+    "leeway": f"{LEEWAY}s",
+    "validatorCache": f"{VALIDATOR_CACHE}s",
+    "propagation": "120s",
+    "rotateEvery": "720h",
+}
+SHORT = {"SLIPWAY_ACCESS_TOKEN_TTL": str(TOKEN_LIFETIME), "SLIPWAY_TOKEN_LEEWAY": str(LEEWAY)}
+SMALL = {"requests": {"cpu": "20m", "memory": "128Mi"}, "limits": {"memory": "384Mi"}}
+BASE: dict[str, Any] = {
+    "keyRing": RING,
+    "resources": SMALL,
+    "migrations": {"resources": SMALL},
+    "database": {"poolSize": 2, "maxOverflow": 3},
+    "extraEnv": [{"name": name, "value": value} for name, value in {**PATIENT, **SHORT}.items()],
+}
+FETCH = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9090{path}', timeout=5).read().decode())"
+
+
+class World(Life):
+    """The release; what its Secrets ever held is noted, to be looked for elsewhere."""
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, generator: str, say: Callable[[str], None], base: dict[str, Any]
+    ) -> None:
+        super().__init__(cluster, namespace, generator, say, base)
+        self._image = generator
+        self.ring = KeyRing(cluster, namespace)
+        self.login = DatabaseLogin(cluster, namespace)
+        self.seeker = Seeker()
+
+    def secret(self, name: str) -> dict[str, Any]:
+        """Raises ClusterError where there is none."""
+        found = material.read(self.cluster, self.namespace, name)
+        if found is None:
+            raise ClusterError(f"there is no Secret {name}")
+        self.seeker.note(found)
+        return found
+
+    def note_secrets(self) -> None:
+        for name in (material.RING, material.LOGIN):
+            self.seeker.note(material.read(self.cluster, self.namespace, name))
+
+    def load(self, **traffic: Any) -> AbstractContextManager[RunningLoad]:
+        asked = RotatingTraffic(validator_cache=VALIDATOR_CACHE, **traffic)
+        return running_load(self.cluster, self.namespace, self._image, asked)
+
+    def judged(self, scenario: str, outcome: Outcome, *revoked: str) -> RotatingOutcome:
+        """Say the scenario's figures, whether they please or not."""
+        judged = RotatingOutcome(outcome.report, frozenset(revoked))
+        self.say(judged.sentence(scenario))
+        return judged
+
+    def scale(self, count: int) -> None:
+        self.cluster.kubectl.run("scale", "deployment/slipway", self.scope, f"--replicas={count}")
+
+    def keys_of_pods(self) -> dict[str, dict[str, Any]]:
+        """Pod → what it reports, asked inside the pod."""
+        names = [pod["metadata"]["name"] for pod in pods(self.cluster, self.namespace)]
+        return {name: json.loads(self.fetched(name, "/keys")) for name in names}
+
+    def sessions_of(self, role: str) -> int:
+        """How many sessions PostgreSQL lists of it."""
+        asked = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'"  # noqa: S608 - a role of ours
+        return int(database.sql(self.cluster, self.namespace, asked)[0][0])
+
+    def fetched(self, pod: str, path: str) -> str:
+        """What a pod of ours serves on its ops port."""
+        return self.cluster.kubectl.run("exec", pod, self.scope, "--", "python", "-c", FETCH.format(path=path))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Of the operator that runs now; 0 where it has none such."""
+        (operator,) = self.operator_pods()
+        for family in text_string_to_metric_families(self.fetched(operator, "/metrics")):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return 0.0
+
+    def propagation(self, kind: str) -> tuple[float, float]:
+        """How many changes of a Secret all pods were seen to follow, and the seconds that took altogether."""
+        name = "slipway_operator_secret_propagation_seconds"
+        return self.metric(f"{name}_count", kind=kind), self.metric(f"{name}_sum", kind=kind)
+
+
+@contextmanager
+def world_opened(
+    cluster: Cluster, generator: str, say: Callable[[str], None], base: dict[str, Any] | None = None
+) -> Iterator[World]:
+    """In a namespace of its own, with nothing installed yet; `generator` is the image of everything."""
+    with cluster.namespace(f"rotations-{uuid4().hex[:6]}") as namespace:
+        yield World(cluster, namespace, generator, say, {**BASE, **(base or {})})
