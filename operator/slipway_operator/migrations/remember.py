@@ -41,6 +41,8 @@ def remember(observed: Observed, now: float) -> Memory:
         if failure is not None and failure.reason in STARTS_OVER:
             # The count of tries goes on: a plan that changes under every run must end as Stalled, not turn forever.
             memory = _next_round(memory, observed)
+    if memory.plan is not None and any(_came_late(job, memory) for job in observed.jobs):
+        memory = _next_round(memory, observed)
     if (not is_of(memory, spec) or _may_be_withdrawn(memory, spec)) and not active_jobs(observed):
         memory = replace(_next_round(memory, observed), attempts={}, failure=None, failed_at=None)
     if memory.plan is not None and spec.approve == memory.plan.digest:
@@ -51,6 +53,14 @@ def remember(observed: Observed, now: float) -> Memory:
 def active_jobs(observed: Observed) -> list[JobSeen]:
     """Jobs that haven't ended, of every round, oldest first."""
     return sorted((job for job in observed.jobs if job.active), key=lambda job: (job.created, job.name))
+
+
+def _came_late(job: JobSeen, memory: Memory) -> bool:
+    """Whether an earlier round's Job runs beside this one's plan, such as one whose creation got no answer in time.
+
+    What it leaves, an announcement above all, isn't in the plan.
+    """
+    return job.state == "running" and job.plan_key != memory.plan_key and job.purpose not in ("plan", "backup")
 
 
 def is_of(memory: Memory, spec: Spec) -> bool:

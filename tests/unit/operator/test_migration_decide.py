@@ -184,6 +184,18 @@ def test_a_wish_that_comes_back_is_planned_anew_and_jobs_of_its_first_life_prove
     assert decision.effect == CreateJob("plan", 0)
 
 
+@pytest.mark.parametrize(("purpose", "begins_anew"), [("announce", True), ("expand", True), ("backup", False)])
+def test_what_a_job_that_came_late_leaves_is_in_the_next_plan(purpose: str, *, begins_anew: bool) -> None:
+    """An announcement made after the withdrawal would keep this image's pods from starting, and nobody would know."""
+    withdrawn = replace(partly(revisions=()), done=frozenset({"plan", "withdraw"}))
+    late = job(purpose, "running", plan_key="other.1")
+    decision = decide(look(withdrawn, jobs=(late,)), NOW)
+    assert (decision.verdict.reason, decision.effect) == ("EarlierRunActive", None)
+    assert (decision.memory.plan is None) == begins_anew
+    after = decide(look(decision.memory, jobs=(replace(late, state="succeeded", ended=NOW),)), NOW)
+    assert (after.effect == CreateJob("plan", 0)) == begins_anew
+
+
 def test_a_contract_whose_announcement_was_withdrawn_begins_with_another_plan_and_is_announced_anew() -> None:
     """Tried again in this round it would be refused each time: the announcement counts as done there."""
     gone = Trouble("AnnouncementGone", "Contract c1 isn't announced any more.")
