@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -17,6 +17,7 @@ import aiohttp
 from slipway_operator.cluster import DEPLOYMENTS, PODS, STATEFUL_SETS, Api, ApiError, ForbiddenError, NotFoundError
 from slipway_operator.consumers import Consumers, Endpoint, Report
 from slipway_operator.specs import selects
+from slipway_operator.times import seconds
 
 ANSWER_SECONDS = 2.0
 LARGEST_ANSWER = 64 * 1024
@@ -35,8 +36,10 @@ _REDIRECTS = range(300, 400)
 @dataclass(frozen=True, slots=True)
 class _Pod:
     name: str
+    uid: str
     address: str
     starting: bool
+    created: float
 
 
 class _UnusableError(Exception):
@@ -106,21 +109,28 @@ def _runs(pod: Mapping[str, Any]) -> bool:
 def _pod(found: Mapping[str, Any]) -> _Pod:
     status = found["status"]
     starting = not any(one.get("started") for one in status["containerStatuses"])
-    return _Pod(found["metadata"]["name"], status.get("podIP", ""), starting)
+    metadata = found["metadata"]
+    created = seconds(metadata.get("creationTimestamp"))
+    return _Pod(metadata["name"], metadata["uid"], status.get("podIP", ""), starting, created)
 
 
 async def _report(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint) -> Report:
+    told = await _told(http, pod, endpoint)
+    return replace(told, uid=pod.uid, created=pod.created, starting=bool(told.fault) and pod.starting)
+
+
+async def _told(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint) -> Report:
     if not pod.address:
-        return Report(pod.name, "NoAddress", starting=pod.starting)
+        return Report(pod.name, "NoAddress")
     host = f"[{pod.address}]" if ":" in pod.address else pod.address
     try:
         return _understood(pod.name, await _fetched(http, f"http://{host}:{endpoint.port}{endpoint.path}"))
     except _UnusableError as fault:
         return Report(pod.name, str(fault))
     except TimeoutError:
-        return Report(pod.name, "TimedOut", starting=pod.starting)
+        return Report(pod.name, "TimedOut")
     except (aiohttp.ClientError, OSError, ValueError):
-        return Report(pod.name, "Unreachable", starting=pod.starting)
+        return Report(pod.name, "Unreachable")
 
 
 async def _fetched(http: aiohttp.ClientSession, url: str) -> bytes:

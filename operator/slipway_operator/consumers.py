@@ -31,6 +31,9 @@ class Report:
     database_role: str = ""
     starting: bool = False
     """It has not started up yet, so nobody has been sent to it."""
+    uid: str = ""
+    created: float = 0.0
+    """Seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from slipway_operator.consumers import Following, Lagging, named
 from slipway_operator.keyrings.heal import heal, missing_secret
 from slipway_operator.keyrings.model import Cause, Decision, Key, Observed
 from slipway_operator.keyrings.steps import IDLE, SOON, answer, due, patience, rewritten, write
-from slipway_operator.keyrings.take_in import Situation, lacking, situation
+from slipway_operator.keyrings.take_in import Situation, lacking, settled, situation
 
 Check = Callable[[Situation], Decision | None]
 
@@ -119,10 +119,10 @@ def rotated(seen: Situation) -> Decision | None:
     if reserve.confirmed is None or not seen_now.all:
         text = "The next key signs once every pod holds it."
         return lag(seen, seen_now, reserve, text)
-    left = reserve.confirmed + seen.spec.validator_cache - seen.now
+    left = max(reserve.confirmed + seen.spec.validator_cache, settled(reserve, seen.spec)) - seen.now
     if left > 0:
         state: State = "Reconciling" if nonce else "Ready"
-        text = f"The next key, {reserve.id}, signs in {left:.0f} s: validators keep published keys for that long."
+        text = f"The next key, {reserve.id}, signs in {left:.0f} s, when every validator has fetched it."
         return answer(seen, state, "Publishing", text, look_again=min(left, IDLE), following=seen_now)
     keep = {key.id for key in seen.living}
     cause: Cause = "Nonce" if nonce else "Schedule"

@@ -100,7 +100,10 @@ class SecretSeen:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """`secret` is None when there is none. `restorable`: ids whose private part the operator still has in memory."""
+    """`secret` is None when there is none. `restorable`: ids whose private part the operator still has in memory.
+
+    `followers`: uids of pods that former looks of this very process saw signing with the key that signs.
+    """
 
     name: str
     spec: Spec
@@ -108,6 +111,7 @@ class Observed:
     secret: SecretSeen | None
     consumers: Consumers = field(default_factory=Consumers)
     restorable: frozenset[str] = frozenset()
+    followers: frozenset[str] = frozenset()
     spec_fault: str | None = None
 
 

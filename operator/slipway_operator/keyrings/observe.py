@@ -25,6 +25,15 @@ Jwk = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What only this process knows of a ring: the keys of the last whole Secret, and which pods it saw follow."""
+
+    keys: Mapping[str, Jwk] = field(default_factory=dict, repr=False)
+    signing: str = ""
+    followers: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """What was observed, and what writes need: the resource, the Secret's version, and private keys by id."""
 
@@ -35,10 +44,8 @@ class Look:
     keys: Mapping[str, Jwk] = field(default_factory=dict, repr=False)
 
 
-async def look(
-    api: Api, http: aiohttp.ClientSession, namespace: str, name: str, kept: Mapping[str, Jwk]
-) -> Look | None:
-    """None when the resource is gone. `kept`: keys of the last whole Secret, for healing it. Raises ApiError."""
+async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str, known: Known) -> Look | None:
+    """None when the resource is gone. Raises ApiError: what can't be reached is never taken for absent."""
     resource = await api.get(KEY_RINGS, namespace, name)
     if resource is None or resource["metadata"].get("deletionTimestamp"):
         return None
@@ -52,10 +59,16 @@ async def look(
     # The last read before the decision, because it is what each step rests on.
     consumers = await ask(api, http, namespace, spec.endpoint) if spec.endpoint else Consumers()
     observed = Observed(
-        name, spec, memory, _seen(secret, resource, material) if secret else None, consumers, frozenset(kept)
+        name,
+        spec,
+        memory,
+        _seen(secret, resource, material) if secret else None,
+        consumers,
+        frozenset(known.keys),
+        known.followers,
     )
     version = secret["metadata"]["resourceVersion"] if secret else None
-    return Look(observed, resource, version, keys={**kept, **material.keys})
+    return Look(observed, resource, version, keys={**known.keys, **material.keys})
 
 
 def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:

@@ -184,7 +184,25 @@ def _retiring(key: Key, signing: Key, observed: Observed, now: float) -> Key:
     seen = follows(observed, signing, now)
     if not seen.all:
         return replace(key, retire_after=None) if seen.may_oppose else key
-    ends = (signing.confirmed or now) + lifetime(observed) + observed.spec.leeway
-    if key.retire_after is None:
-        return replace(key, retire_after=now + lifetime(observed) + observed.spec.leeway)
-    return replace(key, retire_after=max(key.retire_after, ends))
+    begins = key.retire_after is None or bool(strangers(observed, signing))
+    # A pod that only starts isn't asked, and may have mounted files that are as old as propagation.
+    last = max(now if begins else signing.confirmed or now, settled(signing, observed.spec))
+    ends = last + lifetime(observed) + observed.spec.leeway
+    return replace(key, retire_after=ends if begins else max(key.retire_after or 0.0, ends))
+
+
+def strangers(observed: Observed, signing: Key) -> frozenset[str]:
+    """Pods that are seen for the first time, and may have started with files from before the key signed.
+
+    Until just now they may have signed with another: nobody looked.
+    """
+    return frozenset(
+        report.uid
+        for report in observed.consumers.reports
+        if report.uid not in observed.followers and report.created < settled(signing, observed.spec)
+    )
+
+
+def settled(key: Key, spec: Spec) -> float:
+    """From when on no pod can start with files from before this stage of a key began."""
+    return key.since + spec.propagation

@@ -18,8 +18,15 @@ CHART = Path(__file__).parents[3] / "chart" / "crds"
 
 
 def openapi(schema: Any, kind: str = "SchemaMigration") -> dict[str, Any]:
-    known = {"group": "slipway.dev", "version": "v1alpha1", "kind": kind}
-    return {"components": {"schemas": {f"dev.slipway.v1alpha1.{kind}": {**schema, definitions.GVK: [known]}}}}
+    """A cluster that knows that one of SchemaMigration, and the other kinds as they are."""
+    schemas = {each: definitions.shipped()[each] for each in definitions.NEEDED[1:]} | {kind: schema}
+    return {
+        "components": {"schemas": {f"dev.slipway.v1alpha1.{each}": _known(schemas[each], each) for each in schemas}}
+    }
+
+
+def _known(schema: Any, kind: str) -> dict[str, Any]:
+    return {**schema, definitions.GVK: [{"group": "slipway.dev", "version": "v1alpha1", "kind": kind}]}
 
 
 @pytest.fixture
@@ -96,8 +103,9 @@ async def test_it_waits_for_definitions_that_are_not_there_and_says_so_once(
     absent = (404, {"reason": "NotFound"})
     server.answers = [absent, absent, (200, openapi(ours, kind="KeyRing")), (200, openapi(ours))]
     await asyncio.wait_for(definitions.until_served(api, interval=0.01), 5)
-    (record,) = caplog.records
-    assert "The cluster doesn't know SchemaMigration" in record.getMessage()
+    none, one = caplog.records
+    assert "doesn't know SchemaMigration, KeyRing." in none.getMessage()
+    assert "The cluster doesn't know SchemaMigration" in one.getMessage()
     assert server.asked[0].path == "/openapi/v3/apis/slipway.dev/v1alpha1"
 
 

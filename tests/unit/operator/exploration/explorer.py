@@ -1,33 +1,12 @@
-"""Walks a world breadth-first through every interleaving, so that the first fault found has the shortest history."""
+"""The world of a schema migration, walked: what begins it, what must never be, and what ends it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from unit.operator.exploration.moves import Operator, moves
 from unit.operator.exploration.world import LIVING, WANTED, Pod, Step, World, rolled_out
-
-Invariant = Callable[[World], str | None]
-
-
-@dataclass(frozen=True)
-class Explored:
-    """`fault`: the first broken invariant, with the history that leads to it; None if there is none."""
-
-    states: int
-    transitions: int
-    ends: int
-    fault: str | None = None
-    history: tuple[str, ...] = ()
-
-    def told(self) -> str:
-        """The fault, and all that happened until then."""
-        return f"{self.fault}, after {len(self.history)} steps ({self.states} states): {' → '.join(self.history)}"
-
-
-class TooManyStatesError(Exception):
-    """The bound was reached before every state was: nothing is proved."""
+from unit.operator.walking import Explored, walk
 
 
 def beginning(left: int) -> World:
@@ -40,36 +19,19 @@ def explore(operator: Operator, left: int, *, bound: int, only: str = "") -> Exp
 
     `left`: the most disturbances; `only`: how those begin that are allowed.
     """
-    start = beginning(left)
-    numbers: dict[World, int] = {start: 0}
-    worlds, parents, whats = [start], [-1], [""]
-    before: list[list[int]] = [[]]
-    ends: list[int] = []
-    transitions = 0
-    for number, world in enumerate(worlds):  # grows while it is walked
-        if (fault := broken(world, operator)) is not None:
-            return Explored(len(worlds), transitions, len(ends), fault, _history(number, parents, whats))
-        if is_end(world, operator):
-            ends.append(number)
+
+    def allowed(world: World) -> Iterator[tuple[str, World]]:
         for what, after in moves(world, operator):
-            if after.left < world.left and not what.startswith(only):
-                continue
-            transitions += 1
-            known = numbers.get(after)
-            if known is None:
-                known = numbers[after] = len(worlds)
-                worlds.append(after)
-                parents.append(number)
-                whats.append(what)
-                before.append([])
-                if known >= bound:
-                    raise TooManyStatesError(f"more than {bound} states")
-            before[known].append(number)
-    lost = _cannot_reach(ends, before)
-    if lost is not None:
-        fault = "no way leads to an end from here"
-        return Explored(len(worlds), transitions, len(ends), fault, _history(lost, parents, whats))
-    return Explored(len(worlds), transitions, len(ends))
+            if after.left == world.left or what.startswith(only):
+                yield what, after
+
+    return walk(
+        beginning(left),
+        allowed,
+        lambda world: broken(world, operator),
+        lambda world: is_end(world, operator),
+        bound=bound,
+    )
 
 
 def broken(world: World, operator: Operator) -> str | None:
@@ -101,26 +63,3 @@ def is_end(world: World, operator: Operator) -> bool:
         return False
     too_late = world.wish == 0 and world.c2 == 2  # back after the contract: its pods are refused for good
     return too_late or rolled_out(world)
-
-
-def _history(number: int, parents: list[int], whats: list[str]) -> tuple[str, ...]:
-    told: list[str] = []
-    while number > 0:
-        told.append(whats[number])
-        number = parents[number]
-    return tuple(reversed(told))
-
-
-def _cannot_reach(ends: list[int], before: list[list[int]]) -> int | None:
-    """The first state from which no way leads to an end; None: from each there is one."""
-    reached = bytearray(len(before))
-    left = list(ends)
-    for number in ends:
-        reached[number] = 1
-    while left:
-        for earlier in before[left.pop()]:
-            if not reached[earlier]:
-                reached[earlier] = 1
-                left.append(earlier)
-    lost = reached.find(0)
-    return None if lost < 0 else lost

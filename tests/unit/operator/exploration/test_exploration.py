@@ -9,8 +9,9 @@ import pytest
 
 from slipway_operator.migrations.decide import decide
 from slipway_operator.migrations.model import Approval
-from unit.operator.exploration.explorer import TooManyStatesError, explore
+from unit.operator.exploration.explorer import explore
 from unit.operator.exploration.moves import Operator
+from unit.operator.walking import TooManyStatesError
 
 BOUND = 1_500_000
 """States; reaching it is a failure, because then nothing is proved."""

@@ -1,0 +1,144 @@
+"""What may happen next in the world of a key ring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from slipway_operator.keyrings.model import Decision, Observed, WriteSecret
+from unit.operator.exploration_rings.world import (
+    CACHE,
+    FAR,
+    LIFETIME,
+    NOW,
+    PROPAGATION,
+    Files,
+    Pod,
+    Step,
+    World,
+    aged,
+    following,
+    observed,
+)
+
+Decide = Callable[[Observed, float], Decision]
+Move = tuple[str, World]
+
+
+def moves(world: World, decide: Decide) -> Iterator[Move]:
+    for what, after in (*_operator(world, decide), *_pods(world), *_tick(world), *_disturbances(world, decide)):
+        yield what, _marked(after)
+
+
+def looked(world: World, decide: Decide, *, blind: bool = False) -> Step:
+    decision = decide(observed(world, blind=blind), NOW)
+    return Step("decided", aged(decision.memory, 0), decision.effect, world.secret, decision.verdict.reason)
+
+
+def _operator(world: World, decide: Decide) -> Iterator[Move]:
+    step = world.step
+    if step.at == "idle":
+        after = looked(world, decide)
+        whole = world.secret is not None and world.secret.ours
+        kept = world.secret.keys if world.secret is not None and whole else world.kept
+        seen = following(world)
+        if after.effect is not None or after.memory != world.memory or seen != world.followers:
+            yield f"operator looks: {after.reason}", world._replace(step=after, kept=kept, followers=seen)
+    elif step.at == "decided" and step.memory is not None:
+        told = Step() if step.effect is None else step._replace(at="told", memory=None)
+        yield "operator writes the status", world._replace(memory=step.memory, step=told)
+    elif step.effect is not None:
+        if world.secret != step.version:
+            yield "operator finds another Secret", world._replace(step=Step())
+        else:
+            yield "operator writes the Secret", _written(world, step.effect)
+
+
+def _written(world: World, effect: WriteSecret) -> World:
+    made = [f"k{world.made + number}" for number in range(effect.fresh)]
+    signing = effect.signing or made[0]
+    keys = frozenset((*effect.keep, *made))
+    free = world.free | {signing} if effect.cause == "Revoke" else world.free
+    files = Files(keys, signing, effect.cause, effect.nonce)
+    changed = world.secret is None or world.secret.signing != signing
+    followers = frozenset() if changed else world.followers
+    return world._replace(
+        secret=files, made=world.made + effect.fresh, free=free, kept=keys, followers=followers, step=Step()
+    )
+
+
+def _pods(world: World) -> Iterator[Move]:
+    for number, pod in enumerate(world.pods):
+        if pod.stage == "mounted":
+            yield f"pod {number} starts", _with(world, number, pod._replace(stage="runs", age=0))
+        loaded = _loadable(world)
+        if loaded is not None and pod.files != loaded:
+            yield f"pod {number} loads", _with(world, number, pod._replace(files=loaded, age=0))
+
+
+def _loadable(world: World) -> Files | None:
+    """A set that was tampered with is refused by the service, or deleted: files stay as they are."""
+    return world.secret if world.secret is not None and world.secret.ours else None
+
+
+def _with(world: World, number: int, pod: Pod) -> World:
+    return world._replace(pods=(*world.pods[:number], pod, *world.pods[number + 1 :]))
+
+
+def _tick(world: World) -> Iterator[Move]:
+    loaded = _loadable(world)
+    pods = []
+    for before in world.pods:
+        pod = before._replace(born=min(before.born + 1, int(FAR)))
+        old = pod.stage == "mounted" and loaded is not None and pod.files != loaded
+        if old and pod.age + 1 > PROPAGATION:
+            pods.append(pod._replace(files=loaded or pod.files, age=0))
+        else:
+            pods.append(pod._replace(age=pod.age + 1) if old else pod)
+    issued = tuple((key, age + 1) for key, age in world.issued if age + 1 < LIFETIME)
+    lacked = tuple((key, age + 1) for key, age in world.lacked if age + 1 < CACHE)
+    step = world.step
+    memory = None if step.memory is None else aged(step.memory, 1)
+    after = world._replace(
+        memory=aged(world.memory, 1),
+        pods=tuple(pods),
+        issued=issued,
+        lacked=lacked,
+        step=step._replace(memory=memory),
+    )
+    if after != world:
+        yield "time passes", after
+
+
+def _disturbances(world: World, decide: Decide) -> Iterator[Move]:
+    if not world.left:
+        return
+    after = world._replace(left=world.left - 1)
+    yield "operator is killed", after._replace(step=Step(), kept=frozenset(), followers=frozenset())
+    if world.step.at == "idle":
+        yield "operator is shown no pods", after._replace(step=looked(world, decide, blind=True))
+    loaded = _loadable(world)
+    if loaded is not None:
+        yield "pod 0 is replaced", _with(after, 0, Pod("mounted", loaded, 0, 0, world.pods[0].replaced + 1))
+    if world.nonce == "before":
+        yield "a rotation is asked for", after._replace(nonce="after")
+    if not world.revoke and world.secret is not None and world.secret.ours:
+        yield "the key that signs is revoked", after._replace(revoke=frozenset({world.secret.signing}))
+    if world.secret is not None:
+        yield "the Secret is deleted", after._replace(secret=None)
+        yield "the Secret is edited", after._replace(secret=world.secret._replace(keys=frozenset(), ours=False))
+
+
+def _marked(world: World) -> World:
+    """Each pod makes tokens all the time, and validators fetch from each all the time: the worst that may be."""
+    issued, lacked = dict(world.issued), dict(world.lacked)
+    running = [pod.files for pod in world.pods if pod.stage == "runs"]
+    known = {key for files in running for key in files.keys} | (world.secret.keys if world.secret else frozenset())
+    for files in running:
+        issued[files.signing] = 0
+        for key in known - files.keys:
+            lacked[key] = 0
+    bound = int(FAR)
+    return world._replace(
+        issued=tuple(sorted((key, min(age, bound)) for key, age in issued.items())),
+        lacked=tuple(sorted((key, min(age, bound)) for key, age in lacked.items())),
+    )
