@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 from slipway_operator.cluster import JOBS, Api, ApiError, ConflictError, ForbiddenError, Resource
+from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.migrations import config_maps, sql
 from slipway_operator.migrations.jobs import backup_job, migration_job
 from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, Trouble
@@ -77,7 +78,9 @@ async def _write_sql(api: Api, look: Look, decision: Decision) -> str:
     return text
 
 
-async def effect(api: Api, look: Look, decision: Decision, job: dict[str, Any] | None) -> Trouble | None:
+async def effect(
+    api: Api, exclusion: Exclusion, look: Look, decision: Decision, job: dict[str, Any] | None
+) -> Trouble | None:
     """What the decision does. A Job that is there already is ours, by its name. Trouble: the server refuses the Job."""
     namespace = look.resource["metadata"]["namespace"]
     if isinstance(decision.effect, DeleteJob):
@@ -89,7 +92,9 @@ async def effect(api: Api, look: Look, decision: Decision, job: dict[str, Any] |
         if look.observed.spec.config is not None:
             name = script_config_map(look.observed.name)
             await config_maps.write(api, sql.script_config_map(look.resource, name, script_files()))
-        await api.create(JOBS, namespace, job)
+        # While a login changes in the database no Job begins; the login's side lists Jobs under the same lock.
+        async with exclusion.held(namespace):
+            await api.create(JOBS, namespace, job)
     except ConflictError:
         return None
     except RefusedError as error:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from slipway_operator.cluster import Api, ApiError, is_refusal
+from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.migrations import apply
 from slipway_operator.migrations.decide import decide
 from slipway_operator.migrations.model import CreateJob, Decision, Trouble
@@ -24,11 +25,13 @@ REFUSED_PAUSE = 15.0
 class Migrations:
     """Reconciles SchemaMigrations. `clock` gives seconds since the epoch.
 
-    What keeps a Job from being made is remembered only here: each look finds it out anew.
+    What keeps a Job from being made is remembered only here: each look finds it out anew. `exclusion`: the one that
+    DatabaseLogins take, so that no Job begins while a login changes.
     """
 
-    def __init__(self, api: Api, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, api: Api, clock: Callable[[], float] = time.time, *, exclusion: Exclusion | None = None) -> None:
         self._api = api
+        self._exclusion = exclusion or Exclusion()
         self._clock = clock
         self._refused: dict[Key, Trouble] = {}
 
@@ -73,7 +76,7 @@ class Migrations:
             told = replace(_without_job(decision, error.trouble), memory=seen.observed.memory)
             await apply.write(self._api, replace(seen, sql={}), told, now)
             return REFUSED_PAUSE
-        refused = await apply.effect(self._api, seen, decision, job)
+        refused = await apply.effect(self._api, self._exclusion, seen, decision, job)
         if refused is None:
             self._refused.pop(key, None)
             return decision.look_again

@@ -1,0 +1,109 @@
+"""Opens a connection to PostgreSQL, and says by which name what went wrong is known."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from slipway_operator.logins.address import LoginData
+from slipway_operator.logins.model import Trouble
+
+CONNECT_SECONDS = 5.0
+COMMAND_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+SETTINGS = {"application_name": "slipway-operator", "statement_timeout": "8s", "lock_timeout": "3s"}
+"""The server gives up before the client does."""
+_MESSAGE_LIMIT = 512
+
+
+class TroubleError(Exception):
+    """What keeps the operator from its work in the database; never with a password, whole statement or verifier."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.message)
+        self.trouble = trouble
+
+
+@asynccontextmanager
+async def connected(login: LoginData) -> AsyncIterator[Any]:
+    """A connection for one look or change, closed after it. Raises TroubleError, also for what happens inside.
+
+    With `ca.crt` the server must prove its name by a certificate of that CA (as sslmode verify-full); without, TLS is
+    used where the server offers it (as sslmode prefer).
+    """
+    try:
+        connection = await _opened(login)
+        try:
+            yield connection
+        finally:
+            await _closed(connection)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        # No chaining: what is logged of it is the trouble alone.
+        raise TroubleError(_understood(error, login)) from None
+
+
+async def logs_in(login: LoginData) -> bool | None:
+    """Whether the server takes the password; None when that can't be told now."""
+    try:
+        connection = await _opened(login)
+    except asyncpg.InvalidPasswordError:
+        return False
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, TroubleError):
+        return None
+    await _closed(connection)
+    return True
+
+
+async def _opened(login: LoginData) -> Any:
+    host, port, database = login.address
+    async with asyncio.timeout(CONNECT_SECONDS):
+        return await asyncpg.connect(
+            host=host,
+            port=port,
+            database=database,
+            user=login.user,
+            password=login.password,
+            ssl=_verified(login.authority) if login.authority else "prefer",
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            statement_cache_size=0,
+            server_settings=SETTINGS,
+        )
+
+
+async def _closed(connection: Any) -> None:
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        await connection.close(timeout=CLOSE_SECONDS)
+    if not connection.is_closed():
+        connection.terminate()
+
+
+def _verified(authority: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cadata=authority)
+    except (ssl.SSLError, ValueError):
+        text = "ca.crt of the admin's Secret holds no certificate."
+        raise TroubleError(Trouble("AdminSecretUnusable", text, lasting=True)) from None
+
+
+def _understood(error: Exception, login: LoginData) -> Trouble:
+    where = f"{login.address.host}:{login.address.port}"
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        text = f"PostgreSQL at {where} refuses the login of {login.user}: correct the admin's Secret."
+        return Trouble("AdminRefused", text)
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        text = f"PostgreSQL doesn't let {login.user} do what a login needs: {_said(error)}"
+        return Trouble("AdminLacksRights", text, lasting=True)
+    if isinstance(error, asyncpg.PostgresError):
+        text = f"PostgreSQL at {where} can't do that now: {_said(error)} (SQLSTATE {error.sqlstate})"
+        return Trouble("DatabaseUnreachable", text)
+    return Trouble("DatabaseUnreachable", f"PostgreSQL at {where} doesn't answer ({type(error).__name__}).")
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:_MESSAGE_LIMIT]
