@@ -11,11 +11,15 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import click
 
 from slipway_operator import definitions, heartbeat, logs, ops, watch
+from slipway_operator.asking import open_http
 from slipway_operator.cluster import Api
+from slipway_operator.keyrings.reconcile import KeyRings
 from slipway_operator.migrations.reconcile import Migrations
+from slipway_operator.named_secrets import NamedSecrets
 from slipway_operator.settings import Settings, SettingsError
 from slipway_operator.worklist import Reconciler, Worklist
 
@@ -25,7 +29,7 @@ STOP_SECONDS = 20.0
 """How long looks that are under way may take after SIGTERM."""
 UNWATCH_SECONDS = 8.0
 
-Reconcilers = Callable[[Api], Mapping[str, Reconciler]]
+Reconcilers = Callable[[Api, aiohttp.ClientSession, NamedSecrets], Mapping[str, Reconciler]]
 
 
 class OperatorError(Exception):
@@ -65,8 +69,12 @@ def version() -> None:
     click.echo(importlib.metadata.version("slipway"))
 
 
-def reconcilers(api: Api) -> Mapping[str, Reconciler]:
-    return {watch.MIGRATION: Migrations(api)}
+def reconcilers(api: Api, http: aiohttp.ClientSession, secrets: NamedSecrets) -> Mapping[str, Reconciler]:
+    """By kind. `http` asks pods; `secrets` watches those that are written."""
+    return {
+        watch.MIGRATION: Migrations(api),
+        watch.KEY_RING: KeyRings(api, http, secrets),
+    }
 
 
 async def operate(settings: Settings, api: Api, kinds: Reconcilers = reconcilers) -> None:
@@ -74,10 +82,16 @@ async def operate(settings: Settings, api: Api, kinds: Reconcilers = reconcilers
     stop = asyncio.Event()
     _on_signals(stop)
     health = ops.Health()
-    async with api, ops.served(health, settings.ops_host, settings.ops_port) as port:
+    secrets = NamedSecrets(api)
+    async with api, open_http() as http, ops.served(health, settings.ops_host, settings.ops_port) as port:
         log.info("Ops port %d is open; serving %s.", port, ", ".join(settings.namespaces) or "the whole cluster")
         if await _until(definitions.until_served(api), stop):
-            await _serve(settings, api, Worklist(kinds(api)), health, stop)
+            worklist = Worklist(kinds(api, http, secrets))
+            secrets.start(worklist.wake)
+            try:
+                await _serve(settings, api, worklist, health, stop)
+            finally:
+                await secrets.stop()
     log.info("Stopped.")
 
 

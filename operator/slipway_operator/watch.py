@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 import kopf
@@ -18,8 +19,13 @@ from slipway_operator.telemetry import LastEvents
 from slipway_operator.worklist import Key, Worklist
 
 GROUP, VERSION = "slipway.dev", "v1alpha1"
-MIGRATION = "SchemaMigration"
-MIGRATIONS = (GROUP, VERSION, "schemamigrations")
+MIGRATION, KEY_RING = "SchemaMigration", "KeyRing"
+KINDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        MIGRATION: (GROUP, VERSION, "schemamigrations"),
+        KEY_RING: (GROUP, VERSION, "keyrings"),
+    }
+)
 JOBS = ("batch", "v1", "jobs")
 LEASES = ("coordination.k8s.io", "v1", "leases")
 OURS = "app.kubernetes.io/managed-by=slipway-operator"
@@ -78,19 +84,22 @@ def registry(
     handlers = kopf.OperatorRegistry()
     wishes = Wishes()
 
+    async def wished(event: kopf.RawEvent, body: kopf.Body, param: Any, **_: Any) -> None:
+        events.seen(param)
+        key = Key(param, body["metadata"]["namespace"], body["metadata"]["name"])
+        news = wishes.news(event["type"], key, body["metadata"])
+        if event["type"] == "DELETED":
+            worklist.forget(key)
+        if news:
+            # One that is deleted is looked at for the last time: its reconciler forgets what it knows of it.
+            worklist.wake(key)
+
     @kopf.on.login(registry=handlers)
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
         return cluster.login()
 
-    @kopf.on.event(*MIGRATIONS, registry=handlers)
-    async def migration_changed(event: kopf.RawEvent, body: kopf.Body, **_: Any) -> None:
-        events.seen(MIGRATION)
-        key = Key(MIGRATION, body["metadata"]["namespace"], body["metadata"]["name"])
-        news = wishes.news(event["type"], key, body["metadata"])
-        if event["type"] == "DELETED":
-            worklist.forget(key)
-        elif news:
-            worklist.wake(key)
+    for kind, resource in KINDS.items():
+        kopf.on.event(*resource, registry=handlers, id=f"{kind.lower()}_changed", param=kind)(wished)  # type: ignore[arg-type]
 
     @kopf.on.event(*JOBS, registry=handlers)
     async def job_changed(body: kopf.Body, **_: Any) -> None:

@@ -16,7 +16,7 @@ import pytest
 from aiohttp import web
 
 from servers.waiting import free_port, until
-from slipway_operator import definitions
+from slipway_operator import definitions, watch
 
 GONE: dict[str, Any] = {"kind": "Status", "code": 404, "reason": "NotFound", "message": "gone"}
 
@@ -31,14 +31,13 @@ def group(name: str, version: str) -> dict[str, Any]:
     return {"name": name, "versions": [served], "preferredVersion": served}
 
 
-KNOWN = {"group": "slipway.dev", "version": "v1alpha1", "kind": "SchemaMigration"}
 SERVED: dict[str, Any] = {
     "/api": {"versions": ["v1"]},
     "/api/v1": {"resources": [kind("namespaces", "Namespace"), kind("events", "Event")]},
     "/apis": {
         "groups": [group("slipway.dev", "v1alpha1"), group("batch", "v1"), group("coordination.k8s.io", "v1")],
     },
-    "/apis/slipway.dev/v1alpha1": {"resources": [kind("schemamigrations", "SchemaMigration")]},
+    "/apis/slipway.dev/v1alpha1": {"resources": [kind(path[2], name) for name, path in watch.KINDS.items()]},
     "/apis/batch/v1": {"resources": [kind("jobs", "Job")]},
     "/apis/coordination.k8s.io/v1": {"resources": [kind("leases", "Lease")]},
 }
@@ -81,8 +80,11 @@ class FewAnswers:
 @pytest.fixture
 def answers() -> FewAnswers:
     found = FewAnswers()
-    schema = {**definitions.shipped()["SchemaMigration"], definitions.GVK: [KNOWN]}
-    found.documents[definitions.OPENAPI] = {"components": {"schemas": {"it": schema}}}
+    schemas = {
+        kind: {**schema, definitions.GVK: [{"group": watch.GROUP, "version": watch.VERSION, "kind": kind}]}
+        for kind, schema in definitions.shipped().items()
+    }
+    found.documents[definitions.OPENAPI] = {"components": {"schemas": schemas}}
     return found
 
 
