@@ -98,7 +98,7 @@ class Session:
 class DatabaseSeen:
     """What the admin's login could see. `sessions`: of both roles.
 
-    `logs_in`: the password in the Secret opens a session; None: not asked, because nothing depends on it now.
+    `logs_in`: whether PostgreSQL takes the password in the Secret; None: it could not be asked.
     """
 
     roles: tuple[RoleSeen, ...]
@@ -120,6 +120,7 @@ class Observed:
     """`database` is None when it could not be looked at; `trouble` tells why.
 
     `migrating`: name of a Job that migrates the same database now; empty for none.
+    `scrambled`: roles whose password this very process made unknown, until it starts to hand over to them.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Observed:
     database: DatabaseSeen | None = None
     trouble: Trouble | None = None
     migrating: str = ""
+    scrambled: frozenset[str] = frozenset()
     spec_fault: str | None = None
 
 

@@ -1,0 +1,144 @@
+"""The next step of a database login. Pure: what was observed goes in, one decision comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from slipway_operator.conditions import State
+from slipway_operator.logins.model import Cause, Decision, HandOver, Observed, PrepareRoles, Scramble
+from slipway_operator.logins.steps import IDLE, SOON, WAITING, act, answer, due, lag, linger
+from slipway_operator.logins.take_in import Situation, situation
+
+Check = Callable[[Situation], Decision | None]
+
+
+def decide(observed: Observed, now: float) -> Decision:
+    """What to write, and at most one change of the database. `now` in seconds since the epoch."""
+    seen = situation(observed, now)
+    for check in CHECKS:
+        decision = check(seen)
+        if decision is not None:
+            return decision
+    raise AssertionError("the last check always answers")
+
+
+def understood(seen: Situation) -> Decision | None:
+    fault = seen.observed.spec_fault
+    return answer(seen, "Stalled", "InvalidSpec", fault) if fault else None
+
+
+def active(seen: Situation) -> Decision | None:
+    if not seen.spec.suspend:
+        return None
+    return answer(seen, "Suspended", "Suspended", "spec.suspend is set: no role and no password is changed.")
+
+
+def ours(seen: Situation) -> Decision | None:
+    """A Secret of somebody else's is left alone, unless its label offers it."""
+    secret = seen.observed.secret
+    if secret is None or secret.ours or secret.offered:
+        return None
+    name, login = seen.spec.secret_name, seen.observed.name
+    text = (
+        f"The Secret {name} was not made for this DatabaseLogin. Name another one, delete it, or let it be taken over: "
+        f"kubectl label secret {name} slipway.dev/take-over={login}"
+    )
+    return answer(seen, "Stalled", "SecretNotOurs", text, look_again=IDLE)
+
+
+def reachable(seen: Situation) -> Decision | None:
+    trouble = seen.observed.trouble
+    if trouble is not None:
+        state: State = "Stalled" if trouble.lasting else "Reconciling"
+        look_again = WAITING if trouble.lasting else WAITING / 3
+        return answer(seen, state, trouble.reason, trouble.message, look_again=look_again)
+    if seen.observed.database is None:
+        text = "The database was not looked at."
+        return answer(seen, "Reconciling", "DatabaseUnseen", text, look_again=SOON)
+    return None
+
+
+def prepared(seen: Situation) -> Decision | None:
+    """Both roles are there, with what the spec wants of them, and no right beyond."""
+    unfit = seen.unfit()
+    if not unfit:
+        return None
+    named = ", ".join(f"{role.name} ({role.unfit or 'missing'})" for role in unfit)
+    text = f"Roles are made or mended: {named}."
+    return act(seen, "PreparingRoles", text, PrepareRoles(tuple(role.name for role in unfit)))
+
+
+def sound(seen: Situation) -> Decision | None:
+    """A Secret that is missing, changed, or no longer opens the database is written anew, for a role nobody uses."""
+    if seen.sound:
+        return None
+    secret, name = seen.observed.secret, seen.spec.secret_name
+    candidates = sorted(seen.spec.roles, key=lambda role: role == seen.memory.role)
+    if secret is not None and not secret.ours:
+        # Whoever uses the login that is taken over goes on with it.
+        candidates.sort(key=lambda role: role == secret.role)
+    text = f"The Secret {name} holds no login that works."
+    free = next((role for role in candidates if seen.free(role)), None)
+    if free is not None:
+        first = secret is None and not seen.memory.role
+        cause: Cause = "Created" if first else "Healed"
+        nonce = seen.memory.handled_nonce if seen.memory.role else seen.spec.nonce
+        return act(seen, "WritingSecret", f"{text} It gets one of {free}.", HandOver(free, cause, nonce))
+    used = [seen.users(role) for role in seen.spec.roles]
+    if all(users.opposed for users in used):
+        pods = ", ".join(one.pod for one in min((users.opposed for users in used), key=len)[:5])
+        text += (
+            " Pods use both roles, so neither may get another password. Put the Secret back from a backup, or delete"
+            f" the pods of one role ({pods}): once nobody uses it, its new login is written."
+        )
+        return answer(seen, "Stalled", "BothRolesInUse", text, look_again=SOON * 5)
+    for role, users in zip(seen.spec.roles, used, strict=True):
+        if sessions := seen.sessions(role):
+            if not users.may_oppose:
+                return linger(seen, sessions, f"{text} {role} gets another password once nobody uses it.")
+        elif users.unheard:
+            return lag(seen, users, f"{text} {role} gets another password once no pod may use it.")
+    return linger(seen, seen.sessions(*seen.spec.roles), f"{text} A role gets another password once nobody uses it.")
+
+
+def followed(seen: Situation) -> Decision | None:
+    """Every pod uses the role that the Secret holds. Pods that only start are waited for while a rotation needs it."""
+    found = seen.follows()
+    if found.opposed or ((seen.turning or seen.now >= due(seen)) and not found.all):
+        return lag(seen, found, f"Not every pod uses {seen.memory.role} yet.")
+    return None
+
+
+def scrambled(seen: Situation) -> Decision | None:
+    """The other role's password dies once nobody uses it."""
+    left = next((role for role in seen.others if role not in seen.memory.scrambled), None)
+    if left is None or not seen.follows().all:
+        return None
+    if sessions := seen.sessions(left):
+        return linger(seen, sessions, f"Every pod uses {seen.memory.role}, and sessions of {left} remain.")
+    return act(seen, "Scrambling", f"Nobody uses {left}: its password is made unknown.", Scramble(left))
+
+
+def rotated(seen: Situation) -> Decision | None:
+    """`followed` has seen all pods use one role, so the other's password may change once its sessions are over."""
+    if seen.now < due(seen):
+        return None
+    other = seen.others[0]
+    if sessions := seen.sessions(other):
+        return linger(seen, sessions, f"{other} can't take over while it has sessions.")
+    nonce = seen.spec.nonce
+    cause: Cause = "Nonce" if nonce != seen.memory.handled_nonce else "Schedule"
+    return act(seen, "Rotating", f"{other} takes over.", HandOver(other, cause, nonce))
+
+
+def _rests(seen: Situation) -> Decision:
+    look_again = min(max(due(seen) - seen.now, SOON), IDLE)
+    if any(role not in seen.memory.scrambled for role in seen.others):
+        text = f"Pods log in as {seen.memory.role}; the other role's password changes once each pod could be asked."
+        return answer(seen, "Ready", "Rotated", text, look_again=WAITING)
+    return answer(seen, "Ready", "Stable", f"Pods log in as {seen.memory.role}.", look_again=look_again)
+
+
+CHECKS: tuple[Check, ...] = (
+    understood, active, ours, reachable, prepared, sound, followed, scrambled, rotated, _rests,
+)  # fmt: skip

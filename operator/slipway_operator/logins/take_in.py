@@ -1,0 +1,129 @@
+"""What the Secret, the pods and the database show, taken into the memory of a login. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from slipway_operator.consumers import Following, Report, following
+from slipway_operator.logins.model import Memory, Observed, RoleSeen, Rotation, SecretSeen, Session, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """An observation, with what it shows taken into `memory`; `now` in seconds since the epoch."""
+
+    observed: Observed
+    memory: Memory
+    now: float
+
+    @property
+    def spec(self) -> Spec:
+        return self.observed.spec
+
+    @property
+    def sound(self) -> bool:
+        """Whether pods can log in with what the Secret holds, as far as anything tells."""
+        secret = self.observed.secret
+        return secret is not None and secret.ours and secret.address_ok and _taken(self.observed, self.memory)
+
+    @property
+    def turning(self) -> bool:
+        """Whether the last rotation is not through yet."""
+        return bool(self.memory.history) and self.memory.history[0].result is None
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The roles that the Secret doesn't hold."""
+        return tuple(role for role in self.spec.roles if role != self.memory.role)
+
+    def unfit(self) -> tuple[RoleSeen, ...]:
+        """Roles to make or to mend."""
+        database = self.observed.database
+        return tuple(role for role in database.roles if not (role.exists and role.fit)) if database else ()
+
+    def sessions(self, *roles: str) -> tuple[Session, ...]:
+        """The oldest first."""
+        database = self.observed.database
+        found = [each for each in database.sessions if each.role in roles] if database else []
+        return tuple(sorted(found, key=lambda each: (each.started or 0.0, each.pid)))
+
+    def follows(self) -> Following:
+        """How far the pods use the role that the Secret holds."""
+        role = self.memory.role
+
+        def objection(report: Report) -> str:
+            return "" if report.database_role == role else "OldRole"
+
+        return following(self.observed.consumers, objection)
+
+    def users(self, role: str) -> Following:
+        """Which pods keep a role's password from being changed: `opposed` use it."""
+
+        def objection(report: Report) -> str:
+            return "UsesRole" if report.database_role == role else ""
+
+        return following(self.observed.consumers, objection)
+
+    def free(self, role: str) -> bool:
+        """Whether the password may change although not every pod has followed, because nobody can log in with it.
+
+        Pods that only start don't count here: without a login that works they might never be through.
+        """
+        if self.sessions(role):
+            return False
+        return role in self.memory.scrambled or not self.users(role).may_oppose
+
+
+def situation(observed: Observed, now: float) -> Situation:
+    memory = observed.memory
+    if memory.role not in ("", *observed.spec.roles):
+        memory = replace(memory, role="", role_since=None)
+    memory = replace(memory, scrambled=_scrambled(memory, observed))
+    secret = observed.secret
+    if secret is not None and secret.ours and _taken(observed, memory):
+        memory = _handed_over(memory, secret, now)
+    return Situation(observed, _ended(memory, observed.spec, now), now)
+
+
+def _taken(observed: Observed, memory: Memory) -> bool:
+    """Whether the Secret is what the operator wrote last: one put back from a backup is whole, and may be too old.
+
+    What a password opens is asked, so that goes before what is remembered.
+    """
+    secret = observed.secret
+    if secret is None or not secret.intact or secret.role not in observed.spec.roles:
+        return False
+    opens = observed.database.logs_in if observed.database else None
+    return opens if opens is not None else secret.role not in memory.scrambled
+
+
+def _scrambled(memory: Memory, observed: Observed) -> frozenset[str]:
+    """A role that was dropped has no password that anybody knows; one that somebody makes anew may have one."""
+    database = observed.database
+    gone = {role.name for role in database.roles if not role.exists} if database else set()
+    known = (memory.scrambled | observed.scrambled) & frozenset(observed.spec.roles)
+    return known - gone | (gone & {memory.role})
+
+
+def _handed_over(memory: Memory, secret: SecretSeen, now: float) -> Memory:
+    if secret.role == memory.role:
+        return replace(memory, handled_nonce=secret.nonce, scrambled=memory.scrambled - {secret.role})
+    history = memory.history
+    if history and history[0].result is None:
+        history = (replace(history[0], took=max(0.0, now - history[0].started), result="Superseded"), *history[1:])
+    return Memory(
+        secret.role,
+        now,
+        secret.nonce,
+        # The one that steps down has a password that pods still know.
+        memory.scrambled - {secret.role, memory.role},
+        (Rotation(secret.role, now, secret.cause, memory.role), *history),
+    )
+
+
+def _ended(memory: Memory, spec: Spec, now: float) -> Memory:
+    """A rotation is through once nobody can log in with the other role."""
+    history = memory.history
+    if history and history[0].result is None and memory.scrambled | {memory.role} >= set(spec.roles):
+        history = (replace(history[0], took=max(0.0, now - history[0].started), result="Confirmed"), *history[1:])
+    return replace(memory, history=history[: max(1, spec.history_limit)])
