@@ -1,0 +1,92 @@
+"""Writes a decision: the status, then one change in PostgreSQL, which the Secret follows where a role takes over.
+
+A hand-over first gives the idle role its password, then writes the Secret with the version that was read. A crash
+between the two leaves a password that nobody knows on a role that nobody uses; the next look hands over anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from slipway_operator.cluster import SECRETS, Api, ConflictError
+from slipway_operator.logins import postgres, scram
+from slipway_operator.logins.address import LoginData, files
+from slipway_operator.logins.exclusion import Exclusion
+from slipway_operator.logins.model import Decision, Effect, HandOver, PrepareRoles, Scramble
+from slipway_operator.logins.observe import LOGINS, Look, migrating, pair_of
+from slipway_operator.logins.status import document
+from slipway_operator.secret_objects import manifest
+from slipway_operator.statuses import write_status
+from slipway_operator.telemetry import ROTATIONS
+
+log = logging.getLogger(__name__)
+
+KIND = "DatabaseLogin"
+
+
+async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
+    """The status. False when somebody changed the resource since it was read: nothing else may follow."""
+    resource, verdict = look.resource, decision.verdict
+    wanted = document(decision, resource.get("status") or {}, resource["metadata"]["generation"], now)
+    said = (verdict.state, verdict.reason, verdict.message)
+    if not await write_status(api, LOGINS, resource, wanted, said, now):
+        return False
+    ended = {one.started: one.result for one in look.observed.memory.history}
+    for one in decision.memory.history:
+        if one.result is not None and ended.get(one.started) is None:
+            ROTATIONS.labels(KIND, one.cause, one.result).inc()
+    return True
+
+
+async def effect(api: Api, exclusion: Exclusion, look: Look, wish: Effect) -> bool:
+    """What the decision does. False when it may not be done any more: then the next look decides anew.
+
+    Raises TroubleError and ApiError.
+    """
+    namespace = look.resource["metadata"]["namespace"]
+    if look.admin is None:
+        return False
+    async with exclusion.held(namespace):
+        if await migrating(api, namespace, look.admin.address):
+            return False
+        return await _done(api, look, look.admin, wish)
+
+
+async def _done(api: Api, look: Look, admin: LoginData, wish: Effect) -> bool:
+    match wish:
+        case PrepareRoles(roles):
+            await postgres.prepare(admin, pair_of(look.observed.spec), roles)
+            log.info("Roles %s are as they should be.", ", ".join(roles))
+            return True
+        case Scramble(role):
+            await postgres.set_password(admin, role, await asyncio.to_thread(scram.unknown))
+            log.info("Role %s has a password that nobody knows.", role)
+            return True
+        case HandOver():
+            return await _handed_over(api, look, admin, wish)
+
+
+async def _handed_over(api: Api, look: Look, admin: LoginData, wish: HandOver) -> bool:
+    password = scram.new_password()
+    await postgres.set_password(admin, wish.role, await asyncio.to_thread(scram.verifier, password))
+    namespace, name = look.resource["metadata"]["namespace"], look.observed.spec.secret_name
+    body = manifest(
+        look.resource,
+        name,
+        files(admin.address, wish.role, password),
+        type_=look.type,
+        cause=wish.cause,
+        nonce=wish.nonce,
+        owned=True,
+        version=look.version,
+    )
+    try:
+        if look.version is None:
+            await api.create(SECRETS, namespace, body)
+        else:
+            await api.apply(SECRETS, namespace, body)
+    except ConflictError:
+        return False
+    log.info("Secret %s has the login of %s.", name, wish.role)
+    return True

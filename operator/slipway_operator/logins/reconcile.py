@@ -1,0 +1,134 @@
+"""Observe, decide, apply: one look at a DatabaseLogin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import aiohttp
+
+from slipway_operator.cluster import Api, ApiError, is_refusal
+from slipway_operator.conditions import State
+from slipway_operator.logins import apply
+from slipway_operator.logins.connecting import TroubleError
+from slipway_operator.logins.decide import decide
+from slipway_operator.logins.exclusion import Exclusion
+from slipway_operator.logins.model import Decision, HandOver, Trouble, Verdict
+from slipway_operator.logins.observe import LOGINS, Look, look, unseen
+from slipway_operator.named_secrets import NamedSecrets
+from slipway_operator.nudging import Nudges
+from slipway_operator.telemetry import LAGGING, PROPAGATION
+from slipway_operator.worklist import Key
+
+MESSAGE_LIMIT = 1024
+REFUSED_PAUSE = 15.0
+"""Seconds until a change that the database refused is tried again."""
+BUSY_PAUSE = 1.0
+"""Seconds until the next look where a Job or somebody's write came between look and act."""
+
+
+class DatabaseLogins:
+    """Reconciles DatabaseLogins. `clock` gives seconds since the epoch.
+
+    What the database refused to do is remembered only here: each look tries it anew.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        http: aiohttp.ClientSession,
+        secrets: NamedSecrets,
+        exclusion: Exclusion,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._api = api
+        self._http = http
+        self._secrets = secrets
+        self._exclusion = exclusion
+        self._clock = clock
+        self._nudges = Nudges(api)
+        self._refused: dict[Key, Trouble] = {}
+        self._written: dict[Key, float] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
+        try:
+            return await self._reconcile(key)
+        except ApiError as error:
+            if is_refusal(error):
+                with suppress(ApiError):
+                    await self._tell(key, error)
+            raise
+
+    async def _reconcile(self, key: Key) -> float | None:
+        seen = await look(self._api, self._http, key.namespace, key.name)
+        if seen is None:
+            self._forget(key)
+            return None
+        self._secrets.follow(key, seen.observed.spec.secret_name)
+        now = self._clock()
+        decision = decide(seen.observed, now)
+        if decision.effect is None:
+            self._refused.pop(key, None)
+        shown = _shown(decision, self._refused.get(key))
+        if not await apply.write(self._api, seen, shown, now):
+            return 0.0
+        self._measure(key, seen, decision, now)
+        if decision.effect is not None:
+            return await self._act(key, seen, decision, now)
+        await self._nudges.again(key, decision.nudge, now)
+        return decision.look_again
+
+    async def _act(self, key: Key, seen: Look, decision: Decision, now: float) -> float:
+        wish = decision.effect
+        if wish is None:
+            return 0.0
+        try:
+            done = await apply.effect(self._api, self._exclusion, seen, wish)
+        except TroubleError as fault:
+            # The next look, at once when it is news, says so in the status.
+            news = self._refused.get(key) != fault.trouble
+            self._refused[key] = fault.trouble
+            return 0.0 if news else REFUSED_PAUSE
+        self._refused.pop(key, None)
+        if not done:
+            return BUSY_PAUSE
+        if isinstance(wish, HandOver):
+            self._written[key] = self._clock()
+            await self._nudges.at_once(key, (report.pod for report in seen.observed.consumers.reports), now)
+        return 0.0
+
+    def _measure(self, key: Key, seen: Look, decision: Decision, now: float) -> None:
+        LAGGING.labels(*key).set(len(decision.verdict.lagging))
+        secret, reports = seen.observed.secret, seen.observed.consumers.reports
+        if key in self._written and secret and reports and all(one.database_role == secret.role for one in reports):
+            PROPAGATION.labels(apply.KIND).observe(now - self._written.pop(key))
+
+    def _forget(self, key: Key) -> None:
+        self._refused.pop(key, None)
+        self._written.pop(key, None)
+        self._nudges.forget(key)
+        self._secrets.forget(key)
+        with suppress(KeyError):
+            LAGGING.remove(*key)
+
+    async def _tell(self, key: Key, error: ApiError) -> None:
+        now = self._clock()
+        resource = await self._api.get(LOGINS, key.namespace, key.name)
+        if resource is None or resource["metadata"].get("deletionTimestamp"):
+            return
+        seen = unseen(resource)
+        text = f"The API server refuses what the operator needs: {str(error)[:MESSAGE_LIMIT]}"
+        told = Decision(seen.observed.memory, Verdict("Reconciling", "ClusterRefuses", text))
+        await apply.write(self._api, seen, told, now)
+
+
+def _shown(decision: Decision, trouble: Trouble | None) -> Decision:
+    """With what the database refused the last time; it is tried again all the same."""
+    if trouble is None:
+        return decision
+    state: State = "Stalled" if trouble.lasting else "Reconciling"
+    verdict = replace(decision.verdict, state=state, reason=trouble.reason, message=trouble.message)
+    return replace(decision, verdict=verdict)
