@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway_operator.consumers import Endpoint
+from slipway_operator.keyrings.spec import parse, unfit
+from slipway_operator.specs import SpecError
+from unit.operator.keyring_objects import SECRET, ring
+
+
+def test_what_is_not_written_has_the_definition_s_defaults() -> None:
+    found = parse(ring())
+
+    assert (found.secret_name, found.endpoint) == (SECRET, Endpoint("app=shop", 9090, "/keys"))
+    assert (found.rotate_every, found.token_lifetime, found.validator_cache) == (2_592_000, 900, 600)
+    assert (found.leeway, found.propagation, found.retain, found.suspend) == (60, 120, True, False)
+
+
+def test_what_is_written_is_followed() -> None:
+    found = parse(ring(algorithm="ES256", rotateEvery="1h30m", rotateNonce="n", revoke=["k"], deletionPolicy="Delete"))
+
+    assert (found.algorithm, found.rotate_every, found.nonce) == ("ES256", 5400, "n")
+    assert (found.revoke, found.retain) == (frozenset({"k"}), False)
+
+
+def test_evidence_of_time_asks_no_pod() -> None:
+    assert parse(ring(evidence="Time", consumers=None)).endpoint is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ({"consumers": None}, "say which pods to ask"),
+        ({"consumers": {"selector": {}}}, "at least one label"),
+        ({"rotateEvery": "soon"}, "no duration"),
+        ({"consumers": "all"}, "apply the CRDs"),
+        ({"revoke": 7}, "apply the CRDs"),
+    ],
+)
+def test_a_spec_that_can_not_be_followed_is_refused_with_what_to_write(spec: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        parse(ring(**spec))
+
+
+def test_a_refused_spec_still_names_its_secret() -> None:
+    assert unfit(ring(rotateEvery="soon")).secret_name == SECRET
