@@ -7,17 +7,24 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
 import asyncpg
 import pytest
 
 from servers.databases import superuser_sql
 from servers.postgres import PASSWORD, PostgresServer
 from slipway_operator.logins import postgres, scram
-from slipway_operator.logins.address import Address, LoginData
+from slipway_operator.logins.address import Address, LoginData, files, login_of
 from slipway_operator.logins.connecting import TroubleError, logs_in
+from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.postgres import Pair, look, prepare, set_password
+from slipway_operator.logins.reconcile import DatabaseLogins
+from slipway_operator.named_secrets import NamedSecrets
+from slipway_operator.secret_objects import data_of
+from slipway_operator.worklist import Key
+from unit.operator.login_objects import ADMIN_SECRET, NAME, NAMESPACE, WRITTEN, Cluster, secret
 
 ADMIN, SERVICE = "login_admin", "shop"
 A, B = "shop_a", "shop_b"
@@ -318,3 +325,39 @@ async def test_a_password_in_plain_sql_would_be_in_the_servers_log(world: World)
     password = scram.new_password()
     await set_password(world.admin, A, password)
     assert password in world.logged()
+
+
+async def settled(cluster: Cluster, logins: DatabaseLogins) -> None:
+    """Looks until none is due at once; bounded, because each look does at most one thing."""
+    for _ in range(12):
+        if await logins.reconcile(Key("DatabaseLogin", NAMESPACE, NAME)) != 0.0:
+            return
+    raise AssertionError(str(cluster.objects["databaselogins", NAME]["status"]))
+
+
+async def test_a_login_is_made_rotated_and_healed_from_one_look_to_the_next(world: World) -> None:
+    cluster = Cluster()
+    cluster.put("secrets", secret(ADMIN_SECRET, files(world.admin.address, ADMIN, PASSWORD)))
+    logins = DatabaseLogins(cluster, cast("aiohttp.ClientSession", None), NamedSecrets(cluster), Exclusion())
+
+    def written() -> LoginData:
+        return login_of(data_of(cluster.objects["secrets", WRITTEN]))
+
+    spec = cluster.objects["databaselogins", NAME]["spec"]
+    await settled(cluster, logins)
+    first = written()
+    assert (first.user, await logs_in(first)) == (A, True)
+    spec["rotateNonce"] = "now"
+    await settled(cluster, logins)
+    second = written()
+    assert (second.user, await logs_in(second), await logs_in(first)) == (B, True, False)
+    # A role dropped by hand, and with it the password that pods have.
+    await world.sql(f"DROP OWNED BY {B}", f"DROP ROLE {B}")
+    await settled(cluster, logins)
+    third = written()
+    assert (third.user, await logs_in(third)) == (A, True)
+    status = cluster.objects["databaselogins", NAME]["status"]
+    assert [(one["cause"], one.get("result")) for one in status["history"]] == [
+        ("Healed", "Confirmed"), ("Nonce", "Confirmed"), ("Created", "Confirmed")
+    ]  # fmt: skip
+    assert [one for one in (first, second, third) if one.password in str(status) + world.logged()] == []

@@ -15,7 +15,7 @@ from slipway_operator.logins import apply
 from slipway_operator.logins.connecting import TroubleError
 from slipway_operator.logins.decide import decide
 from slipway_operator.logins.exclusion import Exclusion
-from slipway_operator.logins.model import Decision, HandOver, Trouble, Verdict
+from slipway_operator.logins.model import Decision, HandOver, Scramble, Trouble, Verdict
 from slipway_operator.logins.observe import LOGINS, Look, look, unseen
 from slipway_operator.named_secrets import NamedSecrets
 from slipway_operator.nudging import Nudges
@@ -32,7 +32,8 @@ BUSY_PAUSE = 1.0
 class DatabaseLogins:
     """Reconciles DatabaseLogins. `clock` gives seconds since the epoch.
 
-    What the database refused to do is remembered only here: each look tries it anew.
+    What the database refused to do is remembered only here, because each look tries it anew, and so is what was just
+    scrambled, until the next look has written it: no catalog shows it, and doing it twice does no harm.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class DatabaseLogins:
         self._nudges = Nudges(api)
         self._refused: dict[Key, Trouble] = {}
         self._written: dict[Key, float] = {}
+        self._scrambled: dict[Key, frozenset[str]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
@@ -69,12 +71,15 @@ class DatabaseLogins:
             return None
         self._secrets.follow(key, seen.observed.spec.secret_name)
         now = self._clock()
+        seen = replace(seen, observed=replace(seen.observed, scrambled=self._scrambled.get(key, frozenset())))
         decision = decide(seen.observed, now)
         if decision.effect is None:
             self._refused.pop(key, None)
         shown = _shown(decision, self._refused.get(key))
         if not await apply.write(self._api, seen, shown, now):
             return 0.0
+        # It is in the status now, which remembers it for as long as it holds.
+        self._scrambled.pop(key, None)
         self._measure(key, seen, decision, now)
         if decision.effect is not None:
             return await self._act(key, seen, decision, now)
@@ -95,6 +100,8 @@ class DatabaseLogins:
         self._refused.pop(key, None)
         if not done:
             return BUSY_PAUSE
+        if isinstance(wish, Scramble):
+            self._scrambled[key] = frozenset({wish.role})
         if isinstance(wish, HandOver):
             self._written[key] = self._clock()
             await self._nudges.at_once(key, (report.pod for report in seen.observed.consumers.reports), now)
@@ -109,6 +116,7 @@ class DatabaseLogins:
     def _forget(self, key: Key) -> None:
         self._refused.pop(key, None)
         self._written.pop(key, None)
+        self._scrambled.pop(key, None)
         self._nudges.forget(key)
         self._secrets.forget(key)
         with suppress(KeyError):
