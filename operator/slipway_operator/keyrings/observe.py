@@ -68,7 +68,10 @@ async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str,
         known.followers,
     )
     version = secret["metadata"]["resourceVersion"] if secret else None
-    return Look(observed, resource, version, keys={**known.keys, **material.keys})
+    # In a Secret of ours that was changed, an id may stand for another key: what was whole before goes first.
+    changed = observed.secret is not None and observed.secret.ours and not observed.secret.intact
+    keys = {**material.keys, **known.keys} if changed else {**known.keys, **material.keys}
+    return Look(observed, resource, version, keys=keys)
 
 
 def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:
