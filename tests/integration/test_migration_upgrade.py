@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -31,7 +34,7 @@ from slipway.migrations.gate import GateVerdict, decide_gate
 from slipway.migrations.inspection import inspect
 from slipway.migrations.runner import stamp, upgrade
 from slipway.migrations.script import read_chain
-from slipway.storage.login import login_from_settings
+from slipway.storage.login import Login, login_from_settings
 
 STEPS = {
     "a": table("a"),
@@ -241,11 +244,38 @@ async def test_the_verdict_on_a_real_ledger_is_the_pure_one(
     assert seen.verdict == decide_gate(read_chain(releases["three"]), seen.rows)
 
 
+@asynccontextmanager
+async def relay(owner: Login, port: int, *, turned_away: int = 0) -> AsyncIterator[list[bytes]]:
+    """A server that passes connections on but for the first; yields how those began. At its end all are closed."""
+    beginnings: list[bytes] = []
+    connections: list[asyncio.Task[Any] | None] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.current_task())
+        if len(beginnings) < turned_away:
+            beginnings.append(await reader.read(8))
+            await _close(writer)
+            return
+        their_reader, their_writer = await asyncio.open_connection(owner.host, owner.port)
+        await asyncio.gather(_forward(reader, their_writer), _forward(their_reader, writer))
+
+    async with await asyncio.start_server(connected, "127.0.0.1", port):
+        yield beginnings
+        await asyncio.gather(*(connection for connection in connections if connection))
+
+
 async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
+    with suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
     writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def test_a_server_that_comes_up_late_is_waited_for(empty_database: TestDatabase, tmp_path: Path) -> None:
@@ -254,16 +284,11 @@ async def test_a_server_that_comes_up_late_is_waited_for(empty_database: TestDat
     late = owner_settings(empty_database).with_changes(
         database_url=empty_database.url_owner.replace(f":{owner.port}/", f":{port}/")
     )
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        their_reader, their_writer = await asyncio.open_connection(owner.host, owner.port)
-        await asyncio.gather(_forward(reader, their_writer), _forward(their_reader, writer))
-
     versions = image(tmp_path, table("a"))
     running = asyncio.create_task(upgrade(late, versions=versions, patience=20, report=lines.append))
     await until(lambda: lines)
     assert lines[0].startswith("The database can't be reached: ConnectionRefusedError")
-    async with await asyncio.start_server(connected, "127.0.0.1", port):
+    async with relay(owner, port):
         assert (await running).applied == ("a",)
 
 
@@ -271,20 +296,11 @@ async def test_a_server_that_closes_connections_while_it_starts_is_waited_for(
     empty_database: TestDatabase, tmp_path: Path
 ) -> None:
     owner = login_from_settings(owner_settings(empty_database))
-    port, turned_away, lines = free_port(), [], []
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(turned_away) < 2:
-            turned_away.append(await reader.read(8))
-            writer.close()
-            return
-        their_reader, their_writer = await asyncio.open_connection(owner.host, owner.port)
-        await asyncio.gather(_forward(reader, their_writer), _forward(their_reader, writer))
-
+    port, lines = free_port(), []
     settings = owner_settings(empty_database).with_changes(
         database_url=empty_database.url_owner.replace(f":{owner.port}/", f":{port}/")
     )
-    async with await asyncio.start_server(connected, "127.0.0.1", port):
+    async with relay(owner, port, turned_away=2) as turned_away:
         outcome = await upgrade(settings, versions=image(tmp_path, table("a")), patience=20, report=lines.append)
     assert outcome.applied == ("a",)
     assert len(turned_away) == 2
