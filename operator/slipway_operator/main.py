@@ -18,6 +18,8 @@ from slipway_operator import definitions, heartbeat, logs, ops, watch
 from slipway_operator.asking import open_http
 from slipway_operator.cluster import Api
 from slipway_operator.keyrings.reconcile import KeyRings
+from slipway_operator.logins.exclusion import Exclusion
+from slipway_operator.logins.reconcile import DatabaseLogins
 from slipway_operator.migrations.reconcile import Migrations
 from slipway_operator.named_secrets import NamedSecrets
 from slipway_operator.settings import Settings, SettingsError
@@ -71,9 +73,11 @@ def version() -> None:
 
 def reconcilers(api: Api, http: aiohttp.ClientSession, secrets: NamedSecrets) -> Mapping[str, Reconciler]:
     """By kind. `http` asks pods; `secrets` watches those that are written."""
+    exclusion = Exclusion()
     return {
-        watch.MIGRATION: Migrations(api),
+        watch.MIGRATION: Migrations(api, exclusion=exclusion),
         watch.KEY_RING: KeyRings(api, http, secrets),
+        watch.LOGIN: DatabaseLogins(api, http, secrets, exclusion),
     }
 
 

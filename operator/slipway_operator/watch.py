@@ -19,11 +19,12 @@ from slipway_operator.telemetry import LastEvents
 from slipway_operator.worklist import Key, Worklist
 
 GROUP, VERSION = "slipway.dev", "v1alpha1"
-MIGRATION, KEY_RING = "SchemaMigration", "KeyRing"
+MIGRATION, KEY_RING, LOGIN = "SchemaMigration", "KeyRing", "DatabaseLogin"
 KINDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         MIGRATION: (GROUP, VERSION, "schemamigrations"),
         KEY_RING: (GROUP, VERSION, "keyrings"),
+        LOGIN: (GROUP, VERSION, "databaselogins"),
     }
 )
 JOBS = ("batch", "v1", "jobs")
