@@ -17,7 +17,6 @@ import aiohttp
 from slipway_operator.cluster import DEPLOYMENTS, PODS, STATEFUL_SETS, Api, ApiError, ForbiddenError, NotFoundError
 from slipway_operator.consumers import Consumers, Endpoint, Report
 from slipway_operator.specs import selects
-from slipway_operator.times import seconds
 
 ANSWER_SECONDS = 2.0
 LARGEST_ANSWER = 64 * 1024
@@ -36,10 +35,8 @@ _REDIRECTS = range(300, 400)
 @dataclass(frozen=True, slots=True)
 class _Pod:
     name: str
-    uid: str
     address: str
     starting: bool
-    created: float
 
 
 class _UnusableError(Exception):
@@ -109,14 +106,12 @@ def _runs(pod: Mapping[str, Any]) -> bool:
 def _pod(found: Mapping[str, Any]) -> _Pod:
     status = found["status"]
     starting = not any(one.get("started") for one in status["containerStatuses"])
-    metadata = found["metadata"]
-    created = seconds(metadata.get("creationTimestamp"))
-    return _Pod(metadata["name"], metadata["uid"], status.get("podIP", ""), starting, created)
+    return _Pod(found["metadata"]["name"], status.get("podIP", ""), starting)
 
 
 async def _report(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint) -> Report:
     told = await _told(http, pod, endpoint)
-    return replace(told, uid=pod.uid, created=pod.created, starting=bool(told.fault) and pod.starting)
+    return replace(told, starting=bool(told.fault) and pod.starting)
 
 
 async def _told(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint) -> Report:

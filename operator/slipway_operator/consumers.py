@@ -31,9 +31,6 @@ class Report:
     database_role: str = ""
     starting: bool = False
     """It has not started up yet, so nobody has been sent to it."""
-    uid: str = ""
-    created: float = 0.0
-    """Seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +72,6 @@ class Following:
     @property
     def lagging(self) -> tuple[Lagging, ...]:
         return (*self.opposed, *self.unheard, *self.starting)
-
-    @property
-    def may_oppose(self) -> bool:
-        """Whether a pod that serves may not follow; one that only starts up isn't told of yet."""
-        return bool(self.opposed or self.unheard)
 
 
 def following(consumers: Consumers, objection: Callable[[Report], str]) -> Following:

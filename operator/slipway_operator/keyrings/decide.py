@@ -119,11 +119,14 @@ def rotated(seen: Situation) -> Decision | None:
     if reserve.confirmed is None or not seen_now.all:
         text = "The next key signs once every pod holds it."
         return lag(seen, seen_now, reserve, text)
-    left = max(reserve.confirmed + seen.spec.validator_cache, settled(reserve, seen.spec)) - seen.now
-    if left > 0:
+    # Counted from a look after which no pod can start with files from before.
+    early = settled(reserve, seen.spec) - seen.now
+    left = max(reserve.confirmed, settled(reserve, seen.spec)) + seen.spec.validator_cache - seen.now
+    if left > 0 or reserve.confirmed <= settled(reserve, seen.spec):
         state: State = "Reconciling" if nonce else "Ready"
         text = f"The next key, {reserve.id}, signs in {left:.0f} s, when every validator has fetched it."
-        return answer(seen, state, "Publishing", text, look_again=min(left, IDLE), following=seen_now)
+        wait = early + SOON / 10 if early >= 0 else left
+        return answer(seen, state, "Publishing", text, look_again=min(wait, IDLE), following=seen_now)
     keep = {key.id for key in seen.living}
     cause: Cause = "Nonce" if nonce else "Schedule"
     text = f"The key {reserve.id} signs from now on."
@@ -156,7 +159,9 @@ def _rests(seen: Situation) -> Decision:
     retiring = [key for key in seen.living if key.stage == "Retiring"]
     if retiring:
         ends = [key.retire_after for key in retiring if key.retire_after is not None]
-        wait = min(ends) - seen.now if len(ends) == len(retiring) else SOON
+        wait = (
+            min(ends) - seen.now if len(ends) == len(retiring) else settled(signing, seen.spec) - seen.now + SOON / 10
+        )
         text = f"{signing.id} signs; {', '.join(key.id for key in retiring)} stays until its last token has expired."
         if now.all or not any(end <= seen.now for end in ends):
             return answer(seen, "Ready", "Retiring", text, look_again=min(max(wait, SOON), 30.0), following=now)

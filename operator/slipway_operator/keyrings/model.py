@@ -63,11 +63,12 @@ class Rotation:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What former looks wrote into the status; `history` newest first."""
+    """What former looks wrote into the status; `history` newest first. `broken`: the Secret wasn't whole."""
 
     keys: tuple[Key, ...] = ()
     handled_nonce: str = ""
     history: tuple[Rotation, ...] = ()
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +101,7 @@ class SecretSeen:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """`secret` is None when there is none. `restorable`: ids whose private part the operator still has in memory.
-
-    `followers`: uids of pods that former looks of this very process saw signing with the key that signs.
-    """
+    """`secret` is None when there is none. `restorable`: ids whose private part the operator still has in memory."""
 
     name: str
     spec: Spec
@@ -111,7 +109,6 @@ class Observed:
     secret: SecretSeen | None
     consumers: Consumers = field(default_factory=Consumers)
     restorable: frozenset[str] = frozenset()
-    followers: frozenset[str] = frozenset()
     spec_fault: str | None = None
 
 

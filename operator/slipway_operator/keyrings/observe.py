@@ -25,15 +25,6 @@ Jwk = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What only this process knows of a ring: the keys of the last whole Secret, and which pods it saw follow."""
-
-    keys: Mapping[str, Jwk] = field(default_factory=dict, repr=False)
-    signing: str = ""
-    followers: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class Look:
     """What was observed, and what writes need: the resource, the Secret's version, and private keys by id."""
 
@@ -44,8 +35,13 @@ class Look:
     keys: Mapping[str, Jwk] = field(default_factory=dict, repr=False)
 
 
-async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str, known: Known) -> Look | None:
-    """None when the resource is gone. Raises ApiError: what can't be reached is never taken for absent."""
+async def look(
+    api: Api, http: aiohttp.ClientSession, namespace: str, name: str, kept: Mapping[str, Jwk]
+) -> Look | None:
+    """None when the resource is gone. `kept`: keys of the last whole Secret, for healing it.
+
+    Raises ApiError: what can't be reached is never taken for absent.
+    """
     resource = await api.get(KEY_RINGS, namespace, name)
     if resource is None or resource["metadata"].get("deletionTimestamp"):
         return None
@@ -64,13 +60,12 @@ async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str,
         memory,
         _seen(secret, resource, material) if secret else None,
         consumers,
-        frozenset(known.keys),
-        known.followers,
+        frozenset(kept),
     )
     version = secret["metadata"]["resourceVersion"] if secret else None
     # In a Secret of ours that was changed, an id may stand for another key: what was whole before goes first.
     changed = observed.secret is not None and observed.secret.ours and not observed.secret.intact
-    keys = {**material.keys, **known.keys} if changed else {**known.keys, **material.keys}
+    keys = {**material.keys, **kept} if changed else {**kept, **material.keys}
     return Look(observed, resource, version, keys=keys)
 
 

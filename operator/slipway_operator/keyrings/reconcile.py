@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import aiohttp
@@ -11,7 +11,7 @@ import aiohttp
 from slipway_operator.cluster import Api, ApiError, is_refusal
 from slipway_operator.keyrings import apply
 from slipway_operator.keyrings.decide import decide
-from slipway_operator.keyrings.observe import KEY_RINGS, Known, Look, look, unseen
+from slipway_operator.keyrings.observe import KEY_RINGS, Jwk, Look, look, unseen
 from slipway_operator.keyrings.steps import answer
 from slipway_operator.keyrings.take_in import situation
 from slipway_operator.named_secrets import NamedSecrets
@@ -25,7 +25,7 @@ MESSAGE_LIMIT = 1024
 class KeyRings:
     """Reconciles KeyRings. `clock` gives seconds since the epoch.
 
-    Private keys of the last whole Secret are kept here, and only here, to heal it with; so are the pods that followed.
+    Private keys of the last whole Secret are kept here, and only here, to heal it with.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class KeyRings:
         self._secrets = secrets
         self._clock = clock
         self._nudges = Nudges(api)
-        self._known: dict[Key, Known] = {}
+        self._kept: dict[Key, Mapping[str, Jwk]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
@@ -48,7 +48,7 @@ class KeyRings:
             raise
 
     async def _reconcile(self, key: Key) -> float | None:
-        seen = await look(self._api, self._http, key.namespace, key.name, self._known.get(key, Known()))
+        seen = await look(self._api, self._http, key.namespace, key.name, self._kept.get(key, {}))
         if seen is None:
             self._forget(key)
             return None
@@ -67,19 +67,13 @@ class KeyRings:
         return decision.look_again
 
     def _keep(self, key: Key, seen: Look) -> None:
-        secret, known = seen.observed.secret, self._known.get(key, Known())
-        if secret is None or not (secret.ours and secret.intact):
-            return
-        # Only what the ring needs: a key that was revoked or retired is forgotten here, too.
-        keys = {held.id: seen.keys[held.id] for held in secret.keys}
-        former = known.followers if known.signing == secret.signing else frozenset()
-        reports = seen.observed.consumers.reports
-        following = {report.uid for report in reports if not report.fault and report.signing == secret.signing}
-        running = {report.uid for report in reports}
-        self._known[key] = Known(keys, secret.signing, frozenset((former & running) | following))
+        secret = seen.observed.secret
+        if secret is not None and secret.ours and secret.intact:
+            # Only what the ring needs: a key that was revoked or retired is forgotten here, too.
+            self._kept[key] = {held.id: seen.keys[held.id] for held in secret.keys}
 
     def _forget(self, key: Key) -> None:
-        self._known.pop(key, None)
+        self._kept.pop(key, None)
         self._nudges.forget(key)
         self._secrets.forget(key)
         with suppress(KeyError):

@@ -19,6 +19,7 @@ def memory_of(status: Mapping[str, Any]) -> Memory:
         keys=tuple(_key_of(key) for key in status.get("keys") or ()),
         handled_nonce=status.get("handledNonce", ""),
         history=tuple(_rotation_of(one) for one in status.get("history") or ()),
+        broken=bool(status.get("broken")),
     )
 
 
@@ -38,6 +39,7 @@ def document(decision: Decision, former: Mapping[str, Any], generation: int, now
         "signingSince": timestamp(signing.since) if signing else "",
         "nextRotation": timestamp(int(verdict.next_rotation)) if verdict.next_rotation is not None else "",
         "handledNonce": memory.handled_nonce,
+        "broken": memory.broken or None,
         "consumers": consumers(verdict.running, verdict.confirmed, verdict.lagging),
         "history": [rotation(one) for one in memory.history[:HISTORY_LIMIT]],
     }

@@ -50,12 +50,22 @@ class Situation:
 
 
 def situation(observed: Observed, now: float) -> Situation:
-    memory = observed.memory
-    secret = observed.secret
+    memory, secret = observed.memory, observed.secret
     if secret is not None and secret.ours and secret.intact and not lacking(memory, secret, observed.spec, now):
-        memory = _staged(memory, secret, now)
+        memory = _staged(_mended(memory, now) if memory.broken else memory, secret, now)
+    else:
+        memory = replace(memory, broken=bool(memory.keys))
     memory = _revoked(memory, observed.spec, now)
     return Situation(observed, _clocked(memory, observed, now), now)
+
+
+def _mended(memory: Memory, now: float) -> Memory:
+    """Kubelets had nothing to refresh files from: what waits for pods that start with old ones waits anew."""
+    keys = tuple(
+        replace(key, since=now, confirmed=None, retire_after=None) if key.stage in ("Published", "Retiring") else key
+        for key in memory.keys
+    )
+    return replace(memory, keys=keys, broken=False)
 
 
 def lacking(memory: Memory, secret: SecretSeen | None, spec: Spec, now: float) -> tuple[str, ...]:
@@ -121,7 +131,7 @@ def _staged(memory: Memory, secret: SecretSeen, now: float) -> Memory:
     kept = tuple(staged(key.id, key.algorithm) for key in secret.keys)
     held = {key.id for key in secret.keys}
     gone = tuple(key for key in memory.keys if key.stage == "Revoked" and key.id not in held)
-    return Memory((*kept, *gone), secret.nonce, _recorded(memory, secret, now))
+    return Memory((*kept, *gone), secret.nonce, _recorded(memory, secret, now), broken=False)
 
 
 def _recorded(memory: Memory, secret: SecretSeen, now: float) -> tuple[Rotation, ...]:
@@ -167,42 +177,29 @@ def _clocked(memory: Memory, observed: Observed, now: float) -> Memory:
 
 
 def _confirmed(key: Key, observed: Observed, now: float) -> Key:
-    """A Published key starts anew when a pod may have shown validators a set without it; one that signs has signed."""
+    """Pods that only start aren't asked, and may have old files until `settled`: what was seen before proves little."""
     if key.stage not in ("Published", "Signing"):
         return key
     seen = follows(observed, key, now)
-    if seen.all:
-        return key if key.confirmed is not None else replace(key, confirmed=now)
-    doubtful = seen.may_oppose if key.stage == "Published" else bool(seen.opposed)
-    return replace(key, confirmed=None) if doubtful else key
+    if seen.opposed:
+        return replace(key, confirmed=None)
+    early = key.confirmed is None or key.confirmed <= settled(key, observed.spec) < now
+    return replace(key, confirmed=now) if seen.all and early else key
 
 
 def _retiring(key: Key, signing: Key, observed: Observed, now: float) -> Key:
-    """Its clock runs only while every pod is seen to sign with another, and starts anew after any doubt."""
+    """Its clock starts when every pod signs with another, and none can start any more with files from before."""
     if key.stage != "Retiring":
         return key
     seen = follows(observed, signing, now)
-    if not seen.all:
-        return replace(key, retire_after=None) if seen.may_oppose else key
-    begins = key.retire_after is None or bool(strangers(observed, signing))
-    # A pod that only starts isn't asked, and may have mounted files that are as old as propagation.
-    last = max(now if begins else signing.confirmed or now, settled(signing, observed.spec))
-    ends = last + lifetime(observed) + observed.spec.leeway
-    return replace(key, retire_after=ends if begins else max(key.retire_after or 0.0, ends))
-
-
-def strangers(observed: Observed, signing: Key) -> frozenset[str]:
-    """Pods that are seen for the first time, and may have started with files from before the key signed.
-
-    Until just now they may have signed with another: nobody looked.
-    """
-    return frozenset(
-        report.uid
-        for report in observed.consumers.reports
-        if report.uid not in observed.followers and report.created < settled(signing, observed.spec)
-    )
+    if seen.opposed:
+        return replace(key, retire_after=None)
+    if not seen.all or now <= max(settled(signing, observed.spec), settled(key, observed.spec)):
+        return key
+    ends = (now if key.retire_after is None else signing.confirmed or now) + lifetime(observed) + observed.spec.leeway
+    return replace(key, retire_after=max(key.retire_after or 0.0, ends))
 
 
 def settled(key: Key, spec: Spec) -> float:
-    """From when on no pod can start with files from before this stage of a key began."""
+    """After it, no pod can start with files from before this stage of a key began."""
     return key.since + spec.propagation

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from slipway_operator.keyrings.model import Key, Memory
 from unit.operator.exploration_rings.moves import Decide, looked, moves
 from unit.operator.exploration_rings.world import FAR, NOW, WANTED, Files, Pod, Step, World, aged
 from unit.operator.walking import Explored, walk
 
 
-def beginning(left: int) -> World:
-    """Two keys, and all pods have followed for long."""
-    files = Files(frozenset({"k0", "k1"}), "k0")
+def beginning(left: int, *, young: bool = False) -> World:
+    """Two keys, and all pods have followed for long; `young`: no reserve yet, and a rotation is asked for already."""
+    files = Files(frozenset({"k0"} if young else {"k0", "k1"}), "k0")
     long_ago = NOW - FAR
     keys = (
         Key("k0", "EdDSA", "Signing", long_ago, long_ago, long_ago),
         Key("k1", "EdDSA", "Published", long_ago, long_ago, long_ago),
     )
     pods = (Pod("runs", files),) * WANTED
-    memory = aged(Memory(keys, "before"), 0)
+    memory = aged(Memory(keys[:1] if young else keys, "before"), 0)
     nothing: frozenset[str] = frozenset()
     return World(
-        files, memory, Step(), pods, (("k0", 0),), (), files.keys, nothing, 2, "before", nothing, nothing, left
+        files,
+        memory,
+        Step(),
+        pods,
+        (("k0", 0),),
+        (),
+        files.keys,
+        2,
+        "after" if young else "before",
+        nothing,
+        nothing,
+        left,
     )
 
 
-def explore(decide: Decide, left: int, *, bound: int) -> Explored:
-    """Every state that can be reached with up to `left` disturbances, or the nearest fault."""
-    return walk(
-        beginning(left), lambda world: moves(world, decide), broken, lambda world: is_end(world, decide), bound=bound
-    )
+def explore(decide: Decide, left: int, *, bound: int, young: bool = False, only: tuple[str, ...] = ()) -> Explored:
+    """Every state that can be reached with up to `left` disturbances, or the nearest fault. `only`: those allowed."""
+
+    def allowed(world: World) -> Iterator[tuple[str, World]]:
+        for what, after in moves(world, decide):
+            if after.left == world.left or not only or what in only:
+                yield what, after
+
+    return walk(beginning(left, young=young), allowed, broken, lambda world: is_end(world, decide), bound=bound)
 
 
 def broken(world: World) -> str | None:
@@ -65,5 +82,6 @@ def is_end(world: World, decide: Decide) -> bool:
         return False
     if step.reason == "KeysLost":
         return True
-    followed = world.secret is not None and all(pod.files == world.secret for pod in world.pods)
+    secret = world.secret
+    followed = secret is not None and not secret.keys & world.revoke and all(pod.files == secret for pod in world.pods)
     return followed and step.reason == "Stable" and world.memory.handled_nonce == world.nonce

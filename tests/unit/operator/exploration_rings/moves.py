@@ -16,7 +16,6 @@ from unit.operator.exploration_rings.world import (
     Step,
     World,
     aged,
-    following,
     observed,
 )
 
@@ -40,9 +39,8 @@ def _operator(world: World, decide: Decide) -> Iterator[Move]:
         after = looked(world, decide)
         whole = world.secret is not None and world.secret.ours
         kept = world.secret.keys if world.secret is not None and whole else world.kept
-        seen = following(world)
-        if after.effect is not None or after.memory != world.memory or seen != world.followers:
-            yield f"operator looks: {after.reason}", world._replace(step=after, kept=kept, followers=seen)
+        if after.effect is not None or after.memory != world.memory:
+            yield f"operator looks: {after.reason}", world._replace(step=after, kept=kept)
     elif step.at == "decided" and step.memory is not None:
         told = Step() if step.effect is None else step._replace(at="told", memory=None)
         yield "operator writes the status", world._replace(memory=step.memory, step=told)
@@ -59,11 +57,7 @@ def _written(world: World, effect: WriteSecret) -> World:
     keys = frozenset((*effect.keep, *made))
     free = world.free | {signing} if effect.cause == "Revoke" else world.free
     files = Files(keys, signing, effect.cause, effect.nonce)
-    changed = world.secret is None or world.secret.signing != signing
-    followers = frozenset() if changed else world.followers
-    return world._replace(
-        secret=files, made=world.made + effect.fresh, free=free, kept=keys, followers=followers, step=Step()
-    )
+    return world._replace(secret=files, made=world.made + effect.fresh, free=free, kept=keys, step=Step())
 
 
 def _pods(world: World) -> Iterator[Move]:
@@ -87,8 +81,7 @@ def _with(world: World, number: int, pod: Pod) -> World:
 def _tick(world: World) -> Iterator[Move]:
     loaded = _loadable(world)
     pods = []
-    for before in world.pods:
-        pod = before._replace(born=min(before.born + 1, int(FAR)))
+    for pod in world.pods:
         old = pod.stage == "mounted" and loaded is not None and pod.files != loaded
         if old and pod.age + 1 > PROPAGATION:
             pods.append(pod._replace(files=loaded or pod.files, age=0))
@@ -113,12 +106,12 @@ def _disturbances(world: World, decide: Decide) -> Iterator[Move]:
     if not world.left:
         return
     after = world._replace(left=world.left - 1)
-    yield "operator is killed", after._replace(step=Step(), kept=frozenset(), followers=frozenset())
+    yield "operator is killed", after._replace(step=Step(), kept=frozenset())
     if world.step.at == "idle":
         yield "operator is shown no pods", after._replace(step=looked(world, decide, blind=True))
     loaded = _loadable(world)
     if loaded is not None:
-        yield "pod 0 is replaced", _with(after, 0, Pod("mounted", loaded, 0, 0, world.pods[0].replaced + 1))
+        yield "pod 0 is replaced", _with(after, 0, Pod("mounted", loaded))
     if world.nonce == "before":
         yield "a rotation is asked for", after._replace(nonce="after")
     if not world.revoke and world.secret is not None and world.secret.ours:

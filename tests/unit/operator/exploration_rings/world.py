@@ -41,13 +41,11 @@ class Files(NamedTuple):
 
 
 class Pod(NamedTuple):
-    """`mounted`: still in its init containers, so nobody asks it; `age`: of its files then. `born`: ticks ago."""
+    """`mounted`: still in its init containers, so nobody asks it; `age`: of its files then."""
 
     stage: Literal["mounted", "runs"]
     files: Files
     age: int = 0
-    born: int = int(FAR)
-    replaced: int = 0
 
 
 class Step(NamedTuple):
@@ -63,7 +61,7 @@ class Step(NamedTuple):
 class World(NamedTuple):
     """`issued`, `lacked`: ages, by key: the youngest token, and when a pod last showed validators a set without it.
 
-    `kept`, `followers`: what the operator's process still has of keys, and whom it saw follow. `free`: keys that a
+    `kept`: what the operator's process still has of keys. `free`: keys that a
     revoke made sign: of these nothing is promised. `left`: the disturbances that may still come.
     """
 
@@ -74,24 +72,11 @@ class World(NamedTuple):
     issued: tuple[tuple[str, int], ...]
     lacked: tuple[tuple[str, int], ...]
     kept: frozenset[str]
-    followers: frozenset[str]
     made: int
     nonce: str
     revoke: frozenset[str]
     free: frozenset[str]
     left: int
-
-
-def uid(number: int, pod: Pod) -> str:
-    return f"{number}.{pod.replaced}"
-
-
-def following(world: World) -> frozenset[str]:
-    """What the operator's process remembers of a look: as `KeyRings` does."""
-    if world.secret is None or not world.secret.ours:
-        return world.followers
-    signing = {uid(n, pod): pod.files.signing for n, pod in enumerate(world.pods) if pod.stage == "runs"}
-    return frozenset(each for each, key in signing.items() if key == world.secret.signing or each in world.followers)
 
 
 def observed(world: World, *, blind: bool = False) -> Observed:
@@ -103,14 +88,12 @@ def observed(world: World, *, blind: bool = False) -> Observed:
         seen = SecretSeen(held, secret.signing, ours=True, offered=False, intact=secret.ours, owned=False,
                           cause=secret.cause, nonce=secret.nonce)  # fmt: skip
     reports = tuple(
-        Report(
-            str(number), keys=pod.files.keys, signing=pod.files.signing, uid=uid(number, pod), created=NOW - pod.born
-        )
+        Report(str(number), keys=pod.files.keys, signing=pod.files.signing)
         for number, pod in enumerate(world.pods)
         if pod.stage == "runs" and not blind
     )
     spec = replace(SPEC, nonce=world.nonce, revoke=world.revoke)
-    return Observed("ring", spec, world.memory, seen, Consumers(reports, WANTED), world.kept, world.followers)
+    return Observed("ring", spec, world.memory, seen, Consumers(reports, WANTED), world.kept)
 
 
 def aged(memory: Memory, by: float) -> Memory:
