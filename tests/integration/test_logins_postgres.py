@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
@@ -15,6 +17,7 @@ import pytest
 
 from servers.databases import superuser_sql
 from servers.postgres import PASSWORD, PostgresServer
+from servers.waiting import until
 from slipway_operator.logins import postgres, scram
 from slipway_operator.logins.address import Address, LoginData, files, login_of
 from slipway_operator.logins.connecting import TroubleError, logs_in
@@ -29,6 +32,7 @@ from unit.operator.login_objects import ADMIN_SECRET, NAME, NAMESPACE, WRITTEN, 
 ADMIN, SERVICE = "login_admin", "shop"
 A, B = "shop_a", "shop_b"
 PAIR = Pair((A, B), SERVICE, 5)
+STAYS = re.compile(r"postgres: (checkpointer|background writer|walwriter|io worker|\w[\w ]* launcher)")
 COUNT = "SELECT count(*) FROM pg_roles WHERE rolname = ANY($1::name[])"
 
 
@@ -68,6 +72,15 @@ class World:
             yield connection
         finally:
             await connection.close()
+
+    def rests(self) -> bool:
+        """Whether only processes are there that stay: no session, and none that is about to end."""
+        postmaster = (self.server.data / "postmaster.pid").read_text().split()[0]
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        try:
+            return all(STAYS.search(Path(f"/proc/{child}/cmdline").read_text()) for child in children)
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def logged(self) -> str:
         return (self.server.folder / "log").read_text()
@@ -214,6 +227,8 @@ async def test_a_database_that_is_away_or_stalled_is_told_within_seconds(world: 
     assert (await trouble(nowhere))[:2] == ("DatabaseUnreachable", False)
     missing = replace(world.admin, address=world.admin.address._replace(database="nowhere"))
     assert (await trouble(missing))[:2] == ("DatabaseUnreachable", False)
+    # What ends meanwhile can't be woken again.
+    await until(world.rests)
     world.server.pause()
     try:
         async with asyncio.timeout(15):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -61,19 +60,18 @@ async def logs_in(login: LoginData) -> bool | None:
 
 async def _opened(login: LoginData) -> Any:
     host, port, database = login.address
-    async with asyncio.timeout(CONNECT_SECONDS):
-        return await asyncpg.connect(
-            host=host,
-            port=port,
-            database=database,
-            user=login.user,
-            password=login.password,
-            ssl=_verified(login.authority) if login.authority else "prefer",
-            timeout=CONNECT_SECONDS,
-            command_timeout=COMMAND_SECONDS,
-            statement_cache_size=0,
-            server_settings=SETTINGS,
-        )
+    return await asyncpg.connect(
+        host=host,
+        port=port,
+        database=database,
+        user=login.user,
+        password=login.password,
+        ssl=_verified(login.authority) if login.authority else "prefer",
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        statement_cache_size=0,
+        server_settings=SETTINGS,
+    )
 
 
 async def _closed(connection: Any) -> None:
