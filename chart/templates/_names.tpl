@@ -83,6 +83,36 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- if kindIs "bool" $wanted | ternary $wanted (eq .Values.migrations.mode "operator") }}true{{ end -}}
 {{- end -}}
 
+{{/* "true" when the release has a KeyRing; else nothing. */}}
+{{- define "slipway.keyRing" -}}
+{{- $wanted := .Values.keyRing.enabled -}}
+{{- $usual := and .Values.demo (eq .Values.application "slipway") (include "slipway.operator" .) (not .Values.signingKeys.existingSecret) -}}
+{{- if kindIs "bool" $wanted | ternary $wanted (not (empty $usual)) }}true{{ end -}}
+{{- end -}}
+
+{{/* "true" when the release has a DatabaseLogin; else nothing. */}}
+{{- define "slipway.databaseLogin" -}}
+{{- $wanted := .Values.databaseLogin.enabled -}}
+{{- $usual := and (eq .Values.application "slipway") (include "slipway.operator" .) (include "slipway.bundled" (list . "postgresql")) -}}
+{{- if kindIs "bool" $wanted | ternary $wanted (not (empty $usual)) }}true{{ end -}}
+{{- end -}}
+
+{{/* Secret with the login that a DatabaseLogin makes roles with. */}}
+{{- define "slipway.loginAdminSecret" -}}
+{{- $demo := empty (include "slipway.bundled" (list . "postgresql")) | ternary "" (include "slipway.name" (list . "database-owner")) -}}
+{{- .Values.databaseLogin.admin.existingSecret | default $demo -}}
+{{- end -}}
+
+{{/* What selects the pods that use keys and login: those of API and worker. */}}
+{{- define "slipway.consumers" -}}
+selector:
+  matchLabels: {{- omit (include "slipway.selector" (list . "api") | fromYaml) "app.kubernetes.io/component" | toYaml | nindent 4 }}
+  matchExpressions:
+    - {key: app.kubernetes.io/component, operator: In, values: [api, worker]}
+port: {{ .Values.ports.ops }}
+path: /keys
+{{- end -}}
+
 {{/* Secret with the login of the schema's owner. */}}
 {{- define "slipway.ownerSecret" -}}
 {{- $demo := empty (include "slipway.bundled" (list . "postgresql")) | ternary "" (include "slipway.name" (list . "database-owner")) -}}

@@ -13,6 +13,12 @@ the setting.
   "admin" .Values.demo }}
 {{- $_ := set $demo $name (empty $made | ternary "" (include "slipway.name" (list $ $name))) }}
 {{- end }}
+{{- if include "slipway.keyRing" . }}
+{{- $_ := set $demo "signing-keys" (include "slipway.name" (list . "keyring")) }}
+{{- end }}
+{{- if include "slipway.databaseLogin" . }}
+{{- $_ := set $demo "database" (include "slipway.name" (list . "login")) }}
+{{- end }}
 {{- range $name, $secret := dict
   "database" (.Values.database.existingSecret | default $demo.database)
   "signing-keys" (.Values.signingKeys.existingSecret | default (index $demo "signing-keys"))

@@ -9,7 +9,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $production := and (eq $values.environment "production") (not $values.demo) -}}
 {{- $slipway := eq $values.application "slipway" -}}
 
-{{- if and $slipway (not $postgresql) (not $values.database.existingSecret) }}
+{{- if and $slipway (not $postgresql) (not $values.database.existingSecret) (not (include "slipway.databaseLogin" .)) }}
 {{- $faults = append $faults "No database: set database.existingSecret to a Secret with host, port, database, username and password (or uri), or demo=true to try it out." }}
 {{- end }}
 {{- if and $postgresql $values.database.existingSecret }}
@@ -23,8 +23,8 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $faults = append $faults (printf "%s.enabled is for trying out: everyone knows its password, and the service refuses it in production. Name a Secret of your own in %s.existingSecret, or set environment=development." $name (eq $name "redis" | ternary "redis" "database")) }}
 {{- end }}
 {{- end }}
-{{- if and $slipway (not $values.demo) (not $values.signingKeys.existingSecret) }}
-{{- $faults = append $faults "No signing keys: set signingKeys.existingSecret to a Secret with jwks.json and signing, as `slipway keys generate` makes them. (For an image that isn't Slipway: application=other.)" }}
+{{- if and $slipway (not $values.demo) (not $values.signingKeys.existingSecret) (not (include "slipway.keyRing" .)) }}
+{{- $faults = append $faults "No signing keys: set keyRing.enabled=true, or signingKeys.existingSecret to a Secret with jwks.json and signing, as `slipway keys generate` makes them. (For an image that isn't Slipway: application=other.)" }}
 {{- end }}
 {{- if and $slipway $production }}
 {{- if not (hasPrefix "https://" $values.issuer) }}
@@ -45,6 +45,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- end }}
 {{- end }}
 {{- $faults = concat $faults (include "slipway.migrationFaults" . | fromYamlArray) }}
+{{- $faults = concat $faults (include "slipway.rotationFaults" . | fromYamlArray) }}
 
 {{- $rollout := $values.rollout }}
 {{- $least := add $rollout.preStopSeconds $rollout.drainSeconds 5 | int }}
@@ -63,11 +64,11 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $pods := $autoscaling.enabled | ternary $autoscaling.maxReplicas $values.replicas | int }}
 {{- $workers := $values.worker.enabled | ternary (add1 $values.worker.replicas) 0 | int }}
 {{- $each := add $values.database.poolSize $values.database.maxOverflow | int }}
-{{- $runner := ne $mode "off" | ternary 2 0 }}
+{{- $runner := add (ne $mode "off" | ternary 2 0) (empty (include "slipway.databaseLogin" .) | ternary 0 1) | int }}
 {{- $reserved := int $values.database.reservedConnections }}
 {{- $needed := add (mul (add $pods 1 $workers) $each) $runner $reserved | int }}
 {{- if and $slipway (gt $needed (int $values.database.maxConnections)) }}
-{{- $faults = append $faults (printf "The database would run out of connections: (%d API pods + 1 in a rollout + %d of the worker) * (pool %d + overflow %d) + %d of the migration + %d in database.reservedConnections = %d, but database.maxConnections=%d. Write fewer pods, or less in database.poolSize and database.maxOverflow, or raise the server's limit and say so." $pods $workers (int $values.database.poolSize) (int $values.database.maxOverflow) $runner $reserved $needed (int $values.database.maxConnections)) }}
+{{- $faults = append $faults (printf "The database would run out of connections: (%d API pods + 1 in a rollout + %d of the worker) * (pool %d + overflow %d) + %d of migrations and the operator + %d in database.reservedConnections = %d, but database.maxConnections=%d. Write fewer pods, or less in database.poolSize and database.maxOverflow, or raise the server's limit and say so." $pods $workers (int $values.database.poolSize) (int $values.database.maxOverflow) $runner $reserved $needed (int $values.database.maxConnections)) }}
 {{- end }}
 {{- if $autoscaling.enabled }}
 {{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) }}

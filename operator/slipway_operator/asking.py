@@ -62,8 +62,8 @@ async def ask(api: Api, http: aiohttp.ClientSession, namespace: str, endpoint: E
             return await _report(http, pod, endpoint)
 
     reports = await asyncio.gather(*(one(pod) for pod in pods))
-    # Only where no pod is there does it matter how many there should be.
-    wanted = 0 if listed else await _wanted(api, namespace, endpoint.selector)
+    # Only where no pod runs does it matter how many should.
+    wanted = 0 if pods else await _wanted(api, namespace, endpoint.selector)
     return Consumers(tuple(sorted(reports, key=lambda report: report.pod)), wanted)
 
 
