@@ -72,33 +72,29 @@ def sound(seen: Situation) -> Decision | None:
     """A Secret that is missing, changed, or no longer opens the database is written anew, for a role nobody uses."""
     if seen.sound:
         return None
-    secret, name = seen.observed.secret, seen.spec.secret_name
-    candidates = sorted(seen.spec.roles, key=lambda role: role == seen.memory.role)
-    if secret is not None and not secret.ours:
-        # Whoever uses the login that is taken over goes on with it.
-        candidates.sort(key=lambda role: role == secret.role)
-    text = f"The Secret {name} holds no login that works."
+    secret, text = seen.observed.secret, f"The Secret {seen.spec.secret_name} holds no login of the operator's making."
+    candidates = seen.candidates()
     free = next((role for role in candidates if seen.free(role)), None)
     if free is not None:
-        first = secret is None and not seen.memory.role
-        cause: Cause = "Created" if first else "Healed"
+        cause: Cause = "Healed" if secret or seen.memory.role else "Created"
         nonce = seen.memory.handled_nonce if seen.memory.role else seen.spec.nonce
         return act(seen, "WritingSecret", f"{text} It gets one of {free}.", HandOver(free, cause, nonce))
-    used = [seen.users(role) for role in seen.spec.roles]
-    if all(users.opposed for users in used):
-        pods = ", ".join(one.pod for one in min((users.opposed for users in used), key=len)[:5])
+    used = {role: seen.users(role) for role in candidates}
+    if len(used) > 1 and all(users.opposed for users in used.values()):
+        pods = ", ".join(one.pod for one in min((users.opposed for users in used.values()), key=len)[:5])
         text += (
             " Pods use both roles, so neither may get another password. Put the Secret back from a backup, or delete"
             f" the pods of one role ({pods}): once nobody uses it, its new login is written."
         )
-        return answer(seen, "Stalled", "BothRolesInUse", text, look_again=SOON * 5)
-    for role, users in zip(seen.spec.roles, used, strict=True):
-        if sessions := seen.sessions(role):
-            if not users.may_oppose:
-                return linger(seen, sessions, f"{text} {role} gets another password once nobody uses it.")
-        elif users.unheard:
-            return lag(seen, users, f"{text} {role} gets another password once no pod may use it.")
-    return linger(seen, seen.sessions(*seen.spec.roles), f"{text} A role gets another password once nobody uses it.")
+        return answer(seen, "Stalled", "BothRolesInUse", text, look_again=WAITING / 3)
+    # The role that only sessions hold is the nearest to being free.
+    role = min(candidates, key=lambda role: (bool(used[role].lagging), bool(used[role].opposed)))
+    text += f" {role} gets a new login once nobody uses it."
+    if used[role].starting:
+        text += " A pod that can't start with the login it loaded is to be deleted."
+    if used[role].lagging:
+        return lag(seen, used[role], text)
+    return linger(seen, seen.sessions(role), text)
 
 
 def followed(seen: Situation) -> Decision | None:

@@ -120,7 +120,7 @@ class Observed:
     """`database` is None when it could not be looked at; `trouble` tells why.
 
     `migrating`: name of a Job that migrates the same database now; empty for none.
-    `scrambled`: roles whose password this very process made unknown, until it starts to hand over to them.
+    `scrambled`: roles whose password this very process made unknown since its last look.
     """
 
     name: str

@@ -64,14 +64,26 @@ class Situation:
 
         return following(self.observed.consumers, objection)
 
-    def free(self, role: str) -> bool:
-        """Whether the password may change although not every pod has followed, because nobody can log in with it.
+    def candidates(self) -> tuple[str, ...]:
+        """Roles that a Secret which isn't sound may get a login of, best first.
 
-        Pods that only start don't count here: without a login that works they might never be through.
+        Not the one whose login in it works, whoever wrote it: a pod may take that up at any moment.
         """
-        if self.sessions(role):
+        secret, database = self.observed.secret, self.observed.database
+        taken = secret.role if secret and database and (database.logs_in or not secret.ours) else ""
+        left = [role for role in self.spec.roles if role != taken]
+        return tuple(sorted(left, key=lambda role: role == self.memory.role))
+
+    def free(self, role: str) -> bool:
+        """Whether the password may change although not every pod has followed: no pod uses it.
+
+        That no pod runs is enough here: without a login that works none may ever start. One that starts and tells
+        nothing may have loaded it, unless nobody knows it.
+        """
+        users = self.users(role)
+        if self.sessions(role) or users.opposed or users.unheard:
             return False
-        return role in self.memory.scrambled or not self.users(role).may_oppose
+        return role in self.memory.scrambled or not users.starting
 
 
 def situation(observed: Observed, now: float) -> Situation:
@@ -98,11 +110,20 @@ def _taken(observed: Observed, memory: Memory) -> bool:
 
 
 def _scrambled(memory: Memory, observed: Observed) -> frozenset[str]:
-    """A role that was dropped has no password that anybody knows; one that somebody makes anew may have one."""
-    database = observed.database
-    gone = {role.name for role in database.roles if not role.exists} if database else set()
-    known = (memory.scrambled | observed.scrambled) & frozenset(observed.spec.roles)
-    return known - gone | (gone & {memory.role})
+    """A role that was dropped has no password that anybody knows; one that somebody makes anew may have one.
+
+    A login that works, a pod that tells of the role, and a session prove the contrary, whoever set the password.
+    """
+    database, secret = observed.database, observed.secret
+    known = memory.scrambled | observed.scrambled
+    known -= {report.database_role for report in observed.consumers.reports}
+    if database is not None:
+        gone = {role.name for role in database.roles if not role.exists}
+        known -= gone | {session.role for session in database.sessions}
+        if secret is not None and database.logs_in:
+            known -= {secret.role}
+        known |= gone & {memory.role, secret.role if secret else ""}
+    return known & frozenset(observed.spec.roles)
 
 
 def _handed_over(memory: Memory, secret: SecretSeen, now: float) -> Memory:
