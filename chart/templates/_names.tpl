@@ -93,7 +93,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{/* "true" when the release has a DatabaseLogin; else nothing. */}}
 {{- define "slipway.databaseLogin" -}}
 {{- $wanted := .Values.databaseLogin.enabled -}}
-{{- $usual := and (eq .Values.application "slipway") (include "slipway.operator" .) (include "slipway.bundled" (list . "postgresql")) -}}
+{{- $usual := and (eq .Values.application "slipway") (include "slipway.operator" .) (include "slipway.bundled" (list . "postgresql")) (not .Values.database.existingSecret) -}}
 {{- if kindIs "bool" $wanted | ternary $wanted (not (empty $usual)) }}true{{ end -}}
 {{- end -}}
 
@@ -103,6 +103,11 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- .Values.databaseLogin.admin.existingSecret | default $demo -}}
 {{- end -}}
 
+{{/* Role that both roles of a DatabaseLogin act as. */}}
+{{- define "slipway.memberOf" -}}
+{{- .Values.databaseLogin.memberOf | default (include "slipway.grantTo" .) -}}
+{{- end -}}
+
 {{/* What selects the pods that use keys and login: those of API and worker. */}}
 {{- define "slipway.consumers" -}}
 selector:
@@ -110,7 +115,6 @@ selector:
   matchExpressions:
     - {key: app.kubernetes.io/component, operator: In, values: [api, worker]}
 port: {{ .Values.ports.ops }}
-path: /keys
 {{- end -}}
 
 {{/* Secret with the login of the schema's owner. */}}

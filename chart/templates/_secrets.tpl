@@ -1,7 +1,7 @@
 {{/*
 The folders of secret files that API and worker see under /var/run/secrets/slipway, each with the projected sources
 that it is made of. Files, so that a change reaches the process without a restart; those in `settings` are named like
-the setting.
+the setting. Keys and logins that rotate are made by the operator: until then the pod's containers wait for their volumes.
 */}}
 {{- define "slipway.secrets" -}}
 {{- $folders := dict -}}

@@ -10,7 +10,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $slipway := eq $values.application "slipway" -}}
 
 {{- if and $slipway (not $postgresql) (not $values.database.existingSecret) (not (include "slipway.databaseLogin" .)) }}
-{{- $faults = append $faults "No database: set database.existingSecret to a Secret with host, port, database, username and password (or uri), or demo=true to try it out." }}
+{{- $faults = append $faults "No database: set database.existingSecret to a Secret with host, port, database, username and password (or uri), or databaseLogin.enabled=true to have that login made, or demo=true to try it out." }}
 {{- end }}
 {{- if and $postgresql $values.database.existingSecret }}
 {{- $faults = append $faults "Two databases: database.existingSecret names one, and the try-out's runs too. Set postgresql.enabled=false, or leave database.existingSecret empty." }}
@@ -24,7 +24,7 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- end }}
 {{- end }}
 {{- if and $slipway (not $values.demo) (not $values.signingKeys.existingSecret) (not (include "slipway.keyRing" .)) }}
-{{- $faults = append $faults "No signing keys: set keyRing.enabled=true, or signingKeys.existingSecret to a Secret with jwks.json and signing, as `slipway keys generate` makes them. (For an image that isn't Slipway: application=other.)" }}
+{{- $faults = append $faults "No signing keys: set signingKeys.existingSecret to a Secret with jwks.json and signing, as `slipway keys generate` makes them, or keyRing.enabled=true to have them made. (For an image that isn't Slipway: application=other.)" }}
 {{- end }}
 {{- if and $slipway $production }}
 {{- if not (hasPrefix "https://" $values.issuer) }}
@@ -63,12 +63,21 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $autoscaling := $values.autoscaling }}
 {{- $pods := $autoscaling.enabled | ternary $autoscaling.maxReplicas $values.replicas | int }}
 {{- $workers := $values.worker.enabled | ternary (add1 $values.worker.replicas) 0 | int }}
-{{- $each := add $values.database.poolSize $values.database.maxOverflow | int }}
-{{- $runner := add (ne $mode "off" | ternary 2 0) (empty (include "slipway.databaseLogin" .) | ternary 0 1) | int }}
+{{- $login := include "slipway.databaseLogin" . }}
+{{- /* A pod tries a new login beside its pool, in which the old one's busy connections still are. */}}
+{{- $each := add $values.database.poolSize $values.database.maxOverflow (empty $login | ternary 0 1) | int }}
+{{- $runner := ne $mode "off" | ternary 2 0 }}
+{{- $operator := empty $login | ternary 0 1 }}
 {{- $reserved := int $values.database.reservedConnections }}
-{{- $needed := add (mul (add $pods 1 $workers) $each) $runner $reserved | int }}
+{{- $held := mul (add $pods 1 $workers) $each | int }}
+{{- $needed := add $held $runner $operator $reserved | int }}
+{{- $sum := printf "(%d API pods + 1 in a rollout + %d of the worker) * (pool %d + overflow %d%s)" $pods $workers (int $values.database.poolSize) (int $values.database.maxOverflow) (empty $login | ternary "" " + 1 while the login changes") }}
 {{- if and $slipway (gt $needed (int $values.database.maxConnections)) }}
-{{- $faults = append $faults (printf "The database would run out of connections: (%d API pods + 1 in a rollout + %d of the worker) * (pool %d + overflow %d) + %d of migrations and the operator + %d in database.reservedConnections = %d, but database.maxConnections=%d. Write fewer pods, or less in database.poolSize and database.maxOverflow, or raise the server's limit and say so." $pods $workers (int $values.database.poolSize) (int $values.database.maxOverflow) $runner $reserved $needed (int $values.database.maxConnections)) }}
+{{- $faults = append $faults (printf "The database would run out of connections: %s + %d of the migration%s + %d in database.reservedConnections = %d, but database.maxConnections=%d. Write fewer pods, or less in database.poolSize and database.maxOverflow, or raise the server's limit and say so." $sum $runner (empty $login | ternary "" " + 1 of the operator") $reserved $needed (int $values.database.maxConnections)) }}
+{{- end }}
+{{- $limit := $values.databaseLogin.connectionLimit }}
+{{- if and $slipway $login $limit (lt (int $limit) $held) }}
+{{- $faults = append $faults (printf "databaseLogin.connectionLimit=%d is less than what pods may hold by one role: %s = %d. Write that or more, or null." (int $limit) $sum $held) }}
 {{- end }}
 {{- if $autoscaling.enabled }}
 {{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) }}
