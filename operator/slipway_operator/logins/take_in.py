@@ -110,7 +110,7 @@ def _taken(observed: Observed, memory: Memory) -> bool:
 
 
 def _scrambled(memory: Memory, observed: Observed) -> frozenset[str]:
-    """A role that was dropped has no password that anybody knows; one that somebody makes anew may have one.
+    """Roles whose password nobody knows. One that was dropped may be made anew with a password that somebody knows.
 
     A login that works, a pod that tells of the role, and a session prove the contrary, whoever set the password.
     """
@@ -118,11 +118,10 @@ def _scrambled(memory: Memory, observed: Observed) -> frozenset[str]:
     known = memory.scrambled | observed.scrambled
     known -= {report.database_role for report in observed.consumers.reports}
     if database is not None:
-        gone = {role.name for role in database.roles if not role.exists}
-        known -= gone | {session.role for session in database.sessions}
+        known -= {role.name for role in database.roles if not role.exists}
+        known -= {session.role for session in database.sessions}
         if secret is not None and database.logs_in:
             known -= {secret.role}
-        known |= gone & {memory.role, secret.role if secret else ""}
     return known & frozenset(observed.spec.roles)
 
 
