@@ -31,7 +31,7 @@ def life(cluster: Cluster, service_image: str, pytestconfig: pytest.Config) -> I
     with life_opened(cluster, service_image, line_writer(pytestconfig), SMALL) as opened:
         opened.upgrade(service_image)
         sql(cluster, opened.namespace, f"CREATE DATABASE {NAME}")
-        logins = [("slipway-database-owner", OWNER), ("slipway-database", SERVICE)]
+        logins = [("slipway-database-owner", OWNER), ("slipway-login", SERVICE)]
         cluster.kubectl.apply([login(opened, *each) for each in logins], opened.namespace)
         yield opened
 
@@ -42,7 +42,7 @@ def login(life: Life, origin: str, name: str) -> dict[str, Any]:
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
     return {
         **secret,
-        "data": {key: value for key, value in values.items() if key != "database"},
+        "data": {key: value for key, value in values.items() if key not in ("database", "uri")},
         "stringData": {"database": NAME},
     }
 

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 GROUP, VERSION = "slipway.dev", "v1alpha1"
 OPENAPI = f"/openapi/v3/apis/{GROUP}/{VERSION}"
-NEEDED = ("SchemaMigration", "KeyRing")
+NEEDED = ("SchemaMigration", "KeyRing", "DatabaseLogin")
 """Kinds that this operator serves."""
 INTERVAL = 5.0
 """Seconds between two looks for definitions that aren't there."""

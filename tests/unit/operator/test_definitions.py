@@ -104,7 +104,7 @@ async def test_it_waits_for_definitions_that_are_not_there_and_says_so_once(
     server.answers = [absent, absent, (200, openapi(ours, kind="KeyRing")), (200, openapi(ours))]
     await asyncio.wait_for(definitions.until_served(api, interval=0.01), 5)
     none, one = caplog.records
-    assert "doesn't know SchemaMigration, KeyRing." in none.getMessage()
+    assert "doesn't know SchemaMigration, KeyRing, DatabaseLogin." in none.getMessage()
     assert "The cluster doesn't know SchemaMigration" in one.getMessage()
     assert server.asked[0].path == "/openapi/v3/apis/slipway.dev/v1alpha1"
 
