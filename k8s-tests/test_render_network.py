@@ -87,7 +87,12 @@ def test_in_production_pods_reach_what_they_need_where_it_is(production: Objects
     assert reached(production.one("NetworkPolicy", "slipway-worker")).keys() == api.keys() | {(587,)}
     assert reached(production.one("NetworkPolicy", "slipway-migrate")).keys() == {(53,), (5432,)}
     assert reached(production.one("NetworkPolicy", "slipway-hand-over")).keys() == {(443, 6443)}
-    assert reached(production.one("NetworkPolicy", "slipway-operator")).keys() == {(53,), (443, 6443)}
+    assert reached(production.one("NetworkPolicy", "slipway-operator")).keys() == {
+        (53,),
+        (443, 6443),
+        (5432,),
+        (9090,),
+    }
 
 
 def test_what_is_not_in_use_is_not_reached(renderer: Renderer) -> None:
@@ -107,7 +112,7 @@ def test_in_the_demo_servers_answer_their_clients_only(demo: Objects) -> None:
     api = reached(demo.one("NetworkPolicy", "slipway"))
     assert component(api[(5432,)]) == ["postgresql"]
     assert component(api[(6379,)]) == ["redis"]
-    for server, clients in (("postgresql", ["api", "worker", "migrate"]), ("redis", ["api", "worker"])):
+    for server, clients in (("postgresql", ["api", "worker", "migrate", "operator"]), ("redis", ["api", "worker"])):
         policy = demo.one("NetworkPolicy", f"slipway-{server}")
         (rule,) = policy["spec"]["ingress"]
         assert component(rule["from"][: len(clients)]) == clients

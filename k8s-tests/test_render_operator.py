@@ -1,32 +1,17 @@
-"""The operator and its wish: what the chart asks of it, what it may do, and who may approve."""
+"""The operator and its wish: what the chart asks of it, its pod and network, and who may approve."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from charts.render import CHART, DEMO, EXAMPLES, PRODUCTION, Document, Objects, Renderer, merged
+from charts.render import DEMO, EXAMPLES, PRODUCTION, Document, Objects, Renderer, merged
 
 CLUSTER_WIDE = {"operator": {"scope": "cluster"}}
 APPROVED = {"migrations": {"approval": "Destructive"}}
 ALEMBIC = yaml.safe_load(EXAMPLES["foreign-image"].read_text())
-RULES = {
-    ("slipway.dev", "schemamigrations"): {"get", "list", "watch"},
-    ("slipway.dev", "schemamigrations/status"): {"patch"},
-    ("batch", "jobs"): {"list", "watch", "create", "delete"},
-    ("", "pods"): {"list"},
-    ("", "pods/log"): {"get"},
-    ("", "events"): {"list", "create"},
-    ("apps", "deployments"): {"get"},
-    ("batch", "cronjobs"): {"get"},
-    ("", "configmaps"): {"get", "create", "patch"},
-    ("coordination.k8s.io", "leases/slipway-operator"): {"list", "watch"},
-}
-HEARTBEAT = {("coordination.k8s.io", "leases/slipway-operator"): {"create", "patch"}}
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +32,6 @@ def pod_of(objects: Objects, name: str) -> Document:
 
 def environment(container: Document) -> dict[str, str]:
     return {entry["name"]: entry["value"] for entry in container["env"]}
-
-
-def granted(role: Document) -> dict[tuple[str, str], set[str]]:
-    """Verbs by group and resource, with the object's name where a rule is about one only."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for rule in role["rules"]:
-        ((group,), (resource,), names) = rule["apiGroups"], rule["resources"], rule.get("resourceNames", [])
-        found.setdefault((group, "/".join([resource, *names])), set()).update(rule["verbs"])
-    return found
 
 
 # The wish
@@ -276,41 +252,6 @@ def test_the_operator_comes_where_it_is_needed_or_asked_for(
     found = {d["kind"] for d in objects.all if d["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"}
     expected = {"Deployment", "ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "Service"}
     assert found == (expected if there else set())
-
-
-# What it may do
-
-
-def test_in_its_namespace_it_may_do_what_it_does_and_nothing_else(production: Objects) -> None:
-    (role,), (binding,) = production.of_kind("Role"), production.of_kind("RoleBinding")
-    ((heartbeat, written),) = HEARTBEAT.items()
-    assert granted(role) == RULES | {heartbeat: RULES[heartbeat] | written}
-    assert not production.of_kind("ClusterRole") + production.of_kind("ClusterRoleBinding")
-    assert (binding["roleRef"]["name"], binding["subjects"][0]["name"]) == ("slipway-operator", "slipway-operator")
-
-
-def test_for_the_whole_cluster_only_the_heartbeat_stays_in_its_namespace(renderer: Renderer) -> None:
-    objects = renderer.objects(merged(PRODUCTION, CLUSTER_WIDE))
-    (role,), (everywhere,), (binding,) = (objects.of_kind(k) for k in ("Role", "ClusterRole", "ClusterRoleBinding"))
-    assert granted(role) == HEARTBEAT
-    assert granted(everywhere) == RULES
-    assert everywhere["metadata"]["name"] == binding["metadata"]["name"] == "ships:slipway-operator"
-    assert binding["roleRef"]["name"] == everywhere["metadata"]["name"]
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "slipway-operator", "namespace": "ships"}]
-
-
-def unexplained(template: str) -> list[str]:
-    """Rules of a template without a comment right above them."""
-    lines = template.splitlines()
-    starts = [number for number, line in enumerate(lines) if line.strip().startswith("- apiGroups:")]
-    return [lines[number] for number in starts if not lines[number - 1].strip().startswith("#")]
-
-
-def test_every_right_has_its_reason_beside_it() -> None:
-    text = Path(CHART / "templates" / "operator" / "rbac.yaml").read_text()
-    assert len(re.findall("- apiGroups:", text)) == len(RULES) + len(HEARTBEAT)
-    assert unexplained(text) == []
-    assert unexplained(text.replace("  # It renews", "  It renews")) == ["  - apiGroups: [coordination.k8s.io]"]
 
 
 # Who may approve

@@ -131,6 +131,51 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "extraVolumeMounts has /var/run/secrets/slipway/admin, and so has the chart",
     ),
 }
+ROTATED = {"signingKeys": {"existingSecret": ""}, "keyRing": {"enabled": True}}
+LOGGED_IN = {
+    "database": {"existingSecret": ""},
+    "databaseLogin": {"enabled": True, "admin": {"existingSecret": "database-admin"}, "memberOf": "slipway_app"},
+}
+NOT_ROTATED: dict[str, tuple[dict[str, Any], str]] = {
+    "nobody rotates keys": (merged(ROTATED, {"migrations": {"mode": "job"}}), "which migrations.mode=job leaves out"),
+    "nobody rotates the login": (merged(LOGGED_IN, {"migrations": {"mode": "off"}}), "set operator.enabled=true"),
+    "two sets of keys": ({"keyRing": {"enabled": True}}, "docs/keys-and-logins.md says how a KeyRing takes over keys"),
+    "two logins": (
+        merged(LOGGED_IN, {"database": {"existingSecret": "database"}}),
+        "Two logins: database.existingSecret names one, and databaseLogin makes another",
+    ),
+    "a rotation that doesn't end": (
+        merged(ROTATED, {"keyRing": {"rotateEvery": "30m"}}),
+        "propagation 120 + validatorCache 600 + propagation 120 + tokenLifetime 900 + leeway 60 = 1800 seconds",
+    ),
+    "clocks that differ for long": (
+        merged(ROTATED, {"keyRing": {"leeway": "601s"}}),
+        "keyRing.leeway=601s at most 10m",
+    ),
+    "nobody makes roles": (
+        merged(LOGGED_IN, {"databaseLogin": {"admin": {"existingSecret": ""}}}),
+        "needs databaseLogin.admin.existingSecret: a Secret with a login that has CREATEROLE",
+    ),
+    "no role with rights": (merged(LOGGED_IN, {"databaseLogin": {"memberOf": ""}}), "set migrations.grantTo, or"),
+    "one role twice": (merged(LOGGED_IN, {"databaseLogin": {"roles": ["a", "a"]}}), "roles=a,a must be two different"),
+    "a member of itself": (
+        merged(LOGGED_IN, {"databaseLogin": {"roles": ["a", "slipway_app"]}}),
+        "neither that of databaseLogin.memberOf",
+    ),
+    "passwords of minutes": (merged(LOGGED_IN, {"databaseLogin": {"rotateEvery": "4m"}}), "must be at least 5m"),
+    "connections while the login changes": (
+        merged(LOGGED_IN, {"replicas": 7}),
+        "(7 API pods + 1 in a rollout + 2 of the worker) * (pool 5 + overflow 3 + 1 while the login changes)"
+        " + 2 of the migration + 1 of the operator + 10 in database.reservedConnections = 103",
+    ),
+    "a role with too few connections": (
+        merged(LOGGED_IN, {"databaseLogin": {"connectionLimit": 44}}),
+        "databaseLogin.connectionLimit=44 is less than what pods may hold by one role: (2 API pods + 1 in a rollout"
+        " + 2 of the worker) * (pool 5 + overflow 3 + 1 while the login changes) = 45",
+    ),
+    "evidence without a port": (merged(NO_OPS_PORT, ROTATED), "or keyRing.evidence=Time"),
+    "a login without a port": (merged(NO_OPS_PORT, LOGGED_IN), "and databaseLogin.enabled=false"),
+}
 BROKEN_SCHEMA: dict[str, tuple[dict[str, Any], str]] = {
     "nothing for a number": ({"rollout": {"preStopSeconds": None}}, "at '/rollout': missing property 'preStopSeconds'"),
     "nothing for ports, which would open all": ({"networkPolicy": {"dns": None}}, "missing property 'dns'"),
@@ -165,9 +210,9 @@ def test_what_production_asks_for_is_enough(renderer: Renderer) -> None:
     assert renderer.text(PRODUCTION)
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", [*REFUSED, *NOT_ROTATED])
 def test_values_that_do_not_go_together_are_refused_by_one_sentence(renderer: Renderer, case: str) -> None:
-    values, sentence = REFUSED[case]
+    values, sentence = (REFUSED | NOT_ROTATED)[case]
     with pytest.raises(RefusedError) as refused:
         renderer.text(merged(PRODUCTION, values))
     assert sentence in str(refused.value)

@@ -60,6 +60,19 @@ CHANGED: dict[str, Any] = {
     "service.nodePort": 30080,
     "ports.ops": 9191,
     "database.maxConnections": 300,
+    "databaseLogin.roles": ["harbour_a", "harbour_b"],
+    "databaseLogin.connectionLimit": 500,
+    **{
+        name: "2h30m"
+        for name in (
+            "databaseLogin.rotateEvery",
+            "keyRing.rotateEvery",
+            "keyRing.tokenLifetime",
+            "keyRing.validatorCache",
+            "keyRing.propagation",
+        )
+    },
+    "keyRing.leeway": "5m",
     "database.reservedConnections": 1000,
     "redis.enabled": False,
     "autoscaling.targetCPUUtilizationPercentage": 55,
