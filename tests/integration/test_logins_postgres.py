@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -147,6 +147,17 @@ async def test_a_role_without_a_password_lets_nobody_in(world: World) -> None:
     await prepare(world.admin, PAIR, PAIR.roles)
     assert await logs_in(world.login(A, "")) is False
     assert await logs_in(world.login(A, "guess")) is False
+
+
+async def test_many_sessions_of_one_role_hide_none_of_the_other(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "MOST_SESSIONS", 2)
+    await prepare(world.admin, PAIR, (A, B))
+    passwords = {role: await world.given(role) for role in (A, B)}
+    async with AsyncExitStack() as stack:
+        for role in (A, A, A, B):
+            await stack.enter_async_context(world.session(role, passwords[role]))
+        seen = await look(world.admin, PAIR)
+        assert sorted(session.role for session in seen.sessions) == [A, A, B]
 
 
 async def test_a_new_password_ends_the_former_and_no_session(world: World) -> None:

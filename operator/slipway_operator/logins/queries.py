@@ -42,8 +42,12 @@ SEES = "SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') OR pg_catalo
 
 SESSIONS = """
 SELECT pid, usename, application_name, state, extract(epoch FROM backend_start)::float8 AS started
-FROM pg_catalog.pg_stat_activity
-WHERE usename = ANY($1::name[])
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY usename ORDER BY backend_start NULLS FIRST, pid) AS place
+    FROM pg_catalog.pg_stat_activity
+    WHERE usename = ANY($1::name[])
+) AS placed
+WHERE place <= $2
 ORDER BY backend_start NULLS FIRST, pid
-LIMIT $2
 """
+"""The $2 oldest of each role: however many one has, the other never looks idle for it."""
