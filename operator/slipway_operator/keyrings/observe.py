@@ -11,7 +11,7 @@ import aiohttp
 from slipway_operator.asking import ask
 from slipway_operator.cluster import SECRETS, Api, Resource
 from slipway_operator.consumers import Consumers
-from slipway_operator.keyrings.material import Material, understand
+from slipway_operator.keyrings.material import KEYS_FILE, SIGNING_FILE, Material, understand
 from slipway_operator.keyrings.model import Observed, SecretSeen
 from slipway_operator.keyrings.spec import parse, unfit
 from slipway_operator.keyrings.status import memory_of
@@ -77,7 +77,9 @@ def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:
 
 
 def _seen(secret: Mapping[str, Any], resource: Mapping[str, Any], material: Material) -> SecretSeen:
-    marks = seen(secret, resource)
+    # What somebody else's manager adds stays there and is in nobody's way: only our own files count.
+    own = {name: content for name, content in (secret.get("data") or {}).items() if name in (KEYS_FILE, SIGNING_FILE)}
+    marks = seen({**secret, "data": own}, resource)
     return SecretSeen(
         keys=material.held,
         signing=material.signing,

@@ -119,6 +119,15 @@ async def test_a_second_look_writes_nothing(rings: KeyRings, cluster: Cluster) -
     assert not {"create secrets", "apply secrets"} & set(cluster.calls)
 
 
+async def test_a_file_that_somebody_adds_to_the_secret_is_in_nobody_s_way(rings: KeyRings, cluster: Cluster) -> None:
+    await settle(rings)
+    cluster.objects["secrets", SECRET]["data"]["note"] = "aGVsbG8="
+    cluster.calls.clear()
+    await rings.reconcile(KEY)
+    assert "apply secrets" not in cluster.calls
+    assert condition(cluster)["reason"] == "Stable"
+
+
 @pytest.mark.parametrize("emptied", [True, False], ids=["emptied", "deleted"])
 async def test_a_secret_that_goes_while_the_operator_is_up_comes_back_byte_for_byte(
     rings: KeyRings, cluster: Cluster, *, emptied: bool
