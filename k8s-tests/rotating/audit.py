@@ -21,8 +21,9 @@ def unused(role: dict[str, Any], requests: list[Request]) -> set[Right]:
 
 
 def named_secrets(request: Request) -> str | None:
-    """The Secret that a request is about; empty: all of them; None: it is about something else."""
-    if request.right[:2] != ("", "secrets"):
+    """The Secret that a request reads or changes; empty: all of them; None: it is about something else."""
+    group, resource, verb = request.right
+    if (group, resource) != ("", "secrets") or verb == "create":  # what is yet to be made has no name there
         return None
     parts = urlsplit(request.uri)
     _, _, name = parts.path.partition("/secrets")
@@ -34,9 +35,9 @@ def named_secrets(request: Request) -> str | None:
 
 
 def secrets_of(role: dict[str, Any]) -> set[str]:
-    """Names of the Secrets that a Role lets somebody touch; with an empty one where a rule names none."""
+    """Names of the Secrets that a Role lets somebody read or change; with an empty one where a rule names none."""
     names: set[str] = set()
     for rule in role["rules"]:
-        if "secrets" in rule["resources"]:
+        if "secrets" in rule["resources"] and rule["verbs"] != ["create"]:
             names |= set(rule.get("resourceNames") or [""])
     return names

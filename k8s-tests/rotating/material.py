@@ -110,11 +110,23 @@ def encoded_anywhere(content: bytes) -> list[str]:
 def everything(cluster: Cluster, namespace: str) -> dict[str, str]:
     """All that the namespace holds and its programs print, but for the two Secrets themselves: place → text."""
     kubectl, scope = cluster.kubectl, f"--namespace={namespace}"
+    told = objects(cluster, namespace, kubectl.run("api-resources", "--namespaced", "--verbs=list", "--output=name"))
+    described = "pods,deployments,statefulsets,configmaps,secrets,keyrings,databaselogins,schemamigrations,events"
+    told["kubectl describe"] = kubectl.run("describe", described, scope)
+    for pod in kubectl.json("get", "pods", scope)["items"]:
+        name = pod["metadata"]["name"]
+        told[f"log of {name}"] = kubectl.run("logs", name, scope, "--all-containers", "--prefix")
+        if any(status["restartCount"] for status in pod["status"].get("containerStatuses", [])):
+            told[f"former log of {name}"] = kubectl.run("logs", name, scope, "--previous", "--ignore-errors")
+    return told
+
+
+def objects(cluster: Cluster, namespace: str, kinds: str) -> dict[str, str]:
+    """All objects of these kinds, but for what the two Secrets hold: `kind/name` → JSON."""
     told: dict[str, str] = {}
-    kinds = kubectl.run("api-resources", "--namespaced", "--verbs=list", "--output=name").split()
-    for kind in kinds:
+    for kind in kinds.split():
         try:
-            listed = kubectl.json("get", kind, scope, "--show-managed-fields")
+            listed = cluster.kubectl.json("get", kind, f"--namespace={namespace}", "--show-managed-fields")
         except CommandError as error:
             if "MethodNotAllowed" in error.stderr or "NotFound" in error.stderr:
                 continue
@@ -124,13 +136,6 @@ def everything(cluster: Cluster, namespace: str) -> dict[str, str]:
             if kind == "secrets" and name in {RING, LOGIN}:
                 each.pop("data", None)
             told[f"{kind}/{name}"] = json.dumps(each, ensure_ascii=False) + _unpacked(each)
-    described = "pods,deployments,statefulsets,configmaps,secrets,keyrings,databaselogins,schemamigrations,events"
-    told["kubectl describe"] = kubectl.run("describe", described, scope)
-    for pod in kubectl.json("get", "pods", scope)["items"]:
-        name = pod["metadata"]["name"]
-        told[f"log of {name}"] = kubectl.run("logs", name, scope, "--all-containers", "--prefix")
-        if any(status["restartCount"] for status in pod["status"].get("containerStatuses", [])):
-            told[f"former log of {name}"] = kubectl.run("logs", name, scope, "--previous", "--ignore-errors")
     return told
 
 

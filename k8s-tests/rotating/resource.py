@@ -103,12 +103,18 @@ class KeyRing(Resource):
     def signing(self) -> str:
         return str(self.status()["signing"])
 
+    def reserve_algorithm(self) -> str:
+        found = [key for key in self.status().get("keys", []) if key["state"] == "Published"]
+        return str(found[0]["algorithm"]) if len(found) == 1 else ""
+
     def ripe_reserve(self, cache: float, within: float = 60) -> str:
-        """The published key, once it may sign: all pods confirmed it, and then `cache` seconds passed."""
+        """The published key, once it may sign: `cache` seconds after the last look that could still change that."""
 
         def look() -> str | None:
-            found = [key for key in self.status().get("keys", []) if key["state"] == "Published"]
-            return next((str(key["id"]) for key in found if _ripe(key.get("confirmed"), cache)), None)
+            shown = self.read()
+            propagation = float(shown["spec"]["propagation"].removesuffix("s"))
+            found = [key for key in shown["status"].get("keys", []) if key["state"] == "Published"]
+            return next((str(key["id"]) for key in found if _ripe(key, cache + propagation)), None)
 
         return seen(look, within, lambda: f"a ripe reserve, but {self.told()}")
 
@@ -128,9 +134,9 @@ class KeyRing(Resource):
         )
 
 
-def _ripe(confirmed: str | None, cache: float) -> bool:
-    """Times in a status are cut to whole seconds."""
-    return confirmed is not None and time() > datetime.fromisoformat(confirmed).timestamp() + cache + 1
+def _ripe(key: dict[str, Any], after: float) -> bool:
+    """A second more than needed: looks come each second."""
+    return "confirmed" in key and time() > datetime.fromisoformat(key["confirmed"]).timestamp() + after + 1
 
 
 @dataclass(frozen=True)

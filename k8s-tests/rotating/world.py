@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.errors import ClusterError
 from cluster.model import Cluster
-from load.disturbances import pods
+from load.disturbances import pods, settled
 from load.harness import Outcome, RunningLoad, running_load
 from load.installed import PATIENT
 from migrating import database
@@ -22,13 +22,13 @@ from rotating.material import Seeker
 from rotating.resource import DatabaseLogin, KeyRing
 from rotating.traffic import RotatingOutcome, RotatingTraffic
 
-TOKEN_LIFETIME, LEEWAY, VALIDATOR_CACHE = 8, 1, 3
+TOKEN_LIFETIME, LEEWAY, VALIDATOR_CACHE, PROPAGATION = 8, 1, 3, 4
 """Seconds."""
 RING = {
     "tokenLifetime": f"{TOKEN_LIFETIME}s",
     "leeway": f"{LEEWAY}s",
     "validatorCache": f"{VALIDATOR_CACHE}s",
-    "propagation": "120s",
+    "propagation": f"{PROPAGATION}s",
     "rotateEvery": "720h",
 }
 SHORT = {"SLIPWAY_ACCESS_TOKEN_TTL": str(TOKEN_LIFETIME), "SLIPWAY_TOKEN_LEEWAY": str(LEEWAY)}
@@ -54,6 +54,7 @@ class World(Life):
         self.ring = KeyRing(cluster, namespace)
         self.login = DatabaseLogin(cluster, namespace)
         self.seeker = Seeker()
+        self.rotated = False
 
     def secret(self, name: str) -> dict[str, Any]:
         """Raises ClusterError where there is none."""
@@ -62,6 +63,14 @@ class World(Life):
             raise ClusterError(f"there is no Secret {name}")
         self.seeker.note(found)
         return found
+
+    def restore(self, secret: dict[str, Any]) -> None:
+        """Bring a Secret back from a backup, as docs/operations.md says."""
+        kept = {name: secret["metadata"].get(name, {}) for name in ("name", "labels", "annotations")}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": kept, "type": secret["type"], "data": secret["data"]}
+        found = material.read(self.cluster, self.namespace, secret["metadata"]["name"])
+        verb = "create" if found is None else "replace"
+        self.cluster.kubectl.run(verb, "--filename=-", self.scope, input=json.dumps(body))
 
     def note_secrets(self) -> None:
         for name in (material.RING, material.LOGIN):
@@ -76,6 +85,9 @@ class World(Life):
         judged = RotatingOutcome(outcome.report, frozenset(revoked))
         self.say(judged.sentence(scenario))
         return judged
+
+    def settled(self, count: int, component: str = "api", within: float = 90) -> list[str]:
+        return settled(self.cluster, self.namespace, count, component, within)
 
     def scale(self, count: int) -> None:
         self.cluster.kubectl.run("scale", "deployment/slipway", self.scope, f"--replicas={count}")
