@@ -38,6 +38,13 @@ SITUATIONS: dict[str, dict[str, Any]] = {
 }
 """Where a value may show; each is tried until it does."""
 
+ROTATION_TIMES = (
+    "databaseLogin.rotateEvery",
+    "keyRing.rotateEvery",
+    "keyRing.tokenLifetime",
+    "keyRing.validatorCache",
+    "keyRing.propagation",
+)
 CHANGED: dict[str, Any] = {
     "fullnameOverride": "harbour",
     "nameOverride": "harbour",
@@ -62,16 +69,7 @@ CHANGED: dict[str, Any] = {
     "database.maxConnections": 300,
     "databaseLogin.roles": ["harbour_a", "harbour_b"],
     "databaseLogin.connectionLimit": 500,
-    **{
-        name: "2h30m"
-        for name in (
-            "databaseLogin.rotateEvery",
-            "keyRing.rotateEvery",
-            "keyRing.tokenLifetime",
-            "keyRing.validatorCache",
-            "keyRing.propagation",
-        )
-    },
+    **dict.fromkeys(ROTATION_TIMES, "2h30m"),
     "keyRing.leeway": "5m",
     "database.reservedConnections": 1000,
     "redis.enabled": False,
