@@ -199,7 +199,7 @@ def whole(seen: Situation) -> Decision | None:
     secret = seen.observed.secret
     if secret is None:
         return missing_secret(seen)
-    if secret.intact and not lacking(seen.memory, secret, seen.spec, seen.now):
+    if secret.intact and not lacking(seen.memory, seen.observed, seen.now):
         return None
     return heal(seen)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from slipway_operator.keyrings.model import Cause, Decision, SecretSeen
 from slipway_operator.keyrings.steps import IDLE, answer, write
-from slipway_operator.keyrings.take_in import Situation
+from slipway_operator.keyrings.take_in import Situation, needed
 
 
 def missing_secret(seen: Situation) -> Decision:
@@ -25,12 +25,11 @@ def heal(seen: Situation) -> Decision:
     if not seen.living:
         return _without_memory(seen, secret)
     available = _available(seen, secret)
-    needed = [key for key in seen.living if key.stage != "Retiring" or _valid(key.retire_after, seen.now)]
-    lost = [key for key in needed if key.id not in available]
-    fatal = [key.id for key in lost if key.stage != "Published"]
+    fatal = [key.id for key in seen.living if key.id not in available and needed(key, seen.observed, seen.now)]
     if fatal:
         return _lost(seen, fatal)
-    keep = {key.id for key in needed if key.id in available}
+    wanted = {key.id for key in seen.living if key.stage == "Published" or needed(key, seen.observed, seen.now)}
+    keep = wanted & available
     signing = seen.signing
     if signing is None:
         # The one that signed is revoked.
@@ -67,7 +66,3 @@ def _lost(seen: Situation, lost: list[str]) -> Decision:
 def _available(seen: Situation, secret: SecretSeen | None) -> set[str]:
     genuine = {key.id for key in secret.keys if key.genuine} if secret else set()
     return (genuine | seen.observed.restorable) - seen.revoked
-
-
-def _valid(retire_after: float | None, now: float) -> bool:
-    return retire_after is None or retire_after > now

@@ -51,7 +51,7 @@ class Situation:
 
 def situation(observed: Observed, now: float) -> Situation:
     memory, secret = observed.memory, observed.secret
-    if secret is not None and secret.ours and secret.intact and not lacking(memory, secret, observed.spec, now):
+    if secret is not None and secret.ours and secret.intact and not lacking(memory, observed, now):
         memory = _staged(_mended(memory, now) if memory.broken else memory, secret, now)
     else:
         memory = replace(memory, broken=bool(memory.keys))
@@ -68,22 +68,23 @@ def _mended(memory: Memory, now: float) -> Memory:
     return replace(memory, keys=keys, broken=False)
 
 
-def lacking(memory: Memory, secret: SecretSeen | None, spec: Spec, now: float) -> tuple[str, ...]:
+def lacking(memory: Memory, observed: Observed, now: float) -> tuple[str, ...]:
     """Ids of keys that must be in the Secret and aren't. Those that only the operator itself leaves out don't count.
 
     A Secret that was put back from a backup is whole by its digest, and lacks what was made since.
     """
-    held = {key.id for key in secret.keys} if secret else set()
-    revoked = spec.revoke
-    return tuple(key.id for key in memory.keys if key.id not in held | revoked and _needed(key, spec, now))
+    held = {key.id for key in observed.secret.keys} if observed.secret else set()
+    gone = (key for key in memory.keys if key.id not in held | observed.spec.revoke)
+    return tuple(key.id for key in gone if needed(key, observed, now))
 
 
-def _needed(key: Key, spec: Spec, now: float) -> bool:
+def needed(key: Key, observed: Observed, now: float) -> bool:
+    """Whether valid tokens need it. A reserve has none, unless a pod took it up before a look saw it sign."""
     match key.stage:
         case "Signing":
             return True
         case "Published":
-            return key.algorithm == spec.algorithm
+            return any(report.signing == key.id for report in observed.consumers.reports)
         case "Retiring":
             return key.retire_after is None or key.retire_after > now
         case _:

@@ -1,0 +1,307 @@
+"""What a key ring does next: each guard holds a step back, and lets it go once what it waits for is seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from slipway_operator.consumers import Consumers, Report
+from slipway_operator.keyrings.decide import decide
+from slipway_operator.keyrings.model import HeldKey, Memory, WriteSecret
+from unit.operator.ring_situations import (
+    AFTER,
+    ALL,
+    ASKED,
+    LONG_AGO,
+    NOW,
+    ONE_BEHIND,
+    REVOKED_A,
+    SEEN,
+    SPEC,
+    STEADY,
+    ending,
+    key,
+    of,
+    pod,
+    pods,
+    ring,
+    rotated,
+    secret,
+    spec,
+    stages,
+    told,
+    written,
+)
+
+
+def test_a_ring_that_all_follow_rests_until_its_next_rotation() -> None:
+    decision = decide(ring(), NOW)
+    assert told(decision) == ("Ready", "Stable")
+    assert decision.effect is None
+    assert decision.verdict.next_rotation == LONG_AGO + SPEC.rotate_every
+    assert decision.memory == STEADY
+
+
+def test_without_a_secret_and_a_memory_two_keys_are_made_at_once_and_the_nonce_counts_as_handled() -> None:
+    decision = decide(ring(memory=Memory(), secret=None, consumers=Consumers()), NOW)
+    assert decision.effect == WriteSecret((), None, 2, "EdDSA", "Created", "1")
+    assert not decision.memory.keys, "a key is remembered once it is seen"
+
+
+def test_the_first_keys_are_taken_in_as_one_that_signs_and_its_reserve() -> None:
+    decision = decide(ring(memory=Memory(), secret=secret("ab", "a", cause="Created")), NOW)
+    assert stages(decision) == {"a": "Signing", "b": "Published"}
+    assert decision.effect is None
+
+
+def test_a_lost_status_gives_keys_of_unknown_age_a_full_clock_and_publishes_a_reserve() -> None:
+    decision = decide(ring(memory=Memory(), secret=secret("ab", "a")), NOW)
+    assert stages(decision) == {"a": "Signing", "b": "Retiring"}
+    assert written(decision) == WriteSecret(("a", "b"), "a", 1, "EdDSA", "Schedule", "1")
+    later = NOW + SPEC.propagation + 1
+    settled = decide(ring(memory=decision.memory, secret=secret("ab", "a")), later)
+    assert of(settled, "b").retire_after == later + SPEC.token_lifetime + SPEC.leeway
+
+
+@pytest.mark.parametrize(
+    ("offered", "answer"), [(False, ("Stalled", "SecretNotOurs")), (True, ("Reconciling", "TakingOver"))]
+)
+def test_a_secret_of_somebody_else_is_taken_over_only_if_its_label_offers_it(
+    offered: bool,  # noqa: FBT001 - a parameter of the test
+    answer: tuple[str, str],
+) -> None:
+    decision = decide(ring(memory=Memory(), secret=secret("xy", "x", ours=False, offered=offered)), NOW)
+    assert told(decision) == answer
+    if offered:
+        assert written(decision) == WriteSecret(("x", "y"), "x", 1, "EdDSA", "Healed", "1")
+    else:
+        assert decision.effect is None
+        assert "slipway.dev/take-over=ring" in decision.verdict.message
+
+
+def test_an_offered_secret_without_a_key_that_signs_is_left_alone() -> None:
+    decision = decide(ring(memory=Memory(), secret=secret("xy", "", ours=False, offered=True)), NOW)
+    assert told(decision) == ("Stalled", "SecretUnusable")
+    assert decision.effect is None
+
+
+def test_a_ring_without_a_reserve_publishes_one_that_doesnt_sign() -> None:
+    alone = Memory(STEADY.keys[:1], "1")
+    decision = decide(ring(memory=alone, secret=secret("a", "a")), NOW)
+    assert written(decision) == WriteSecret(("a",), "a", 1, "EdDSA", "Schedule", "1")
+
+
+def test_a_reserve_of_an_unwanted_algorithm_leaves_once_one_of_the_wanted_is_there() -> None:
+    wanted = spec(algorithm="ES256")
+    first = written(decide(ring(spec=wanted), NOW))
+    assert (first.keep, first.fresh, first.algorithm) == (("a", "b"), 1, "ES256")
+    held = (*secret("ab", "a").keys, HeldKey("c", "ES256"))
+    memory = replace(STEADY, keys=(*STEADY.keys, key("c", "Published", algorithm="ES256")))
+    second = written(decide(ring(spec=wanted, memory=memory, secret=secret("", "a", keys=held)), NOW))
+    assert (second.keep, second.fresh) == (("a", "c"), 0)
+
+
+def test_a_new_nonce_lets_the_reserve_sign_and_keeps_the_old_key_beside_a_new_reserve() -> None:
+    assert written(decide(ring(**ASKED), NOW)) == WriteSecret(("a", "b"), "b", 1, "EdDSA", "Nonce", "2")
+
+
+def test_the_schedule_rotates_when_it_is_due_and_not_before() -> None:
+    due = LONG_AGO + SPEC.rotate_every
+    assert decide(ring(), due - 1).effect is None
+    assert written(decide(ring(), due)) == WriteSecret(("a", "b"), "b", 1, "EdDSA", "Schedule", "1")
+
+
+@pytest.mark.parametrize(
+    ("lagging", "reason"),
+    [
+        (pod("q", "a", "a"), "KeyMissing"),
+        (Report("q", fault="Unreachable"), "Unreachable"),
+        (Report("q", fault="TimedOut", starting=True), "TimedOut"),
+    ],
+)
+def test_the_reserve_doesnt_sign_while_a_pod_lacks_it_or_cant_be_asked(lagging: Report, reason: str) -> None:
+    decision = decide(ring(**ASKED, consumers=pods(pod("p", "ab", "a"), lagging)), NOW)
+    assert decision.effect is None
+    assert told(decision) == ("Reconciling", "ConsumersLagging")
+    assert [(each.pod, each.reason) for each in decision.verdict.lagging] == [("q", reason)]
+
+
+@pytest.mark.parametrize("wanted", [0, 2])
+def test_no_pod_is_evidence_only_where_none_is_wanted(wanted: int) -> None:
+    decision = decide(ring(**ASKED, consumers=pods(wanted=wanted)), NOW)
+    assert (decision.effect is None) == (wanted > 0)
+    if wanted:
+        assert told(decision) == ("Reconciling", "AwaitingConsumers")
+
+
+def test_the_reserve_doesnt_sign_before_every_validator_had_time_to_fetch_it() -> None:
+    def confirmed(at: float) -> Memory:
+        return replace(STEADY, keys=(STEADY.keys[0], replace(STEADY.keys[1], confirmed=at)))
+
+    early = decide(ring(**ASKED, memory=confirmed(NOW - SPEC.validator_cache + 5)), NOW)
+    assert early.effect is None
+    assert told(early) == ("Reconciling", "Publishing")
+    assert early.look_again == pytest.approx(5)
+    assert decide(ring(**ASKED, memory=confirmed(NOW - SPEC.validator_cache)), NOW).effect is not None
+
+
+def test_the_wait_for_validators_begins_anew_when_a_pod_has_shown_them_a_set_without_the_reserve() -> None:
+    doubted = decide(ring(consumers=pods(pod("p", "ab", "a"), pod("q", "a", "a"))), NOW)
+    assert of(doubted, "b").confirmed is None
+    assert of(decide(ring(), NOW), "b").confirmed == SEEN, "without a doubt it stays"
+
+
+def test_an_old_keys_clock_starts_when_every_pod_signs_with_the_new_one() -> None:
+    decision = decide(ring(**AFTER, memory=rotated(), consumers=ALL), NOW)
+    assert of(decision, "b").confirmed == NOW
+    assert of(decision, "a").retire_after == NOW + SPEC.token_lifetime + SPEC.leeway
+    assert (decision.memory.history[0].result, decision.memory.history[0].took) == ("Confirmed", 300.0)
+    assert told(decision) == ("Ready", "Retiring")
+
+
+def test_an_old_keys_clock_doesnt_start_while_a_pod_signs_with_it_and_that_pod_is_nudged() -> None:
+    decision = decide(ring(**AFTER, memory=rotated(), consumers=ONE_BEHIND), NOW)
+    assert of(decision, "a").retire_after is None
+    assert decision.memory.history[0].result is None
+    assert told(decision) == ("Reconciling", "ConsumersLagging")
+    assert decision.nudge == ("q",)
+    assert [each.reason for each in decision.verdict.lagging] == ["SignsWithOther"]
+
+
+def test_an_old_keys_clock_is_as_long_as_the_longest_lifetime_that_a_pod_tells() -> None:
+    longer = pods(pod("p", "abc", "b"), pod("q", "abc", "b", token_lifetime=1800.0))
+    decision = decide(ring(**AFTER, memory=rotated(), consumers=longer), NOW)
+    assert of(decision, "a").retire_after == NOW + 1800.0 + SPEC.leeway
+
+
+def test_an_old_key_leaves_when_its_clock_has_run_out_and_not_before() -> None:
+    after = ring(**AFTER, memory=ending(NOW), consumers=ALL)
+    assert written(decide(after, NOW)) == WriteSecret(("b", "c"), "b", 0, "EdDSA", "Schedule", "1")
+    before = ring(**AFTER, memory=ending(NOW + 1), consumers=ALL)
+    assert decide(before, NOW).effect is None
+
+
+def test_a_pod_that_signs_with_the_old_key_again_starts_its_clock_anew() -> None:
+    decision = decide(ring(**AFTER, memory=ending(NOW), consumers=ONE_BEHIND), NOW)
+    assert decision.effect is None
+    assert of(decision, "a").retire_after is None
+
+
+def test_a_pod_that_cant_be_asked_holds_back_that_an_old_key_leaves() -> None:
+    silent = pods(pod("p", "abc", "b"), Report("q", fault="Unreachable"))
+    decision = decide(ring(**AFTER, memory=ending(NOW), consumers=silent), NOW)
+    assert decision.effect is None
+    assert told(decision) == ("Reconciling", "ConsumersLagging")
+
+
+def test_no_pod_seen_where_some_are_wanted_retires_nothing() -> None:
+    decision = decide(ring(**AFTER, memory=ending(NOW), consumers=pods()), NOW)
+    assert decision.effect is None
+    none_wanted = decide(ring(**AFTER, memory=ending(NOW), consumers=pods(wanted=0)), NOW)
+    assert written(none_wanted).keep == ("b", "c")
+
+
+def test_a_second_rotation_waits_until_the_first_is_confirmed() -> None:
+    waiting = decide(ring(**ASKED, **AFTER, memory=rotated(), consumers=ONE_BEHIND), NOW)
+    assert waiting.effect is None
+    through = decide(ring(**ASKED, **AFTER, memory=rotated(confirmed=NOW - 100.0), consumers=ALL), NOW)
+    assert written(through).signing == "c"
+
+
+@pytest.mark.parametrize("confirmed", [None, SEEN])
+def test_a_revoked_key_that_signs_gives_way_to_the_reserve_at_once_whether_it_is_confirmed_or_not(
+    confirmed: float | None,
+) -> None:
+    memory = replace(STEADY, keys=(STEADY.keys[0], replace(STEADY.keys[1], confirmed=confirmed)))
+    decision = decide(ring(**REVOKED_A, memory=memory, consumers=pods()), NOW)
+    assert written(decision) == WriteSecret(("b",), "b", 1, "EdDSA", "Revoke", "1")
+    assert stages(decision)["a"] == "Revoked"
+
+
+def test_when_all_keys_are_revoked_a_new_one_signs() -> None:
+    decision = decide(ring(spec=spec(revoke=frozenset("ab"))), NOW)
+    assert written(decision) == WriteSecret((), None, 2, "EdDSA", "Revoke", "1")
+
+
+def test_a_revoked_key_that_a_restored_secret_brings_back_leaves_again() -> None:
+    memory = Memory((key("b", "Signing", confirmed=SEEN), key("c", "Published"), key("a", "Revoked")), "1")
+    decision = decide(ring(memory=memory, secret=secret("abc", "b"), consumers=ALL), NOW)
+    assert stages(decision)["a"] == "Revoked", "also when spec.revoke no longer lists it"
+    assert written(decision).keep == ("b", "c")
+
+
+def test_a_revoke_is_under_way_while_a_pod_holds_the_key_and_tells_which_were_reached() -> None:
+    memory = Memory((key("b", "Signing", confirmed=SEEN), key("c", "Published"), key("a", "Revoked")), "1")
+    gone = ring(
+        **REVOKED_A, memory=memory, secret=secret("bc", "b"), consumers=pods(pod("p", "bc", "b"), pod("q", "abc", "b"))
+    )
+    decision = decide(gone, NOW)
+    assert told(decision) == ("Reconciling", "Revoking")
+    assert "q (HoldsRevoked)" in decision.verdict.message
+    assert "Reached: p" in decision.verdict.message
+    assert decision.nudge == ("q",)
+    all_reached = replace(gone, consumers=pods(pod("p", "bc", "b"), pod("q", "bc", "b")))
+    assert decide(all_reached, NOW).verdict.state == "Ready"
+
+
+def test_a_suspended_ring_writes_nothing_and_its_clocks_run_on() -> None:
+    suspended = spec(suspend=True, nonce="2", revoke=frozenset({"c"}))
+    decision = decide(ring(**AFTER, spec=suspended, memory=rotated(), consumers=ALL), NOW)
+    assert told(decision) == ("Suspended", "Suspended")
+    assert decision.effect is None
+    assert of(decision, "a").retire_after is not None
+
+
+def test_a_spec_that_cant_hold_is_refused_with_its_arithmetic_and_one_that_just_holds_is_not() -> None:
+    least = 2 * SPEC.propagation + SPEC.validator_cache + SPEC.token_lifetime + SPEC.leeway
+    refused = decide(ring(spec=spec(rotate_every=least)), NOW)
+    assert told(refused) == ("Stalled", "SpecCannotHold")
+    assert refused.effect is None
+    assert f"= {least:.0f}s" in refused.verdict.message
+    assert decide(ring(spec=spec(rotate_every=least + 1)), NOW).verdict.state != "Stalled"
+
+
+def test_a_pods_longer_lifetime_counts_in_the_arithmetic() -> None:
+    least = 2 * SPEC.propagation + SPEC.validator_cache + SPEC.token_lifetime + SPEC.leeway
+    longer = pods(pod("p", "ab", "a"), pod("q", "ab", "a", token_lifetime=SPEC.token_lifetime + 60))
+    refused = decide(ring(spec=spec(rotate_every=least + 1), consumers=longer), NOW)
+    assert told(refused) == ("Stalled", "SpecCannotHold")
+
+
+def test_a_spec_that_cant_be_read_stalls_without_a_write() -> None:
+    decision = decide(ring(spec_fault="no such thing"), NOW)
+    assert told(decision) == ("Stalled", "InvalidSpec")
+    assert decision.effect is None
+
+
+@pytest.mark.parametrize("retain", [True, False])
+def test_the_secret_is_owned_by_the_ring_only_if_it_is_to_be_deleted_with_it(
+    retain: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    wrong = decide(ring(spec=spec(retain=retain), secret=secret("ab", "a", owned=retain)), NOW)
+    assert written(wrong) == WriteSecret(("a", "b"), "a", 0, "EdDSA", "Schedule", "1")
+    right = decide(ring(spec=spec(retain=retain), secret=secret("ab", "a", owned=not retain)), NOW)
+    assert right.effect is None
+
+
+def test_by_time_a_key_is_confirmed_once_files_had_time_to_spread_and_the_result_is_unverified() -> None:
+    by_time = spec(endpoint=None)
+    fresh = rotated(since=NOW - SPEC.propagation + 5)
+    early = decide(ring(**AFTER, spec=by_time, memory=fresh, consumers=Consumers()), NOW)
+    assert told(early) == ("Reconciling", "AwaitingPropagation")
+    assert early.verdict.unverified
+    assert early.look_again == pytest.approx(5)
+    assert of(early, "a").retire_after is None
+    late = decide(ring(**AFTER, spec=by_time, memory=fresh, consumers=Consumers()), NOW + 6)
+    assert late.memory.history[0].result == "Unverified"
+    assert of(late, "a").retire_after is not None
+
+
+def test_a_rotation_that_a_revoke_overtakes_is_superseded() -> None:
+    decision = decide(
+        ring(memory=rotated(), secret=secret("cd", "c", cause="Revoke"), spec=spec(revoke=frozenset("ab"))), NOW
+    )
+    newest, former = decision.memory.history[:2]
+    assert (newest.to, newest.cause, newest.origin) == ("c", "Revoke", "b")
+    assert (former.to, former.result) == ("b", "Superseded")

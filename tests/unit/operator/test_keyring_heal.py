@@ -1,0 +1,78 @@
+"""What becomes of a Secret that was changed by hand: healed where it is safe, said where it is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway_operator.keyrings.decide import decide
+from slipway_operator.keyrings.model import HeldKey, SecretSeen, WriteSecret
+from unit.operator.ring_situations import (
+    NOW,
+    REVOKED_A,
+    ending,
+    pod,
+    pods,
+    ring,
+    secret,
+    stages,
+    told,
+    written,
+)
+
+EVERYTHING = frozenset("ab")
+
+
+@pytest.mark.parametrize(
+    "found", [None, secret("", "", intact=False), secret("b", "b", intact=False), secret("b", "b")]
+)
+def test_a_secret_that_was_deleted_or_changed_is_written_again_from_what_the_operator_still_has(
+    found: SecretSeen | None,
+) -> None:
+    decision = decide(ring(secret=found, restorable=EVERYTHING), NOW)
+    assert written(decision) == WriteSecret(("a", "b"), "a", 0, "EdDSA", "Healed", "1")
+
+
+@pytest.mark.parametrize("found", [None, secret("", "", intact=False), secret("b", "b", intact=False)])
+def test_a_lost_key_that_signs_is_said_and_never_silently_replaced(found: SecretSeen | None) -> None:
+    decision = decide(ring(secret=found), NOW)
+    assert told(decision) == ("Stalled", "KeysLost")
+    assert decision.effect is None
+    assert "lacks the keys a," in decision.verdict.message
+    assert "spec.revoke" in decision.verdict.message
+    accepted = decide(ring(**REVOKED_A, secret=found), NOW)
+    assert written(accepted).cause == "Revoke"
+
+
+def test_a_lost_key_whose_tokens_are_still_valid_is_said_and_one_whose_tokens_have_expired_is_let_go() -> None:
+    found = secret("bc", "b", intact=False)
+    valid = decide(ring(memory=ending(NOW + 10), secret=found, consumers=pods()), NOW)
+    assert told(valid) == ("Stalled", "KeysLost")
+    expired = decide(ring(memory=ending(NOW), secret=found, consumers=pods()), NOW)
+    assert written(expired).keep == ("b", "c")
+
+
+def test_a_lost_reserve_that_never_signed_is_replaced() -> None:
+    decision = decide(ring(secret=secret("a", "a", intact=False)), NOW)
+    assert written(decision) == WriteSecret(("a",), "a", 1, "EdDSA", "Healed", "1")
+
+
+def test_keys_that_a_hand_put_in_are_dropped_and_changed_material_isnt_trusted() -> None:
+    foreign = decide(ring(secret=secret("abx", "x", intact=False)), NOW)
+    assert written(foreign) == WriteSecret(("a", "b"), "a", 0, "EdDSA", "Healed", "1")
+    forged = (HeldKey("a", "EdDSA", genuine=False), HeldKey("b", "EdDSA"))
+    changed = decide(ring(secret=secret("", "a", keys=forged, intact=False)), NOW)
+    assert told(changed) == ("Stalled", "KeysLost")
+
+
+def test_a_reserve_that_a_pod_took_up_before_a_look_saw_it_sign_is_lost_like_one_that_signs() -> None:
+    cut = secret("a", "a", intact=False)
+    taken_up = decide(ring(secret=cut, consumers=pods(pod("p", "ab", "a"), pod("q", "ab", "b"))), NOW)
+    assert told(taken_up) == ("Stalled", "KeysLost")
+    assert written(decide(ring(secret=cut), NOW)).keep == ("a",), "nobody signs with it"
+
+
+def test_what_heals_is_taken_in_by_the_next_look_which_then_writes_no_more() -> None:
+    lost = decide(ring(secret=secret("a", "a", intact=False)), NOW)
+    healed = decide(ring(memory=lost.memory, secret=secret("ac", "a", cause="Healed")), NOW)
+    assert healed.effect is None
+    assert stages(healed) == {"a": "Signing", "c": "Published"}
