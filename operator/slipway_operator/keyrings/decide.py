@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from slipway_operator.conditions import State
-from slipway_operator.consumers import Following, Lagging, named
+from slipway_operator.consumers import Following, named
 from slipway_operator.keyrings.heal import heal, missing_secret
 from slipway_operator.keyrings.model import Cause, Decision, Key, Observed
 from slipway_operator.keyrings.steps import IDLE, SOON, answer, due, patience, rewritten, write
@@ -139,13 +139,11 @@ def followed(seen: Situation) -> Decision | None:
     if signing is None:
         return None
     now = seen.holds(signing)
-    holders = [
-        Lagging(report.pod, "HoldsRevoked") for report in seen.observed.consumers.reports if report.keys & seen.revoked
-    ]
-    if holders:
+    revoked = next((key for key in seen.memory.keys if key.stage == "Revoked" and key.confirmed is None), None)
+    if revoked is not None:
         reached = [r.pod for r in seen.observed.consumers.reports if not r.fault and not r.keys & seen.revoked]
-        text = f"Revoked keys are still held by {named(holders)}. Reached: {', '.join(reached[:20]) or 'none'}."
-        return lag(seen, Following(len(reached), tuple(holders)), signing, text, "Revoking")
+        text = f"{revoked.id} is revoked, and has to leave every pod. Reached: {', '.join(reached[:20]) or 'none'}."
+        return lag(seen, seen.holds(revoked), revoked, text, "Revoking")
     if signing.confirmed is None and not now.all:
         return lag(seen, now, signing, f"Not every pod signs with {signing.id} yet.")
     return None

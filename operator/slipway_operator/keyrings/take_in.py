@@ -97,6 +97,8 @@ def follows(observed: Observed, key: Key, now: float) -> Following:
         return Following(nobody=now < key.since + observed.spec.propagation)
 
     def objection(report: Report) -> str:
+        if key.stage == "Revoked":
+            return "HoldsRevoked" if key.id in report.keys else ""
         if key.id not in report.keys:
             return "KeyMissing"
         return "SignsWithOther" if key.stage == "Signing" and report.signing != key.id else ""
@@ -179,12 +181,13 @@ def _clocked(memory: Memory, observed: Observed, now: float) -> Memory:
 
 def _confirmed(key: Key, observed: Observed, now: float) -> Key:
     """Pods that only start aren't asked, and may have old files until `settled`: what was seen before proves little."""
-    if key.stage not in ("Published", "Signing"):
+    if key.stage == "Retiring":
         return key
     seen = follows(observed, key, now)
     if seen.opposed:
         return replace(key, confirmed=None)
-    early = key.confirmed is None or key.confirmed <= settled(key, observed.spec) < now
+    restamped = key.stage != "Revoked" and key.confirmed is not None
+    early = key.confirmed is None or (restamped and key.confirmed <= settled(key, observed.spec) < now)
     return replace(key, confirmed=now) if seen.all and early else key
 
 

@@ -245,6 +245,18 @@ def test_a_revoke_is_under_way_while_a_pod_holds_the_key_and_tells_which_were_re
     assert decide(all_reached, NOW).verdict.state == "Ready"
 
 
+def test_a_revoke_is_under_way_while_a_pod_cannot_be_asked_or_none_runs_although_some_should() -> None:
+    memory = Memory((key("b", "Signing", confirmed=SEEN), key("c", "Published"), key("a", "Revoked")), "1")
+    gone = ring(**REVOKED_A, memory=memory, secret=secret("bc", "b"))
+    silent = decide(replace(gone, consumers=pods(pod("p", "bc", "b"), Report("q", "TimedOut"))), NOW)
+    assert told(silent) == ("Reconciling", "Revoking")
+    assert "q (TimedOut)" in silent.verdict.message
+    nobody = decide(replace(gone, consumers=Consumers((), wanted=2)), NOW)
+    assert told(nobody) == ("Reconciling", "AwaitingConsumers")
+    stopped = decide(replace(gone, consumers=Consumers((), wanted=0)), NOW)
+    assert stopped.verdict.state == "Ready"
+
+
 def test_a_suspended_ring_writes_nothing_and_its_clocks_run_on() -> None:
     suspended = spec(suspend=True, nonce="2", revoke=frozenset({"c"}))
     decision = decide(ring(**AFTER, spec=suspended, memory=rotated(), consumers=ALL), NOW)
