@@ -199,9 +199,12 @@ class Api:
         credentials = self._fresh_credentials()
         query = {
             "watch": "true",
+            # From whatever the server has at hand: with an older etcd it can't prove that this is the newest, and would
+            # end each watch with 504 after 3 s. What changed meanwhile follows.
+            "resourceVersion": "0",
             "fieldSelector": f"metadata.name={name}",
             "timeoutSeconds": str(seconds),
-            "allowWatchBookmarks": "true",
+            # No bookmarks: the server fails to show them as metadata, and ends the watch at once.
         }
         headers = {"Accept": METADATA_ONLY, **credentials.as_http_headers()}
         timeout = aiohttp.ClientTimeout(total=seconds + CALL_SECONDS, sock_connect=CONNECT_SECONDS)
