@@ -172,7 +172,7 @@ def test_upgrade_from_the_commit_before_then_roll_back_then_uninstall(
 KINDS = (
     "deployments,statefulsets,replicasets,jobs,pods,services,endpointslices,secrets,configmaps,serviceaccounts,"
     "persistentvolumeclaims,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,roles,rolebindings,"
-    "leases,schemamigrations"
+    "leases,schemamigrations,keyrings,databaselogins"
 )
 KEPT = {"pod/slipway-test"}
 """What docs/operations.md says: the pod of `helm test` stays, so that its log can be read."""
