@@ -6,11 +6,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servers.databases import APP, TestDatabase, superuser_sql
@@ -231,3 +233,29 @@ async def test_a_pool_without_a_folder_follows_nothing(settings: Settings) -> No
     database, folder = open_database(settings)
     assert folder is None
     await database.close()
+
+
+async def test_a_connection_that_was_being_made_with_a_login_that_is_locked_meanwhile_is_made_with_the_new_one(
+    opened: Database, logins: tuple[Login, Login], postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, first = asyncpg.connect, logins[0].username
+
+    async def connect(*where: Any, **arguments: Any) -> Any:
+        # Between reading the login and using it, the login changes and the old one is locked: the worst moment.
+        if arguments.get("user") == first and opened.role == first:
+            await opened.change_login(logins[1])
+            await superuser_sql(postgres, f"ALTER ROLE {first} PASSWORD 'another'")
+        return await real(*where, **arguments)
+
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    async with opened.transaction() as session:
+        assert await who(session) == logins[1].username
+
+
+async def test_a_login_that_is_refused_and_did_not_change_is_an_error(
+    opened: Database, logins: tuple[Login, Login], postgres: PostgresServer
+) -> None:
+    await superuser_sql(postgres, f"ALTER ROLE {logins[0].username} PASSWORD 'another'")
+    with pytest.raises(DBAPIError, match="password authentication failed"):
+        async with opened.transaction() as session:
+            await who(session)

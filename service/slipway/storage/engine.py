@@ -117,15 +117,21 @@ class Database:
 
     async def _connect(self) -> Any:
         generation = self._generation
-        connection = await asyncpg.connect(
-            **self._connect_arguments(generation.login),
-            connection_class=DeadlineConnection,
-            server_settings={
-                "application_name": "slipway",
-                "statement_timeout": str(int(self._settings.request_deadline * 1000)),
-                "idle_in_transaction_session_timeout": str(int(self._settings.request_deadline * 2000)),
-            },
-        )
+        try:
+            connection = await asyncpg.connect(
+                **self._connect_arguments(generation.login),
+                connection_class=DeadlineConnection,
+                server_settings={
+                    "application_name": "slipway",
+                    "statement_timeout": str(int(self._settings.request_deadline * 1000)),
+                    "idle_in_transaction_session_timeout": str(int(self._settings.request_deadline * 2000)),
+                },
+            )
+        except asyncpg.InvalidAuthorizationSpecificationError:
+            if generation is self._generation:
+                raise
+            # The login changed while this connection was being made, and the old one was locked since.
+            return await self._connect()
         connection.slipway_generation = generation.number
         drop_when_silent(connection, self._settings.request_deadline)
         return connection
