@@ -83,17 +83,22 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- if kindIs "bool" $wanted | ternary $wanted (eq .Values.migrations.mode "operator") }}true{{ end -}}
 {{- end -}}
 
+{{/* "true" when an operator looks after the namespace: ours, or one from elsewhere. While ours is away, nothing moves. */}}
+{{- define "slipway.lookedAfter" -}}
+{{- if or (eq .Values.migrations.mode "operator") (include "slipway.operator" .) }}true{{ end -}}
+{{- end -}}
+
 {{/* "true" when the release has a KeyRing; else nothing. */}}
 {{- define "slipway.keyRing" -}}
 {{- $wanted := .Values.keyRing.enabled -}}
-{{- $usual := and .Values.demo (eq .Values.application "slipway") (include "slipway.operator" .) (not .Values.signingKeys.existingSecret) -}}
+{{- $usual := and .Values.demo (eq .Values.application "slipway") (include "slipway.lookedAfter" .) (not .Values.signingKeys.existingSecret) -}}
 {{- if kindIs "bool" $wanted | ternary $wanted (not (empty $usual)) }}true{{ end -}}
 {{- end -}}
 
 {{/* "true" when the release has a DatabaseLogin; else nothing. */}}
 {{- define "slipway.databaseLogin" -}}
 {{- $wanted := .Values.databaseLogin.enabled -}}
-{{- $usual := and (eq .Values.application "slipway") (include "slipway.operator" .) (include "slipway.bundled" (list . "postgresql")) (not .Values.database.existingSecret) -}}
+{{- $usual := and (eq .Values.application "slipway") (include "slipway.lookedAfter" .) (include "slipway.bundled" (list . "postgresql")) (not .Values.database.existingSecret) -}}
 {{- if kindIs "bool" $wanted | ternary $wanted (not (empty $usual)) }}true{{ end -}}
 {{- end -}}
 
