@@ -13,12 +13,13 @@ from cluster.images.releases import NAMES, Release
 from cluster.model import Cluster
 from load.looking import seen
 from load.reporting import line_writer
-from migrating.audit import allowed, requests_of, used
+from migrating.audit import requests_of
 from migrating.by_hand import by_hand
 from migrating.database import table_held
 from migrating.life import SMALL, Life, life_opened
 from migrating.plain import deployment, migration
 from migrating.resource import OPERATOR, Migration
+from rotating.audit import unused_by_migrations
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
@@ -187,4 +188,4 @@ def test_nothing_was_denied_to_the_operator_and_every_right_of_it_was_used(
     requests = list(requests_of(life.cluster, life.namespace, OPERATOR))
     assert [request for request in requests if request.status in (401, 403)] == []
     role = life.cluster.kubectl.json("get", "role", OPERATOR, life.scope)
-    assert allowed(role) - used(iter(requests)) == set()
+    assert unused_by_migrations(role, requests) == set()

@@ -15,7 +15,7 @@ from load.looking import seen
 from migrating.audit import requests_of
 from migrating.resource import OPERATOR
 from rotating import material
-from rotating.audit import named_secrets, secrets_of, unused
+from rotating.audit import named_secrets, secrets_of, unused_by_rotations
 from rotating.world import VALIDATOR_CACHE, World
 
 pytest_plugins = ["rotating.fixtures"]
@@ -141,7 +141,7 @@ def test_nothing_was_denied_to_the_operator_and_every_right_of_it_was_used(
     requests = list(requests_of(rotated.cluster, rotated.namespace, OPERATOR))
     assert [request for request in requests if request.status in (401, 403)] == []
     role = rotated.cluster.kubectl.json("get", "role", OPERATOR, rotated.scope)
-    assert unused(role, requests) == set()
+    assert unused_by_rotations(role, requests) == set()
     asked = {name for request in requests if (name := named_secrets(request)) is not None}
     assert asked == secrets_of(role)
     assert "" not in asked, "it listed all Secrets"

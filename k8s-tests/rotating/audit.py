@@ -8,16 +8,23 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from migrating.audit import Request, Right, allowed, used
 
 GROUP = "slipway.dev"
-OURS = {
+ROTATIONS_ALONE = {
     *((GROUP, f"{plural}{part}") for plural in ("keyrings", "databaselogins") for part in ("", "/status")),
-    *(("", resource) for resource in ("secrets", "pods", "pods/status")),
-    *(("apps", workload) for workload in ("deployments", "statefulsets")),
+    *(("", resource) for resource in ("secrets", "pods/status")),
 }
-"""API group and resource of what rotations need; rights for schema changes have a test of their own."""
+"""API group and resource of what only rotations need."""
+SHARED = {("", "pods"), *(("apps", workload) for workload in ("deployments", "statefulsets"))}
+"""Of what schema changes need too."""
 
 
-def unused(role: dict[str, Any], requests: list[Request]) -> set[Right]:
-    return {right for right in allowed(role) - used(iter(requests)) if right[:2] in OURS}
+def unused_by_rotations(role: dict[str, Any], requests: list[Request]) -> set[Right]:
+    """Rights for schema changes alone are left out: where only keys and logins rotate, nothing uses them."""
+    return {right for right in allowed(role) - used(iter(requests)) if right[:2] in ROTATIONS_ALONE | SHARED}
+
+
+def unused_by_migrations(role: dict[str, Any], requests: list[Request]) -> set[Right]:
+    """The other way round: rights for rotations alone are left out."""
+    return {right for right in allowed(role) - used(iter(requests)) if right[:2] not in ROTATIONS_ALONE}
 
 
 def named_secrets(request: Request) -> str | None:
