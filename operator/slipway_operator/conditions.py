@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +11,8 @@ from slipway_operator.times import timestamp
 
 MESSAGE_LIMIT = 4096
 """Characters, as the definitions of the resources allow."""
+
+NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
 
 State = Literal["Ready", "Reconciling", "Stalled", "Suspended"]
 
@@ -53,6 +56,10 @@ def _one(wanted: Condition, former: Mapping[str, Any] | None, generation: int, n
 def cut(text: str, limit: int) -> str:
     """At most that many characters; what was cut off shows."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def one_line(text: str, limit: int) -> str:
+    return cut(NOT_PRINTABLE.sub(" ", text).strip(), limit)
 
 
 def told(conditions: Iterable[Mapping[str, Any]], kind: str = "Ready") -> tuple[str, str]:

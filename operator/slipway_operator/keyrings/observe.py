@@ -15,6 +15,7 @@ from slipway_operator.keyrings.material import KEYS_FILE, SIGNING_FILE, Material
 from slipway_operator.keyrings.model import Observed, SecretSeen
 from slipway_operator.keyrings.spec import parse, unfit
 from slipway_operator.keyrings.status import memory_of
+from slipway_operator.reconciling import living
 from slipway_operator.secret_objects import data_of, seen
 from slipway_operator.specs import SpecError
 
@@ -42,8 +43,8 @@ async def look(
 
     Raises ApiError: what can't be reached is never taken for absent.
     """
-    resource = await api.get(KEY_RINGS, namespace, name)
-    if resource is None or resource["metadata"].get("deletionTimestamp"):
+    resource = await living(api, KEY_RINGS, namespace, name)
+    if resource is None:
         return None
     memory = memory_of(resource.get("status") or {})
     try:

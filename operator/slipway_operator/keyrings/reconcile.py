@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
 
-from slipway_operator.cluster import Api, ApiError, is_refusal
+from slipway_operator.cluster import Api
 from slipway_operator.keyrings import apply
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.observe import KEY_RINGS, Jwk, Look, look, unseen
@@ -16,10 +17,9 @@ from slipway_operator.keyrings.steps import answer
 from slipway_operator.keyrings.take_in import situation
 from slipway_operator.named_secrets import NamedSecrets
 from slipway_operator.nudging import Nudges
+from slipway_operator.reconciling import telling_of_refusals
 from slipway_operator.telemetry import LAGGING
 from slipway_operator.worklist import Key
-
-MESSAGE_LIMIT = 1024
 
 
 class KeyRings:
@@ -40,12 +40,7 @@ class KeyRings:
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
-        try:
-            return await self._reconcile(key)
-        except ApiError as error:
-            if is_refusal(error):
-                await self._tell(key, error)
-            raise
+        return await telling_of_refusals(self._api, KEY_RINGS, key, self._reconcile, self._tell)
 
     async def _reconcile(self, key: Key) -> float | None:
         seen = await look(self._api, self._http, key.namespace, key.name, self._kept.get(key, {}))
@@ -79,12 +74,8 @@ class KeyRings:
         with suppress(KeyError):
             LAGGING.remove(*key)
 
-    async def _tell(self, key: Key, error: ApiError) -> None:
+    async def _tell(self, resource: dict[str, Any], refusal: str) -> None:
         now = self._clock()
-        resource = await self._api.get(KEY_RINGS, key.namespace, key.name)
-        if resource is None or resource["metadata"].get("deletionTimestamp"):
-            return
         seen = unseen(resource)
-        text = f"The API server refuses what the operator needs: {str(error)[:MESSAGE_LIMIT]}"
-        decision = answer(situation(seen.observed, now), "Reconciling", "ClusterRefuses", text)
+        decision = answer(situation(seen.observed, now), "Reconciling", "ClusterRefuses", refusal)
         await apply.write(self._api, seen, decision, now)

@@ -18,6 +18,7 @@ from slipway_operator.logins.spec import parse, unfit
 from slipway_operator.logins.status import memory_of
 from slipway_operator.migrations.names import PURPOSE_LABEL
 from slipway_operator.migrations.observe import MIGRATIONS
+from slipway_operator.reconciling import living
 from slipway_operator.secret_objects import data_of, seen
 from slipway_operator.specs import SpecError
 
@@ -45,8 +46,8 @@ class Look:
 
 async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str) -> Look | None:
     """None when the resource is gone. Raises ApiError; what the database refuses is the observed trouble."""
-    resource = await api.get(LOGINS, namespace, name)
-    if resource is None or resource["metadata"].get("deletionTimestamp"):
+    resource = await living(api, LOGINS, namespace, name)
+    if resource is None:
         return None
     memory = memory_of(resource.get("status") or {})
     try:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 
-from slipway_operator.cluster import Api, ApiError, is_refusal
+from slipway_operator.cluster import Api
 from slipway_operator.conditions import State
 from slipway_operator.logins import apply
 from slipway_operator.logins.connecting import TroubleError
@@ -19,10 +20,10 @@ from slipway_operator.logins.model import Decision, HandOver, Scramble, Trouble,
 from slipway_operator.logins.observe import LOGINS, Look, look, unseen
 from slipway_operator.named_secrets import NamedSecrets
 from slipway_operator.nudging import Nudges
+from slipway_operator.reconciling import telling_of_refusals
 from slipway_operator.telemetry import LAGGING, PROPAGATION
 from slipway_operator.worklist import Key
 
-MESSAGE_LIMIT = 1024
 REFUSED_PAUSE = 15.0
 """Seconds until a change that the database refused is tried again."""
 BUSY_PAUSE = 1.0
@@ -56,13 +57,7 @@ class DatabaseLogins:
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
-        try:
-            return await self._reconcile(key)
-        except ApiError as error:
-            if is_refusal(error):
-                with suppress(ApiError):
-                    await self._tell(key, error)
-            raise
+        return await telling_of_refusals(self._api, LOGINS, key, self._reconcile, self._tell)
 
     async def _reconcile(self, key: Key) -> float | None:
         seen = await look(self._api, self._http, key.namespace, key.name)
@@ -122,15 +117,10 @@ class DatabaseLogins:
         with suppress(KeyError):
             LAGGING.remove(*key)
 
-    async def _tell(self, key: Key, error: ApiError) -> None:
-        now = self._clock()
-        resource = await self._api.get(LOGINS, key.namespace, key.name)
-        if resource is None or resource["metadata"].get("deletionTimestamp"):
-            return
+    async def _tell(self, resource: dict[str, Any], refusal: str) -> None:
         seen = unseen(resource)
-        text = f"The API server refuses what the operator needs: {str(error)[:MESSAGE_LIMIT]}"
-        told = Decision(seen.observed.memory, Verdict("Reconciling", "ClusterRefuses", text))
-        await apply.write(self._api, seen, told, now)
+        told = Decision(seen.observed.memory, Verdict("Reconciling", "ClusterRefuses", refusal))
+        await apply.write(self._api, seen, told, self._clock())
 
 
 def _shown(decision: Decision, trouble: Trouble | None) -> Decision:

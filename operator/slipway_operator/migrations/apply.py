@@ -10,13 +10,14 @@ import logging
 from typing import Any
 
 from slipway_operator.cluster import JOBS, Api, ApiError, ConflictError, ForbiddenError, Resource
+from slipway_operator.conditions import one_line
 from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.migrations import config_maps, sql
 from slipway_operator.migrations.jobs import backup_job, migration_job
 from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, Trouble
 from slipway_operator.migrations.names import script_config_map
 from slipway_operator.migrations.observe import MIGRATIONS, Look
-from slipway_operator.migrations.report import MESSAGE_LIMIT, one_line
+from slipway_operator.migrations.report import MESSAGE_LIMIT
 from slipway_operator.migrations.script import script_files
 from slipway_operator.migrations.status import document
 from slipway_operator.migrations.template import RefusedError

@@ -18,6 +18,7 @@ from slipway_operator.migrations.report import NAMES_LIMIT, Report, UnreadableEr
 from slipway_operator.migrations.spec import parse, unfit
 from slipway_operator.migrations.status import memory_of
 from slipway_operator.migrations.template import RefusedError
+from slipway_operator.reconciling import living
 from slipway_operator.specs import SpecError
 
 MIGRATIONS = Resource("slipway.dev", "v1alpha1", "schemamigrations")
@@ -50,8 +51,8 @@ class Look:
 
 async def look(api: Api, namespace: str, name: str, now: float) -> Look | None:
     """None when the resource is gone. What can't be reached raises ApiError: it is never taken for absent."""
-    resource = await api.get(MIGRATIONS, namespace, name)
-    if resource is None or resource["metadata"].get("deletionTimestamp"):
+    resource = await living(api, MIGRATIONS, namespace, name)
+    if resource is None:
         return None
     memory = memory_of(resource.get("status") or {})
     uid = resource["metadata"]["uid"]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
-from slipway_operator.cluster import Api, ApiError, is_refusal
+from slipway_operator.cluster import Api
 from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.migrations import apply
 from slipway_operator.migrations.decide import decide
 from slipway_operator.migrations.model import CreateJob, Decision, Trouble
 from slipway_operator.migrations.observe import MIGRATIONS, look, unseen
-from slipway_operator.migrations.report import MESSAGE_LIMIT, one_line
 from slipway_operator.migrations.situation import Situation, answer
 from slipway_operator.migrations.template import RefusedError
+from slipway_operator.reconciling import telling_of_refusals
 from slipway_operator.worklist import Key
 
 REFUSED_PAUSE = 15.0
@@ -37,22 +37,13 @@ class Migrations:
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
-        try:
-            return await self._reconcile(key)
-        except ApiError as error:
-            if is_refusal(error):
-                with suppress(ApiError):
-                    await self._tell(key, error)
-            raise
+        return await telling_of_refusals(self._api, MIGRATIONS, key, self._reconcile, self._tell)
 
-    async def _tell(self, key: Key, error: ApiError) -> None:
+    async def _tell(self, resource: dict[str, Any], refusal: str) -> None:
         now = self._clock()
-        resource = await self._api.get(MIGRATIONS, key.namespace, key.name)
-        if resource is not None and not resource["metadata"].get("deletionTimestamp"):
-            seen = unseen(resource)
-            message = f"The API server refuses what the operator needs: {one_line(str(error), MESSAGE_LIMIT)}"
-            situation = Situation(seen.observed, seen.observed.memory, now)
-            await apply.write(self._api, seen, answer(situation, "Reconciling", "ClusterRefuses", message), now)
+        seen = unseen(resource)
+        situation = Situation(seen.observed, seen.observed.memory, now)
+        await apply.write(self._api, seen, answer(situation, "Reconciling", "ClusterRefuses", refusal), now)
 
     async def _reconcile(self, key: Key) -> float | None:
         now = self._clock()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from slipway_operator.conditions import cut
+from slipway_operator.conditions import NOT_PRINTABLE, one_line
 from slipway_operator.migrations.model import Finding, Plan, Revision, Trouble
 
 PREFIX = "slipway.dev/v1 "
@@ -27,7 +27,6 @@ _NAME_LIMIT = 256
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,63}")
-_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 class UnreadableError(Exception):
@@ -129,10 +128,6 @@ def _trouble(line: Mapping[str, Any], *, lasting: bool) -> Trouble | None:
     return Trouble(reason, one_line(message, MESSAGE_LIMIT), lasting)
 
 
-def one_line(text: str, limit: int) -> str:
-    return cut(_NOT_PRINTABLE.sub(" ", text).strip(), limit)
-
-
 def report(log: str) -> Report:
     """Read the plan out of a plan Job's log. Raises UnreadableError."""
     document = _document([line for line in lines(log) if line.get("type") == "plan"])
@@ -210,7 +205,7 @@ def _id(value: Any) -> str:
 
 def _revision_ids(document: Mapping[str, Any], name: str) -> str:
     value = _expect(document, name, str)
-    if len(value) > _NAME_LIMIT or _NOT_PRINTABLE.search(value):
+    if len(value) > _NAME_LIMIT or NOT_PRINTABLE.search(value):
         raise UnreadableError(f"{name} is no revision.")
     return str(value)
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from slipway_operator.conditions import one_line
 from slipway_operator.migrations.model import Trouble
-from slipway_operator.migrations.report import MESSAGE_LIMIT, failure, one_line
+from slipway_operator.migrations.report import MESSAGE_LIMIT, failure
 
 _POD_NAME = re.compile(r'pods "[^"]*"')
 _IMAGE_REASONS = frozenset(
