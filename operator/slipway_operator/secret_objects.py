@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -77,15 +77,17 @@ def manifest(
     return {"apiVersion": "v1", "kind": "Secret", "type": type_, "metadata": metadata, "data": encoded}
 
 
-def seen(secret: Mapping[str, Any], owner: Mapping[str, Any]) -> Marks:
+def seen(secret: Mapping[str, Any], owner: Mapping[str, Any], files: Collection[str]) -> Marks:
+    """Only `files` count: what somebody else's manager adds stays there and is in nobody's way."""
     metadata = secret["metadata"]
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     mark, name = owner_label(owner)
+    own = {name: content for name, content in data_of(secret).items() if name in files}
     uids = {one["uid"] for one in metadata.get("ownerReferences") or ()}
     return Marks(
         ours=labels.get(MANAGED_BY[0]) == MANAGED_BY[1] and labels.get(mark) == name,
         offered=labels.get(TAKE_OVER) == name,
-        intact=annotations.get(DIGEST) == digest(data_of(secret)),
+        intact=annotations.get(DIGEST) == digest(own),
         owned=owner["metadata"]["uid"] in uids,
         cause=annotations.get(CAUSE, ""),
         nonce=annotations.get(NONCE, ""),

@@ -7,11 +7,11 @@ from typing import Literal
 
 from slipway_operator.conditions import State
 from slipway_operator.consumers import Consumers, Endpoint, Lagging
+from slipway_operator.rotations import Rotation
 
 Algorithm = Literal["EdDSA", "ES256", "RS256"]
 Stage = Literal["Published", "Signing", "Retiring", "Revoked"]
 Cause = Literal["Schedule", "Nonce", "Revoke", "Created", "Healed"]
-Result = Literal["Confirmed", "Unverified", "Superseded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,6 @@ class Key:
     since: float
     confirmed: float | None = None
     retire_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """A change of the key that signs; `took` is None until it ended."""
-
-    to: str
-    started: float
-    cause: Cause
-    origin: str = ""
-    took: float | None = None
-    result: Result | None = None
 
 
 @dataclass(frozen=True, slots=True)

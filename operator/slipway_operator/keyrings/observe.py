@@ -78,9 +78,7 @@ def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:
 
 
 def _seen(secret: Mapping[str, Any], resource: Mapping[str, Any], material: Material) -> SecretSeen:
-    # What somebody else's manager adds stays there and is in nobody's way: only our own files count.
-    own = {name: content for name, content in (secret.get("data") or {}).items() if name in (KEYS_FILE, SIGNING_FILE)}
-    marks = seen({**secret, "data": own}, resource)
+    marks = seen(secret, resource, (KEYS_FILE, SIGNING_FILE))
     return SecretSeen(
         keys=material.held,
         signing=material.signing,

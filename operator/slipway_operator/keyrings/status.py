@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway_operator.conditions import Condition, by_state, merged
-from slipway_operator.keyrings.model import Decision, Key, Memory, Rotation
-from slipway_operator.rotations import consumers, rotation, took_of
+from slipway_operator.keyrings.model import Decision, Key, Memory
+from slipway_operator.rotations import consumers, history_of, history_shown
 from slipway_operator.times import seconds, timestamp
-
-HISTORY_LIMIT = 100
 
 
 def memory_of(status: Mapping[str, Any]) -> Memory:
@@ -18,7 +16,7 @@ def memory_of(status: Mapping[str, Any]) -> Memory:
     return Memory(
         keys=tuple(_key_of(key) for key in status.get("keys") or ()),
         handled_nonce=status.get("handledNonce", ""),
-        history=tuple(_rotation_of(one) for one in status.get("history") or ()),
+        history=history_of(status.get("history") or ()),
         broken=bool(status.get("broken")),
     )
 
@@ -41,20 +39,9 @@ def document(decision: Decision, former: Mapping[str, Any], generation: int, now
         "handledNonce": memory.handled_nonce,
         "broken": memory.broken or None,
         "consumers": consumers(verdict.running, verdict.confirmed, verdict.lagging),
-        "history": [rotation(one) for one in memory.history[:HISTORY_LIMIT]],
+        "history": history_shown(memory.history),
     }
     return {name: value for name, value in found.items() if value not in ("", None, [], {})}
-
-
-def _rotation_of(found: Mapping[str, Any]) -> Rotation:
-    return Rotation(
-        to=found["to"],
-        started=seconds(found["started"]),
-        cause=found.get("cause", "Schedule"),
-        origin=found.get("from", ""),
-        took=took_of(found),
-        result=found.get("result"),
-    )
 
 
 def _key(key: Key) -> dict[str, Any]:

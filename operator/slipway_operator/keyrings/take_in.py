@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from slipway_operator.consumers import Following, Report, following
-from slipway_operator.keyrings.model import Key, Memory, Observed, Rotation, SecretSeen, Spec
+from slipway_operator.keyrings.model import Key, Memory, Observed, SecretSeen, Spec
+from slipway_operator.rotations import Rotation, begun, closed
 
 MOST_KEYS = 100
 """What a status holds; Revoked ones that are no longer wished for go first."""
@@ -143,10 +144,7 @@ def _recorded(memory: Memory, secret: SecretSeen, now: float) -> tuple[Rotation,
     if former == secret.signing:
         return memory.history
     origin = former or (memory.history[0].to if memory.history else "")
-    history = memory.history
-    if history and history[0].result is None:
-        history = (replace(history[0], took=now - history[0].started, result="Superseded"), *history[1:])
-    return (Rotation(secret.signing, now, secret.cause, origin), *history)
+    return begun(memory.history, Rotation(secret.signing, now, secret.cause, origin))
 
 
 def _revoked(memory: Memory, spec: Spec, now: float) -> Memory:
@@ -172,10 +170,8 @@ def _clocked(memory: Memory, observed: Observed, now: float) -> Memory:
     if signing is not None:
         keys = tuple(_retiring(key, signing, observed, now) for key in keys)
     history = memory.history
-    if signing is not None and signing.confirmed is not None and history and history[0].result is None:
-        result = "Unverified" if observed.spec.endpoint is None else "Confirmed"
-        ended = replace(history[0], took=max(0.0, now - history[0].started), result=result)  # type: ignore[arg-type]
-        history = (ended, *history[1:])
+    if signing is not None and signing.confirmed is not None:
+        history = closed(history, now, "Unverified" if observed.spec.endpoint is None else "Confirmed")
     return replace(memory, keys=keys, history=history[: max(1, observed.spec.history_limit)])
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from slipway_operator.cluster import SECRETS, Api, ConflictError
+from slipway_operator.cluster import Api
 from slipway_operator.logins import postgres, scram
 from slipway_operator.logins.address import LoginData, files
 from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.model import Decision, Effect, HandOver, PrepareRoles, Scramble
 from slipway_operator.logins.observe import LOGINS, Look, migrating, pair_of
 from slipway_operator.logins.status import document
+from slipway_operator.rotations import ended
 from slipway_operator.secret_objects import manifest
+from slipway_operator.secret_store import store
 from slipway_operator.statuses import write_status
 from slipway_operator.telemetry import ROTATIONS
 
@@ -32,10 +34,8 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
     said = (verdict.state, verdict.reason, verdict.message)
     if not await write_status(api, LOGINS, resource, wanted, said, now):
         return False
-    ended = {one.started: one.result for one in look.observed.memory.history}
-    for one in decision.memory.history:
-        if one.result is not None and ended.get(one.started) is None:
-            ROTATIONS.labels(KIND, one.cause, one.result).inc()
+    for one in ended(look.observed.memory.history, decision.memory.history):
+        ROTATIONS.labels(KIND, one.cause, one.result).inc()
     return True
 
 
@@ -70,7 +70,7 @@ async def _done(api: Api, look: Look, admin: LoginData, wish: Effect) -> bool:
 async def _handed_over(api: Api, look: Look, admin: LoginData, wish: HandOver) -> bool:
     password = scram.new_password()
     await postgres.set_password(admin, wish.role, await asyncio.to_thread(scram.verifier, password))
-    namespace, name = look.resource["metadata"]["namespace"], look.observed.spec.secret_name
+    name = look.observed.spec.secret_name
     body = manifest(
         look.resource,
         name,
@@ -81,12 +81,7 @@ async def _handed_over(api: Api, look: Look, admin: LoginData, wish: HandOver) -
         owned=True,
         version=look.version,
     )
-    try:
-        if look.version is None:
-            await api.create(SECRETS, namespace, body)
-        else:
-            await api.apply(SECRETS, namespace, body)
-    except ConflictError:
+    if not await store(api, body):
         return False
     log.info("Secret %s has the login of %s.", name, wish.role)
     return True

@@ -7,9 +7,9 @@ from typing import Literal
 
 from slipway_operator.conditions import State
 from slipway_operator.consumers import Consumers, Endpoint, Lagging
+from slipway_operator.rotations import Rotation
 
 Cause = Literal["Schedule", "Nonce", "Created", "Healed"]
-Result = Literal["Confirmed", "Superseded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +26,6 @@ class Spec:
     nonce: str = ""
     history_limit: int = 10
     suspend: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """A change of the role in use; `took` is None until no session of the old role was left."""
-
-    to: str
-    started: float
-    cause: Cause
-    origin: str = ""
-    took: float | None = None
-    result: Result | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,9 +158,7 @@ def _ended(job: Mapping[str, Any]) -> bool:
 
 def _seen(secret: Mapping[str, Any], resource: Mapping[str, Any], address: Address | None) -> SecretSeen:
     """`address`: of the admin's Secret; unknown, it is taken for unchanged."""
-    # What somebody else's manager adds stays there and is in nobody's way: only our own keys count.
-    own = {name: content for name, content in (secret.get("data") or {}).items() if name in FILES}
-    marks, data = seen({**secret, "data": own}, resource), data_of(secret)
+    marks, data = seen(secret, resource, FILES), data_of(secret)
     try:
         fits = address is None or login_of(data).address == address
     except LoginError:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway_operator.conditions import by_state, cut, merged
-from slipway_operator.logins.model import Decision, Memory, Rotation, Session
-from slipway_operator.rotations import consumers, rotation, took_of
+from slipway_operator.logins.model import Decision, Memory, Session
+from slipway_operator.rotations import consumers, history_of, history_shown
 from slipway_operator.times import seconds, timestamp
 
-HISTORY_LIMIT = 100
 SESSIONS_LIMIT = 10
 TEXT_LIMIT = 64
 
@@ -22,7 +21,7 @@ def memory_of(status: Mapping[str, Any]) -> Memory:
         role_since=seconds(status["roleSince"]) if status.get("roleSince") else None,
         handled_nonce=status.get("handledNonce", ""),
         scrambled=frozenset(status.get("scrambled") or ()),
-        history=tuple(_rotation_of(one) for one in status.get("history") or ()),
+        history=history_of(status.get("history") or ()),
     )
 
 
@@ -40,7 +39,7 @@ def document(decision: Decision, former: Mapping[str, Any], generation: int, now
         "scrambled": sorted(memory.scrambled),
         "consumers": consumers(verdict.running, verdict.confirmed, verdict.lagging),
         "sessions": _sessions(verdict.old_sessions),
-        "history": [rotation(one) for one in memory.history[:HISTORY_LIMIT]],
+        "history": history_shown(memory.history),
     }
     return {name: value for name, value in found.items() if value not in ("", None, [], {})}
 
@@ -58,14 +57,3 @@ def _session(session: Session) -> dict[str, Any]:
         "started": timestamp(session.started) if session.started is not None else "",
     }
     return {name: value for name, value in found.items() if value != ""}
-
-
-def _rotation_of(found: Mapping[str, Any]) -> Rotation:
-    return Rotation(
-        to=found["to"],
-        started=seconds(found["started"]),
-        cause=found.get("cause", "Schedule"),
-        origin=found.get("from", ""),
-        took=took_of(found),
-        result=found.get("result"),
-    )

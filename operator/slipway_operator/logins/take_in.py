@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from slipway_operator.consumers import Following, Report, following
-from slipway_operator.logins.model import Memory, Observed, RoleSeen, Rotation, SecretSeen, Session, Spec
+from slipway_operator.logins.model import Memory, Observed, RoleSeen, SecretSeen, Session, Spec
+from slipway_operator.rotations import Rotation, begun, closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,22 +129,19 @@ def _scrambled(memory: Memory, observed: Observed) -> frozenset[str]:
 def _handed_over(memory: Memory, secret: SecretSeen, now: float) -> Memory:
     if secret.role == memory.role:
         return replace(memory, handled_nonce=secret.nonce, scrambled=memory.scrambled - {secret.role})
-    history = memory.history
-    if history and history[0].result is None:
-        history = (replace(history[0], took=max(0.0, now - history[0].started), result="Superseded"), *history[1:])
     return Memory(
         secret.role,
         now,
         secret.nonce,
         # The one that steps down has a password that pods still know.
         memory.scrambled - {secret.role, memory.role},
-        (Rotation(secret.role, now, secret.cause, memory.role), *history),
+        begun(memory.history, Rotation(secret.role, now, secret.cause, memory.role)),
     )
 
 
 def _ended(memory: Memory, spec: Spec, now: float) -> Memory:
     """A rotation is through once nobody can log in with the other role."""
     history = memory.history
-    if history and history[0].result is None and memory.scrambled | {memory.role} >= set(spec.roles):
-        history = (replace(history[0], took=max(0.0, now - history[0].started), result="Confirmed"), *history[1:])
+    if memory.scrambled | {memory.role} >= set(spec.roles):
+        history = closed(history, now, "Confirmed")
     return replace(memory, history=history[: max(1, spec.history_limit)])

@@ -12,12 +12,12 @@ from slipway_operator.keyrings.model import (
     Key,
     Memory,
     Observed,
-    Rotation,
     SecretSeen,
     Spec,
     Stage,
     WriteSecret,
 )
+from slipway_operator.rotations import Rotation
 
 NOW = 10_000_000.0
 DAY = 86_400.0

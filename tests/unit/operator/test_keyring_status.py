@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_operator.consumers import Lagging
-from slipway_operator.keyrings.model import Cause, Decision, Key, Memory, Result, Rotation, Stage, Verdict
+from slipway_operator.keyrings.model import Cause, Decision, Key, Memory, Stage, Verdict
 from slipway_operator.keyrings.status import document, memory_of
+from slipway_operator.rotations import Result, Rotation
 
 NOW = 1_795_000_000.0
 STAGES: list[Stage] = ["Published", "Signing", "Retiring", "Revoked"]

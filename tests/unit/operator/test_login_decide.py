@@ -15,13 +15,13 @@ from slipway_operator.logins.model import (
     Observed,
     PrepareRoles,
     RoleSeen,
-    Rotation,
     Scramble,
     SecretSeen,
     Session,
     Spec,
     Trouble,
 )
+from slipway_operator.rotations import Rotation
 
 NOW = 1_000_000.0
 DAY = 86_400.0

@@ -22,7 +22,6 @@ from slipway_operator.logins.model import (
     Observed,
     PrepareRoles,
     RoleSeen,
-    Rotation,
     Scramble,
     SecretSeen,
     Session,
@@ -30,6 +29,7 @@ from slipway_operator.logins.model import (
     Trouble,
 )
 from slipway_operator.logins.take_in import Situation
+from slipway_operator.rotations import Rotation
 from unit.operator.exploration_logins.explorer import beginning, broken, is_end
 from unit.operator.exploration_logins.moves import moves
 from unit.operator.exploration_logins.world import World

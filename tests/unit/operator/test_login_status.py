@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_operator.consumers import Lagging
-from slipway_operator.logins.model import Decision, Memory, Rotation, Session, Verdict
+from slipway_operator.logins.model import Decision, Memory, Session, Verdict
 from slipway_operator.logins.status import document, memory_of
+from slipway_operator.rotations import Rotation
 
 DEFINITION = Path(__file__).parents[3] / "chart" / "crds" / "databaselogins.slipway.dev.yaml"
 NOW = 1_795_000_000.0

@@ -22,7 +22,7 @@ def written(*, owned: bool = True, version: str | None = None) -> dict[str, Any]
 
 
 def test_what_was_written_is_seen_as_ours_and_intact() -> None:
-    marks = seen(written(), RING)
+    marks = seen(written(), RING, DATA)
     assert (marks.ours, marks.intact, marks.owned, marks.offered) == (True, True, True, False)
     assert (marks.cause, marks.nonce) == ("Nonce", "7")
     assert data_of(written()) == DATA
@@ -33,7 +33,6 @@ def test_what_was_written_is_seen_as_ours_and_intact() -> None:
     [
         {"jwks.json": DATA["jwks.json"]},
         {**DATA, "signing": b"two"},
-        {**DATA, "more": b""},
         {"jwks.json": b"one", "signing": DATA["jwks.json"]},
         {},
     ],
@@ -42,9 +41,16 @@ def test_data_changed_by_hand_are_not_intact(data: dict[str, bytes]) -> None:
     changed = written() | {"data": manifest(
         RING, "x", data, type_="Opaque", cause="", nonce="", owned=False, version=None
     )["data"]}  # fmt: skip
-    marks = seen(changed, RING)
+    marks = seen(changed, RING, DATA)
     assert marks.ours
     assert not marks.intact
+
+
+def test_what_somebody_else_adds_beside_our_files_is_in_nobodys_way() -> None:
+    added = written()
+    added["data"] |= {"more": ""}
+    assert seen(added, RING, DATA).intact
+    assert not seen(added, RING, (*DATA, "more")).intact
 
 
 def test_the_digest_is_over_names_and_contents_in_any_order() -> None:
@@ -57,31 +63,31 @@ def test_the_digest_is_over_names_and_contents_in_any_order() -> None:
 def test_a_secret_without_our_labels_is_not_ours(label: str) -> None:
     foreign = copy.deepcopy(written())
     del foreign["metadata"]["labels"][label]
-    assert not seen(foreign, RING).ours
+    assert not seen(foreign, RING, DATA).ours
 
 
 def test_the_secret_of_another_ring_is_not_ours() -> None:
     other = copy.deepcopy(RING)
     other["metadata"] |= {"name": "ferry", "uid": "u-ferry"}
-    marks = seen(written(), other)
+    marks = seen(written(), other, DATA)
     assert (marks.ours, marks.owned) == (False, False)
 
 
 def test_a_login_of_the_same_name_is_another_owner() -> None:
-    assert not seen(written(), {**RING, "kind": "DatabaseLogin"}).ours
+    assert not seen(written(), {**RING, "kind": "DatabaseLogin"}, DATA).ours
 
 
 @pytest.mark.parametrize(("label", "offered"), [("slipway", True), ("ferry", False), ("", False)])
 def test_a_secret_is_offered_only_to_the_one_that_its_label_names(label: str, *, offered: bool) -> None:
     bare = {"metadata": {"name": "mine", "labels": {TAKE_OVER: label}}, "data": {}}
-    marks = seen(bare, RING)
+    marks = seen(bare, RING, DATA)
     assert (marks.offered, marks.ours, marks.intact) == (offered, False, False)
 
 
 def test_a_ring_recreated_under_its_name_holds_its_secret_without_owning_it() -> None:
     again = copy.deepcopy(RING)
     again["metadata"]["uid"] = "u-again"
-    marks = seen(written(), again)
+    marks = seen(written(), again, DATA)
     assert (marks.ours, marks.owned) == (True, False)
 
 
@@ -110,7 +116,7 @@ def test_marks_hold_nothing_of_the_contents() -> None:
     metadata = written()["metadata"]
     assert set(metadata["annotations"]) == {DIGEST, CAUSE, NONCE}
     assert "keys" not in str(metadata["annotations"])
-    assert "one" not in repr(seen(written(), RING))
+    assert "one" not in repr(seen(written(), RING, DATA))
 
 
 def test_contents_that_are_no_base64_count_as_empty() -> None:

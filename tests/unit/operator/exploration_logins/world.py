@@ -17,12 +17,12 @@ from slipway_operator.logins.model import (
     Memory,
     Observed,
     RoleSeen,
-    Rotation,
     SecretSeen,
     Session,
     Spec,
     Trouble,
 )
+from slipway_operator.rotations import Rotation
 
 ROLES = ("a", "b")
 NOW = 1_000_000.0
