@@ -17,7 +17,7 @@ from load.looking import seen
 from load.reporting import line_writer
 from load.verdict import nothing_failed
 from migrating.life import Life, life_opened
-from migrating.resource import of_kind
+from operated.resource import of_kind
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]

@@ -13,12 +13,13 @@ from cluster.images.releases import NAMES, Release
 from cluster.model import Cluster
 from load.looking import seen
 from load.reporting import line_writer
-from migrating.audit import requests_of
 from migrating.by_hand import by_hand
 from migrating.database import table_held
 from migrating.life import SMALL, Life, life_opened
 from migrating.plain import deployment, migration
-from migrating.resource import OPERATOR, Migration
+from migrating.resource import Migration
+from operated.audit import requests_of
+from operated.resource import OPERATOR
 from rotating.audit import unused_by_migrations
 
 pytest_plugins = ["migrating.fixtures"]

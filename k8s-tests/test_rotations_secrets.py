@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from load.looking import seen
-from migrating.audit import requests_of
-from migrating.resource import OPERATOR
+from operated.audit import requests_of
+from operated.resource import OPERATOR
 from rotating import material
 from rotating.audit import named_secrets, secrets_of, unused_by_rotations
 from rotating.world import VALIDATOR_CACHE, World
@@ -92,7 +92,7 @@ def test_a_login_that_is_deleted_by_hand_is_there_again(rotated: World) -> None:
         return found is not None and found["metadata"]["uid"] != before
 
     seen(healed, HEALED_WITHIN, "another Secret with a login")
-    status = rotated.login.become_ready(90)
+    status = rotated.login.become_ready()["status"]
     rotated.note_secrets()
     assert rotated.sessions_of(status["role"]) > 0
 
@@ -123,7 +123,7 @@ def test_keys_outlive_a_ring_that_is_deleted_and_the_next_one_goes_on_with_them(
     rotated.cluster.kubectl.run("delete", "keyring", rotated.ring.name, rotated.scope)
     assert material.data(rotated.secret(material.RING)) == before
     rotated.upgrade(service_image)
-    status = rotated.ring.become_ready()
+    status = rotated.ring.become_ready()["status"]
     rotated.note_secrets()
     assert status["signing"] == signing
     assert set(key_ids(before)) <= {key["id"] for key in status["keys"]}

@@ -18,7 +18,8 @@ from load.harness import Outcome, RunningLoad, Traffic, running_load
 from load.installed import CHART, values
 from load.looking import seen
 from migrating import database
-from migrating.resource import OPERATOR, Migration
+from migrating.resource import Migration
+from operated.resource import OPERATOR
 
 SMALL = {"replicas": 1, "worker": {"enabled": False}, "redis": {"enabled": False}}
 """For tests that load nothing."""

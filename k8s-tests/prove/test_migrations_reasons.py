@@ -20,7 +20,8 @@ from migrating.life import SMALL, Life, life_opened
 from migrating.outages import container_away, kubelet_away
 from migrating.plain import CONTAINER, deployment, migration
 from migrating.pooler import pooled
-from migrating.resource import FAULT_WITHIN, Migration
+from migrating.resource import Migration
+from operated.resource import FAULT_WITHIN
 
 pytestmark = pytest.mark.timeout(240)
 

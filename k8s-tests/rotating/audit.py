@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from migrating.audit import Request, Right, allowed, used
+from operated.audit import Request, Right, allowed, used
 
 GROUP = "slipway.dev"
 ROTATIONS_ALONE = {

@@ -14,7 +14,7 @@ from cluster.model import Cluster
 from load.disturbances import pods
 from load.looking import seen
 from migrating import database
-from migrating.resource import OPERATOR
+from operated.resource import OPERATOR
 from rotating.world import World
 
 LONGEST_SESSION = 600

@@ -1,72 +1,24 @@
-"""A KeyRing or a DatabaseLogin as people see it: conditions, events, what its status tells."""
+"""A KeyRing or a DatabaseLogin as people see it."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from time import time
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
-from cluster.model import Cluster
 from load.looking import seen
-from migrating.resource import of_kind, seen_by_operator
+from operated.resource import Resource, of_kind, seen_by_operator
 
 
 @dataclass(frozen=True)
-class Resource:
-    cluster: Cluster
-    namespace: str
-    kind: str
-    name: str = "slipway"
-
-    @property
-    def scope(self) -> str:
-        return f"--namespace={self.namespace}"
-
-    def read(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.cluster.kubectl.json("get", self.kind.lower(), self.name, self.scope)
-        return found
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.read()["status"]
-        return found
-
-    def patch(self, spec: dict[str, Any]) -> None:
-        """As a person does by hand."""
-        words = ("patch", self.kind.lower(), self.name, self.scope, "--type=merge")
-        self.cluster.kubectl.run(*words, f"--patch={json.dumps({'spec': spec})}")
-
+class Rotating(Resource):
     def rotate(self) -> str:
         """Ask for a rotation now; the nonce that asks."""
         nonce = uuid4().hex[:12]
         self.patch({"rotateNonce": nonce})
         return nonce
-
-    def shows(self, reason: str, state: str | None = None, within: float = 30) -> str:
-        """The message once this reason is told of the spec of now; `state`: a condition that is True with it."""
-
-        def look() -> str | None:
-            shown = self.read()
-            ready = of_kind(shown, "Ready")
-            fits = seen_by_operator(shown) and ready.get("reason") == reason
-            if state is not None:
-                fits = fits and of_kind(shown, state).get("status") == "True"
-            return str(ready["message"]) if fits else None
-
-        return seen(look, within, lambda: f"{self.kind} {state or ''} {reason}, but {self.told()}")
-
-    def become_ready(self, within: float = 60) -> dict[str, Any]:
-        """The status once it is Ready for the spec of now."""
-
-        def look() -> dict[str, Any] | None:
-            shown = self.read()
-            fits = seen_by_operator(shown) and of_kind(shown, "Ready").get("status") == "True"
-            return shown if fits else None
-
-        found: dict[str, Any] = seen(look, within, lambda: f"{self.kind} Ready, but {self.told()}")["status"]
-        return found
 
     def handled(self, nonce: str, within: float = 60) -> dict[str, Any]:
         """The rotation of that nonce as the history tells it, once every pod was seen to have followed."""
@@ -78,23 +30,10 @@ class Resource:
 
         return seen(look, within, lambda: f"{self.kind}'s rotation {nonce} confirmed, but {self.told()}")
 
-    def events(self) -> list[tuple[str, str, str]]:
-        """Type, reason and message of what the operator told, oldest first."""
-        about = f"--field-selector=involvedObject.name={self.name},involvedObject.kind={self.kind}"
-        found = self.cluster.kubectl.json("get", "events", self.scope, about)["items"]
-        found.sort(key=lambda event: event["metadata"]["creationTimestamp"])
-        return [(event["type"], event["reason"], event["message"]) for event in found]
-
-    def told(self) -> str:
-        """Its spec, status and events, for people who look into a failure."""
-        shown = self.read()
-        lines = [json.dumps({"spec": shown["spec"], "status": shown["status"]}, indent=1)]
-        return "\n".join([*lines, *(" ".join(event) for event in self.events())])
-
 
 @dataclass(frozen=True)
-class KeyRing(Resource):
-    kind: str = "KeyRing"
+class KeyRing(Rotating):
+    kind: ClassVar[str] = "KeyRing"
 
     def stages(self) -> dict[str, str]:
         """Key → its stage."""
@@ -140,8 +79,8 @@ def _ripe(key: dict[str, Any], after: float) -> bool:
 
 
 @dataclass(frozen=True)
-class DatabaseLogin(Resource):
-    kind: str = "DatabaseLogin"
+class DatabaseLogin(Rotating):
+    kind: ClassVar[str] = "DatabaseLogin"
 
     def role(self) -> str:
         return str(self.status()["role"])

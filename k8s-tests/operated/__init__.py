@@ -1,0 +1,1 @@
+"""What tests of every resource that the operator looks after share: how it is seen, and what the operator asked for."""
