@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from slipway_operator.checks import first_answer
 from slipway_operator.conditions import State
 from slipway_operator.logins.model import Cause, Decision, HandOver, Observed, PrepareRoles, Scramble
 from slipway_operator.logins.steps import IDLE, SOON, WAITING, act, answer, due, lag, linger
@@ -14,12 +15,7 @@ Check = Callable[[Situation], Decision | None]
 
 def decide(observed: Observed, now: float) -> Decision:
     """What to write, and at most one change of the database. `now` in seconds since the epoch."""
-    seen = situation(observed, now)
-    for check in CHECKS:
-        decision = check(seen)
-        if decision is not None:
-            return decision
-    raise AssertionError("the last check always answers")
+    return first_answer(CHECKS, situation(observed, now))
 
 
 def understood(seen: Situation) -> Decision | None:

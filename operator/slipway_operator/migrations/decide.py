@@ -1,13 +1,13 @@
 """What to do next about a schema migration: a chain of small checks, of which the first that objects answers.
 
-Read `CHECKS` from the top: it is the whole policy. Each check is a pure function of one fresh observation. What it
-lets pass has been seen, in this very look, so every later step rests on all the evidence above it.
+Read `CHECKS` from the top: it is the whole policy. Each check is a pure function of one fresh observation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from slipway_operator.checks import first_answer
 from slipway_operator.migrations.model import Decision, DeleteJob, JobSeen, Observed
 from slipway_operator.migrations.pods import broken_by, has_image, listed
 from slipway_operator.migrations.remember import active_jobs, is_of, remember
@@ -22,12 +22,7 @@ def decide(observed: Observed, now: float) -> Decision:
     """Total and deterministic; `now` in seconds since the epoch. It starts at most one Job, and none beside another."""
     if observed.spec_fault is not None:
         return answer(Situation(observed, observed.memory, now), "Stalled", "SpecInvalid", observed.spec_fault)
-    seen = Situation(observed, remember(observed, now), now)
-    for check in CHECKS:
-        decision = check(seen)
-        if decision is not None:
-            return decision
-    return start(seen, "contract")
+    return first_answer(CHECKS, Situation(observed, remember(observed, now), now))
 
 
 def active_job(seen: Situation) -> Decision | None:
@@ -189,6 +184,10 @@ def knew_of_announcement(seen: Situation) -> bool:
     return "announce" in seen.observed.memory.done
 
 
+def _contract(seen: Situation) -> Decision:
+    return start(seen, "contract")
+
+
 def _wanted(seen: Situation) -> str:
     partial = " PlanPartial: some revisions read the database, so their SQL can't be told." if seen.plan.partial else ""
     return f"Waiting for approval: look at status.plan, then set spec.approve to {seen.plan.digest}.{partial}"
@@ -211,4 +210,5 @@ CHECKS: tuple[Check, ...] = (
     backed_up,
     announced,
     seen_since_announced,
+    _contract,
 )
