@@ -161,7 +161,16 @@ def _rests(seen: Situation) -> Decision:
             return answer(seen, "Ready", "Retiring", text, look_again=min(max(wait, SOON), 30.0), following=now)
         return lag(seen, now, signing, "A key can leave once every pod is seen to sign with another.")
     text = f"{signing.id} signs; a reserve is published."
-    return answer(seen, "Ready", "Stable", text, look_again=min(max(due(seen) - seen.now, SOON), IDLE), following=now)
+    wait = min(max(due(seen) - seen.now, SOON), IDLE, *(_ripens(seen, key) for key in seen.reserves))
+    return answer(seen, "Ready", "Stable", text, look_again=wait, following=now)
+
+
+def _ripens(seen: Situation, reserve: Key) -> float:
+    """Seconds until a look is due that may confirm it for good: so a rotation that is asked for needn't wait for it."""
+    if reserve.confirmed is None:
+        return patience(seen, reserve)
+    end = settled(reserve, seen.spec)
+    return IDLE if reserve.confirmed > end else max(end - seen.now, 0.0) + SOON / 10
 
 
 def lag(seen: Situation, found: Following, key: Key, text: str, reason: str = "ConsumersLagging") -> Decision:

@@ -43,6 +43,29 @@ def test_a_ring_that_all_follow_rests_until_its_next_rotation() -> None:
     assert decision.memory == STEADY
 
 
+ENDS = SPEC.propagation
+"""Seconds after a stage began until no pod can start any more with files from before."""
+
+
+@pytest.mark.parametrize(
+    ("age", "confirmed", "asked", "look_again"),
+    [
+        (20.0, None, pods(pod("p", "ab", "a"), pod("q", "ab", "a", fault="Unreachable")), 1.0),
+        (20.0, NOW - 10.0, ring().consumers, ENDS - 20.0 + 0.1),
+        (ENDS + 20.0, NOW - 10.0, ring().consumers, 300.0),
+    ],
+    ids=["no pod can be asked", "a pod may start with old files", "for good"],
+)
+def test_a_reserve_is_looked_at_again_as_soon_as_that_may_confirm_it_for_good(
+    age: float, confirmed: float | None, asked: Consumers, look_again: float
+) -> None:
+    """So that a rotation that is asked for later finds it ripe."""
+    reserve = key("b", "Published", since=NOW - age, confirmed=confirmed)
+    decision = decide(ring(memory=replace(STEADY, keys=(STEADY.keys[0], reserve)), consumers=asked), NOW)
+    assert told(decision) == ("Ready", "Stable")
+    assert decision.look_again == pytest.approx(look_again)
+
+
 def test_without_a_secret_and_a_memory_two_keys_are_made_at_once_and_the_nonce_counts_as_handled() -> None:
     decision = decide(ring(memory=Memory(), secret=None, consumers=Consumers()), NOW)
     assert decision.effect == WriteSecret((), None, 2, "EdDSA", "Created", "1")
