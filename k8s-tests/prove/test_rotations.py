@@ -100,20 +100,43 @@ def test_another_algorithm(steady: World, rows: list[Row]) -> None:
 
 
 def test_an_operator_killed_in_each_state_goes_on_where_it_was(steady: World, rows: list[Row]) -> None:
-    key, role = steady.ring.signing(), steady.login.role()
     with steady.load(**LOADED) as running:
-        asked = steady.ring.rotate(), steady.login.rotate()
-        steady.operator_killed()  # asked for, nothing done
-        seen(lambda: steady.ring.stages().get(key) == "Retiring", 60, "the next key, signing")
-        steady.operator_killed()  # written, not confirmed
-        steady.ring.handled(asked[0])
-        steady.operator_killed()  # the old key retires
-        steady.login.handled(asked[1])
-        steady.ring.without(key)
-        outcome = measured(rows, steady, KILLS, running.finish(after=5))
+        revoked = killed_while_a_key_rotates(steady)
+        killed_while_a_login_rotates(steady)
+        steady.ring.ripe_reserve(VALIDATOR_CACHE)
+        steady.ring.patch({"revoke": [revoked]})
+        steady.operator_killed()  # revoked, nothing done, or dropped and not yet gone from each pod
+        seen(lambda: steady.ring.revoked_everywhere(revoked), 60, lambda: f"the revocation, but {steady.ring.told()}")
+        outcome = measured(rows, steady, KILLS, running.finish(after=5), revoked)
     nothing_failed(outcome)
-    assert steady.login.role() != role
     assert [one["cause"] for one in steady.ring.status()["history"]].count("Healed") == 0
+
+
+def killed_while_a_key_rotates(world: World) -> str:
+    """The key that signs afterwards."""
+    key = world.ring.signing()
+    asked = world.ring.rotate()
+    world.operator_killed()  # asked for, nothing done
+    seen(lambda: world.ring.stages().get(key) == "Retiring", 60, "the next key, signing")
+    world.operator_killed()  # written, not confirmed
+    world.ring.handled(asked)
+    world.operator_killed()  # confirmed: the old key retires, and the new reserve isn't ripe
+    world.ring.without(key)
+    world.operator_killed()  # retired
+    return world.ring.signing()
+
+
+def killed_while_a_login_rotates(world: World) -> None:
+    role = world.login.role()
+    with session_of(world.cluster, world.namespace, role):
+        asked = world.login.rotate()
+        world.operator_killed()  # asked for, nothing done
+        seen(lambda: world.login.role() != role, 60, "the other role, in use")
+        world.operator_killed()  # handed over; pods follow, and sessions of the old role end
+        world.login.shows("OldSessionsRemain", "Reconciling")
+        world.operator_killed()  # waits for one that stays
+    world.operator_killed()  # the old password is to be made unknown
+    world.login.handled(asked)
 
 
 def test_a_deleted_secret_is_back_whether_the_operator_saw_it_or_not(steady: World, rows: list[Row]) -> None:
@@ -187,6 +210,24 @@ def test_pods_that_are_all_unready_count_all_the_same(steady: World, service_ima
         assert steady.ring.status()["consumers"]["running"] >= 2
     steady.say(f"{UNREADY}: followed after {done['took']}")
     assert {told["signing"] for told in steady.keys_of_pods().values()} == {steady.ring.signing()}
+
+
+def test_ten_pods_follow_within_three_seconds_and_lose_a_revoked_key_within_five(steady: World) -> None:
+    steady.scale(10)
+    steady.settled(10, within=300)
+    told = [steady.followed(resource) for resource in (steady.ring, steady.login)]
+    steady.ring.ripe_reserve(VALIDATOR_CACHE)
+    revoked = steady.ring.signing()
+    begun = monotonic()
+    steady.ring.patch({"revoke": [revoked]})
+    seen(lambda: steady.ring.revoked_everywhere(revoked), 30, lambda: f"the revocation, but {steady.ring.told()}")
+    gone = monotonic() - begun
+    assert steady.ring.status()["consumers"]["running"] == 11  # the worker too
+    steady.say(f"10 pods: key followed after {told[0]:.2f} s, login after {told[1]:.2f} s, revocation {gone:.1f} s")
+    steady.scale(2)
+    steady.settled(2)
+    assert max(told) < 3
+    assert gone <= 5
 
 
 def test_a_session_that_never_ends_is_named_and_not_killed(steady: World, rows: list[Row]) -> None:

@@ -15,11 +15,12 @@ from cluster.model import Cluster
 from load.disturbances import pods, settled
 from load.harness import Outcome, RunningLoad, running_load
 from load.installed import PATIENT
+from load.looking import seen
 from migrating import database
 from migrating.life import Life
 from rotating import material
 from rotating.material import Seeker
-from rotating.resource import DatabaseLogin, KeyRing
+from rotating.resource import DatabaseLogin, KeyRing, Rotating
 from rotating.traffic import RotatingOutcome, RotatingTraffic
 
 TOKEN_LIFETIME, LEEWAY, VALIDATOR_CACHE, PROPAGATION = 8, 1, 3, 4
@@ -119,6 +120,15 @@ class World(Life):
         """How many changes of a Secret all pods were seen to follow, and the seconds that took altogether."""
         name = "slipway_operator_secret_propagation_seconds"
         return self.metric(f"{name}_count", kind=kind), self.metric(f"{name}_sum", kind=kind)
+
+    def followed(self, resource: Rotating) -> float:
+        """Seconds from the write of a Secret until each pod was seen to follow it, of a rotation that is asked for."""
+        self.ring.ripe_reserve(VALIDATOR_CACHE)
+        count, seconds = self.propagation(resource.kind)
+        resource.handled(resource.rotate())
+        seen(lambda: self.propagation(resource.kind)[0] > count, 10, f"{resource.kind}'s figure")
+        after, total = self.propagation(resource.kind)
+        return (total - seconds) / (after - count)
 
 
 @contextmanager
