@@ -60,6 +60,10 @@ def _lost(seen: Situation, lost: list[str]) -> Decision:
         "they have, new ones can't. Restore the Secret from a backup; or, if sessions may end, add these ids to "
         "spec.revoke."
     )
+    secret = seen.observed.secret
+    waiting = sorted({key.id for key in secret.keys} & seen.revoked) if secret else []
+    if waiting:
+        text += f" Until then {', '.join(waiting)}, revoked, stays in it."
     return answer(seen, "Stalled", "KeysLost", text, look_again=IDLE)
 
 

@@ -14,6 +14,7 @@ from unit.operator.ring_situations import (
     pods,
     ring,
     secret,
+    spec,
     stages,
     told,
     written,
@@ -41,6 +42,14 @@ def test_a_lost_key_that_signs_is_said_and_never_silently_replaced(found: Secret
     assert "spec.revoke" in decision.verdict.message
     accepted = decide(ring(**REVOKED_A, secret=found), NOW)
     assert written(accepted).cause == "Revoke"
+
+
+def test_a_revocation_that_waits_for_a_lost_key_is_told_with_it() -> None:
+    found = secret("b", "b", intact=False)
+    waiting = decide(ring(spec=spec(revoke=frozenset({"b"})), secret=found), NOW)
+    assert told(waiting) == ("Stalled", "KeysLost")
+    assert "Until then b, revoked, stays in it." in waiting.verdict.message
+    assert "revoked, stays" not in decide(ring(secret=found), NOW).verdict.message
 
 
 def test_a_lost_key_whose_tokens_are_still_valid_is_said_and_one_whose_tokens_have_expired_is_let_go() -> None:
