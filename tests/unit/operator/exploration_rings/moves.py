@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from slipway_operator.keyrings.model import Decision, Observed, WriteSecret
 from unit.operator.exploration_rings.world import (
@@ -61,12 +62,17 @@ def _written(world: World, effect: WriteSecret) -> World:
 
 
 def _pods(world: World) -> Iterator[Move]:
-    for number, pod in enumerate(world.pods):
+    loaded = _loadable(world)
+    for number, pod in _different(world):
         if pod.stage == "mounted":
             yield f"pod {number} starts", _with(world, number, pod._replace(stage="runs", age=0))
-        loaded = _loadable(world)
         if loaded is not None and pod.files != loaded:
             yield f"pod {number} loads", _with(world, number, pod._replace(files=loaded, age=0))
+
+
+def _different(world: World) -> Iterator[tuple[int, Pod]]:
+    """One of those that are alike: what it does, the others might have done."""
+    return ((number, pod) for number, pod in enumerate(world.pods) if pod not in world.pods[:number])
 
 
 def _loadable(world: World) -> Files | None:
@@ -111,7 +117,8 @@ def _disturbances(world: World, decide: Decide) -> Iterator[Move]:
         yield "operator is shown no pods", after._replace(step=looked(world, decide, blind=True))
     loaded = _loadable(world)
     if loaded is not None:
-        yield "pod 0 is replaced", _with(after, 0, Pod("mounted", loaded))
+        for number, _ in _different(world):
+            yield "a pod is replaced", _with(after, number, Pod("mounted", loaded))
     if world.nonce == "before":
         yield "a rotation is asked for", after._replace(nonce="after")
     if not world.revoke and world.secret is not None and world.secret.ours:
@@ -132,6 +139,14 @@ def _marked(world: World) -> World:
             lacked[key] = 0
     bound = int(FAR)
     return world._replace(
+        pods=tuple(sorted(world.pods, key=_order)),
         issued=tuple(sorted((key, min(age, bound)) for key, age in issued.items())),
         lacked=tuple(sorted((key, min(age, bound)) for key, age in lacked.items())),
     )
+
+
+@cache
+def _order(pod: Pod) -> tuple[object, ...]:
+    """Which of them is which matters to nobody, so worlds that differ by that alone are one."""
+    files = pod.files
+    return pod.stage, pod.age, sorted(files.keys), files.signing, files.cause, files.nonce, files.ours

@@ -114,7 +114,7 @@ def test_breaking_a_guard_is_found_with_the_shortest_history(
 ) -> None:
     decide = broken(monkeypatch)
     # With as few disturbances as show it, which keeps the walk short. Two are of these kinds.
-    only = ("pod 0 is replaced", "the Secret is deleted", "a rotation is asked for")
+    only = ("a pod is replaced", "the Secret is deleted", "a rotation is asked for")
     for disturbances, young, which in ((1, False, ()), (1, True, ()), (2, False, only), (2, True, only)):
         found = explore(decide, disturbances, bound=BOUND, young=young, only=which)
         if found.fault is not None:

@@ -16,7 +16,7 @@ CACHE, LIFETIME, PROPAGATION = 1.0, 1.0, 1.0
 NOW = 1000.0
 """Each look happens now: it is the past that moves away, and what is further than `FAR` is all the same."""
 FAR = 4.0
-WANTED = 2
+WANTED = 3
 
 SPEC = Spec(
     secret_name="keys",
