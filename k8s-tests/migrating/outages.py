@@ -33,7 +33,7 @@ def api_server_restarted() -> None:
         os.kill(record["pid"], signal.SIGKILL)
     until(lambda: start_time(record["pid"]) != record["started"], 10)
     processes.start(API_SERVER, control_plane.api_server(settings, program))
-    until(lambda: control_plane.ready(settings), API_SECONDS)
+    processes.wait(API_SERVER, lambda: control_plane.ready(settings), API_SECONDS, "ready API")
 
 
 @contextmanager
