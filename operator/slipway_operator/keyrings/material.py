@@ -1,6 +1,7 @@
 """Private keys: made, read from a Secret, and written into one. Nothing here shows them.
 
-The id of a key is its thumbprint (RFC 7638), so that an id proves which key it belongs to.
+The id of a key is its thumbprint (RFC 7638), so that an id proves which key it belongs to. A pod refuses a set with any
+fault as a whole, and keeps the former: so a key is held only if the service would take it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from jwt import PyJWK
 from jwt.algorithms import get_default_algorithms
+from jwt.utils import from_base64url_uint
 
 from slipway_operator.keyrings.model import Algorithm, HeldKey
 
 KEYS_FILE, SIGNING_FILE = "jwks.json", "signing"
-RSA_BITS = 2048
+RSA_BITS, MOST_RSA_BITS = 2048, 8192
 MOST_KEYS = 100
+PUBLISHED_KEYS = frozenset({"WhHmVolqafTEbNBQo006oq4ZkfzWwrbK1X3GcrCLXfY"})
+"""Public parts (`x`) of keys whose private part everyone may read; services in production refuse them."""
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-")
 _ID_LIMIT = 128
 _KINDS: Mapping[tuple[Any, Any], Algorithm] = MappingProxyType(
@@ -37,7 +41,10 @@ _REQUIRED: Mapping[Algorithm, tuple[str, ...]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Private JWKs by id, and the id that signs; what doesn't parse isn't there."""
+    """Private JWKs by id, and the id that signs; what doesn't parse, or pods would refuse, isn't there.
+
+    Of a JWK only the members of its key are there: another's remark could make the set one that pods can't parse.
+    """
 
     keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     held: tuple[HeldKey, ...] = ()
@@ -47,9 +54,8 @@ class Material:
 def generate(algorithm: Algorithm) -> tuple[str, dict[str, Any]]:
     """A new key: its id, and its private JWK. RSA takes up to a second."""
     private = _generate(algorithm)
-    jwk = _members(private, algorithm)
     identity = thumbprint(_members(private.public_key(), algorithm), algorithm)
-    return identity, {**jwk, "kid": identity, "alg": algorithm, "use": "sig"}
+    return identity, _jwk(private, identity, algorithm)
 
 
 def thumbprint(public: Mapping[str, Any], algorithm: Algorithm) -> str:
@@ -60,14 +66,14 @@ def thumbprint(public: Mapping[str, Any], algorithm: Algorithm) -> str:
 
 
 def understand(data: Mapping[str, bytes]) -> Material:
-    """The keys of a Secret whose private part is whole; a set that can't be read at all holds none."""
+    """The keys of a Secret that a pod could sign with; a set that pods can't parse holds none."""
     keys: dict[str, Mapping[str, Any]] = {}
     held: list[HeldKey] = []
     for jwk in _listed(data.get(KEYS_FILE, b"")):
-        found = _held(jwk)
-        if found is not None and found.id not in keys:
-            keys[found.id] = jwk
-            held.append(found)
+        found = _found(jwk)
+        if found is not None and found[0].id not in keys:
+            one, keys[one.id] = found
+            held.append(one)
     signing = data.get(SIGNING_FILE, b"").decode("utf-8", "replace").strip()
     return Material(keys, tuple(held), signing if signing in keys else "")
 
@@ -80,27 +86,42 @@ def files(keys: Iterable[Mapping[str, Any]], signing: str) -> dict[str, bytes]:
 
 def _listed(text: bytes) -> list[dict[str, Any]]:
     try:
-        document = json.loads(text)
+        document = json.loads(text.decode())
+        # Python reads NaN, Infinity and half surrogates; the service's parser does not.
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         return []
     listed = document.get("keys") if isinstance(document, dict) else None
     return [jwk for jwk in listed[:MOST_KEYS] if isinstance(jwk, dict)] if isinstance(listed, list) else []
 
 
-def _held(jwk: dict[str, Any]) -> HeldKey | None:
-    identity, kind, curve = jwk.get("kid"), jwk.get("kty"), jwk.get("crv")
+def _found(jwk: dict[str, Any]) -> tuple[HeldKey, dict[str, Any]] | None:
+    identity = jwk.get("kid")
     if not isinstance(identity, str) or not 0 < len(identity) <= _ID_LIMIT or not _ID_CHARACTERS.issuperset(identity):
         return None
-    fits = isinstance(kind, str) and isinstance(curve, str | None)
-    algorithm = _KINDS.get((kind, curve)) if fits else None
+    algorithm = _algorithm(jwk)
     if algorithm is None:
         return None
     try:
-        private = PyJWK(jwk, algorithm).key
+        # Before the key is built, which takes seconds for one that is far too long.
+        if algorithm == "RS256" and not RSA_BITS <= from_base64url_uint(jwk["n"]).bit_length() <= MOST_RSA_BITS:
+            return None
+        private: Any = PyJWK(jwk, algorithm).key
         public = _members(private.public_key(), algorithm)
+        whole = _jwk(private, identity, algorithm)
     except Exception:  # noqa: BLE001 - the libraries raise many kinds, and some quote the key
         return None
-    return HeldKey(identity, algorithm, identity == thumbprint(public, algorithm))
+    if public.get("x") in PUBLISHED_KEYS:
+        return None
+    return HeldKey(identity, algorithm, identity == thumbprint(public, algorithm)), whole
+
+
+def _algorithm(jwk: Mapping[str, Any]) -> Algorithm | None:
+    """The one of its kind of key; None where there is none, or the key says that it is for something else."""
+    kind, curve = jwk.get("kty"), jwk.get("crv")
+    algorithm = _KINDS.get((kind, curve)) if isinstance(kind, str) and isinstance(curve, str | None) else None
+    fits = jwk.get("alg", algorithm) == algorithm and jwk.get("use", "sig") == "sig"
+    return algorithm if fits else None
 
 
 def _generate(algorithm: Algorithm) -> Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey:
@@ -109,6 +130,10 @@ def _generate(algorithm: Algorithm) -> Ed25519PrivateKey | EllipticCurvePrivateK
     if algorithm == "ES256":
         return generate_private_key(SECP256R1())
     return generate_rsa_key(public_exponent=65537, key_size=RSA_BITS)
+
+
+def _jwk(private: Any, identity: str, algorithm: Algorithm) -> dict[str, Any]:
+    return {**_members(private, algorithm), "kid": identity, "alg": algorithm, "use": "sig"}
 
 
 def _members(key: Any, algorithm: Algorithm) -> dict[str, Any]:
