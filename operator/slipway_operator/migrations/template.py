@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from posixpath import normpath
 from typing import Any
 
 from slipway_operator.migrations.model import Spec, Trouble
@@ -50,8 +51,8 @@ def pod_spec(
         text = f"Deployment {spec.workload} has no container {spec.container}; correct spec.workload.container."
         raise RefusedError(Trouble("ContainerMissing", text))
     sidecars = [_sidecar(one) for one in template.get("initContainers") or () if one.get("restartPolicy") == "Always"]
-    taken = {OWNER_FOLDER, SCRIPT_FOLDER} if script else {OWNER_FOLDER}
-    mounts = [mount for mount in origin.get("volumeMounts") or () if mount["mountPath"] not in taken]
+    left_out = {OWNER_FOLDER, *([SCRIPT_FOLDER] if script else ()), *_login_folder(origin)}
+    mounts = [mount for mount in origin.get("volumeMounts") or () if normpath(mount["mountPath"]) not in left_out]
     volumes = _volumes(template, (mount["name"] for mount in [*mounts, *_mounts(sidecars)]))
     _refuse_devices(origin, *sidecars)
     pod = {name: template[name] for name in _POD_FIELDS if name in template}
@@ -82,6 +83,21 @@ def pod_spec(
         }
     ]
     return pod
+
+
+def _login_folder(origin: Mapping[str, Any]) -> tuple[str, ...]:
+    """The folder of the workload's own login, unless another setting names something in it.
+
+    A Job doesn't use that login, and mustn't wait for its Secret: what makes that Secret may wait for the Job to end.
+    """
+    env = origin.get("env") or ()
+    # Of settings with the same name the last one counts.
+    told = next((one.get("value") for one in reversed(env) if one["name"] == _FOLDER_SETTING), None)
+    if not told:
+        return ()
+    folder = normpath(told)
+    others = (one.get("value") or "" for one in env if one["name"] not in _REPLACED_SETTINGS)
+    return () if any(f"{folder}/" in f"{value}/" for value in others) else (folder,)
 
 
 def _environment(origin: Mapping[str, Any]) -> list[dict[str, Any]]:
