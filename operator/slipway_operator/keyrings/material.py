@@ -29,6 +29,9 @@ RSA_BITS, MOST_RSA_BITS = 2048, 8192
 MOST_KEYS = 100
 PUBLISHED_KEYS = frozenset({"WhHmVolqafTEbNBQo006oq4ZkfzWwrbK1X3GcrCLXfY"})
 """Public parts (`x`) of keys whose private part everyone may read; services in production refuse them."""
+MOST_REMEMBERED = 10_000
+_AS_WRITTEN: dict[bytes, HeldKey] = {}
+"""By the digest of a whole private JWK: what is public of it. Key material is not kept here."""
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-")
 _ID_LIMIT = 128
 _KINDS: Mapping[tuple[Any, Any], Algorithm] = MappingProxyType(
@@ -96,6 +99,20 @@ def _listed(text: bytes) -> list[dict[str, Any]]:
 
 
 def _found(jwk: dict[str, Any]) -> tuple[HeldKey, dict[str, Any]] | None:
+    """A large RSA key takes a second to build and check, so one that was written here is built once only."""
+    mark = sha256(json.dumps(jwk, sort_keys=True).encode()).digest()
+    known = _AS_WRITTEN.get(mark)
+    if known is not None:
+        return known, jwk
+    found = _built(jwk)
+    if found is not None and found[1] == jwk:
+        if len(_AS_WRITTEN) >= MOST_REMEMBERED:
+            _AS_WRITTEN.clear()
+        _AS_WRITTEN[mark] = found[0]
+    return found
+
+
+def _built(jwk: dict[str, Any]) -> tuple[HeldKey, dict[str, Any]] | None:
     identity = jwk.get("kid")
     if not isinstance(identity, str) or not 0 < len(identity) <= _ID_LIMIT or not _ID_CHARACTERS.issuperset(identity):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from jwt import PyJWK
 
 from slipway.sessions.keys import KeysError, KeySet
 from slipway_operator.keyrings.material import Material, files, generate, thumbprint, understand
@@ -78,3 +79,22 @@ def test_nothing_that_is_printed_shows_a_private_part() -> None:
     found = understand(files([jwk], identity))
     assert identity in repr(found)
     assert jwk["d"] not in repr(found)
+
+
+def test_a_key_as_it_was_written_is_built_once_and_one_that_changed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    identity, jwk = generate("RS256")
+    other, changed = generate("RS256")
+    built: list[str] = []
+
+    def counted(found: dict[str, str], algorithm: str) -> PyJWK:
+        built.append(found["kid"])
+        return PyJWK(found, algorithm)
+
+    monkeypatch.setattr("slipway_operator.keyrings.material.PyJWK", counted)
+    first = understand(files([jwk], identity))
+    assert understand(files([jwk], identity)) == first
+    assert first.keys == {identity: jwk}
+    assert built == [identity]
+    assert understand(files([{**changed, "kid": identity}], identity)).held == (HeldKey(identity, "RS256", False),)
+    assert built == [identity, identity]
+    assert other != identity
