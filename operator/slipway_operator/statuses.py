@@ -9,6 +9,7 @@ from typing import Any, Literal
 from slipway_operator.cluster import EVENTS, Api, ApiError, ConflictError, Resource
 from slipway_operator.conditions import State, told
 from slipway_operator.events import event
+from slipway_operator.telemetry import STALLED
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,9 @@ async def write_status(
     A transition, which is another reason or that a person must act now, becomes an event and a line of the log.
     """
     former = resource.get("status") or {}
+    STALLED.labels(resource["kind"], resource["metadata"]["namespace"], resource["metadata"]["name"]).set(
+        said[0] == "Stalled"
+    )
     if wanted == former:
         return True
     metadata = {name: resource["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}

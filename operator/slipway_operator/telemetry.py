@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
@@ -50,10 +51,21 @@ LAGGING = Gauge(
     "slipway_operator_consumers_lagging", "Pods that haven't followed the last change, or can't be asked",
     ["kind", "namespace", "name"], registry=REGISTRY,
 )  # fmt: skip
+STALLED = Gauge(
+    "slipway_operator_resource_stalled", "Whether a person must act: 1 while the resource is Stalled, else 0",
+    ["kind", "namespace", "name"], registry=REGISTRY,
+)  # fmt: skip
 EVENT_AGE = Gauge(
     "slipway_operator_last_event_age_seconds", "Time since the watch of a kind told of a change", ["kind"],
     registry=REGISTRY,
 )  # fmt: skip
+
+
+def forget_resource(kind: str, namespace: str, name: str) -> None:
+    """It is gone, and so are its series."""
+    for gauge in (LAGGING, STALLED):
+        with suppress(KeyError):
+            gauge.remove(kind, namespace, name)
 
 
 class LastEvents:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -18,7 +17,7 @@ from slipway_operator.keyrings.take_in import situation
 from slipway_operator.named_secrets import NamedSecrets
 from slipway_operator.nudging import Nudges
 from slipway_operator.reconciling import telling_of_refusals
-from slipway_operator.telemetry import LAGGING
+from slipway_operator.telemetry import LAGGING, forget_resource
 from slipway_operator.worklist import Key
 
 
@@ -71,8 +70,7 @@ class KeyRings:
         self._kept.pop(key, None)
         self._nudges.forget(key)
         self._secrets.forget(key)
-        with suppress(KeyError):
-            LAGGING.remove(*key)
+        forget_resource(*key)
 
     async def _tell(self, resource: dict[str, Any], refusal: str) -> None:
         now = self._clock()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from slipway_operator.logins.observe import LOGINS, Look, look, unseen
 from slipway_operator.named_secrets import NamedSecrets
 from slipway_operator.nudging import Nudges
 from slipway_operator.reconciling import telling_of_refusals
-from slipway_operator.telemetry import LAGGING, PROPAGATION
+from slipway_operator.telemetry import LAGGING, PROPAGATION, forget_resource
 from slipway_operator.worklist import Key
 
 REFUSED_PAUSE = 15.0
@@ -114,8 +113,7 @@ class DatabaseLogins:
         self._scrambled.pop(key, None)
         self._nudges.forget(key)
         self._secrets.forget(key)
-        with suppress(KeyError):
-            LAGGING.remove(*key)
+        forget_resource(*key)
 
     async def _tell(self, resource: dict[str, Any], refusal: str) -> None:
         seen = unseen(resource)

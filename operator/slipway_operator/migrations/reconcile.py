@@ -16,6 +16,7 @@ from slipway_operator.migrations.observe import MIGRATIONS, look, unseen
 from slipway_operator.migrations.situation import Situation, answer
 from slipway_operator.migrations.template import RefusedError
 from slipway_operator.reconciling import telling_of_refusals
+from slipway_operator.telemetry import forget_resource
 from slipway_operator.worklist import Key
 
 REFUSED_PAUSE = 15.0
@@ -50,6 +51,7 @@ class Migrations:
         seen = await look(self._api, key.namespace, key.name, now)
         if seen is None:
             self._refused.pop(key, None)
+            forget_resource(*key)
             return None
         decision = decide(seen.observed, now)
         try:
