@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import aiohttp
 import kopf
+from aiohttp.http_exceptions import LineTooLong
 
 FIELD_MANAGER = "slipway-operator"
 CALL_SECONDS = 20.0
@@ -90,6 +91,7 @@ _GONE = 410
 _UNAUTHORIZED = 401
 _TOO_MANY = 429
 _SERVER_FAULT = 500
+_CHANGES = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 def login() -> kopf.ConnectionInfo:
@@ -192,7 +194,9 @@ class Api:
     async def changes(self, resource: Resource, namespace: str, name: str, *, seconds: int) -> AsyncIterator[None]:
         """Yields whenever that one object may have changed, first at once, never its content; ends after `seconds`.
 
-        Raises ApiError. Takes a connection of its own for as long as it runs.
+        Raises ApiError, also of what the server tells within the stream, such as 410. A half line at its end is none.
+        Each call begins anew, not where another ended: who calls again has to look at once. Takes a connection of its
+        own for as long as it runs.
         """
         if self._watching is None:
             raise RuntimeError("Api is used outside of `async with`.")
@@ -212,11 +216,14 @@ class Api:
         try:
             async with self._watching.get(url, params=query, headers=headers, timeout=timeout) as response:
                 if not response.ok:
+                    if response.status == _UNAUTHORIZED:
+                        self._credentials = None  # read anew for the next call
                     raise _refusal(response.status, await _bounded(response), response.headers.get("Retry-After", ""))
                 yield
-                async for _ in response.content:
-                    yield
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                async for line in response.content:
+                    if _tells_of_change(line):
+                        yield
+        except (aiohttp.ClientError, TimeoutError, OSError, LineTooLong) as error:
             raise UnreachableError(0, "Unreachable", f"watch of {name}: {type(error).__name__}") from None
 
     async def log(self, namespace: str, pod: str, *, container: str, tail: int | None = None, limit: int) -> str:
@@ -292,7 +299,13 @@ class Api:
 
     def _fresh_credentials(self) -> kopf.ConnectionInfo:
         if self._credentials is None or time.monotonic() - self._read_at > CREDENTIALS_SECONDS:
-            self._credentials = self._login()
+            try:
+                self._credentials = self._login()
+            except (kopf.LoginError, OSError, ValueError) as error:
+                # They may be back in a moment, so it is told like a server that is away. Other errors than kopf's only
+                # by their kind: that of a malformed file may repeat what is in it.
+                said = str(error) if isinstance(error, kopf.LoginError) else type(error).__name__
+                raise UnreachableError(0, "NoCredentials", f"No credentials for the cluster: {said}") from None
             self._read_at = time.monotonic()
         return self._credentials
 
@@ -329,10 +342,27 @@ def _refusal(status: int, answer: bytes, retry_after: str) -> ApiError:
         said = _object(answer)
     except UnreachableError:
         said = {}
+    return _told(status, said, retry_after)
+
+
+def _told(status: int, said: Json, retry_after: str = "") -> ApiError:
     reason = str(said.get("reason") or "HttpError")
     message = str(said.get("message") or f"HTTP status {status}")[:LONGEST_MESSAGE]
     seconds = float(retry_after) if retry_after.isdecimal() else 0.0
     return _BY_STATUS.get(status, ApiError)(status, reason, message, seconds)
+
+
+def _tells_of_change(line: bytes) -> bool:
+    """A line of a watch. Raises ApiError when it says that the watch has failed, or is whole and no event."""
+    if not line.endswith(b"\n"):
+        return False
+    event = _object(line)
+    kind, shown = event.get("type"), event.get("object")
+    if kind != "ERROR":
+        return kind in _CHANGES
+    said = shown if isinstance(shown, dict) else {}
+    code = said.get("code")
+    raise _told(code if isinstance(code, int) else _SERVER_FAULT, said)
 
 
 def is_refusal(error: ApiError) -> bool:
