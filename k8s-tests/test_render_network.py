@@ -189,3 +189,14 @@ def test_alerts_ask_for_metrics_that_exist(production: Objects) -> None:
             "slipway-metrics|slipway-worker-metrics",
             "slipway-operator-metrics",
         }
+
+
+def test_alerts_of_resources_tell_those_of_two_namespaces_apart(renderer: Renderer) -> None:
+    production = yaml.safe_load(EXAMPLES["production"].read_text())
+    (rule,) = renderer.objects(merged(production, {"operator": {"scope": "cluster"}})).of_kind("PrometheusRule")
+    alerts = {alert["alert"]: alert for group in rule["spec"]["groups"] for alert in group["rules"]}
+    for name in ("SlipwayConsumersLagging", "SlipwayNeedsAPerson"):
+        # Prometheus gives the operator's label `namespace` this name, since each target has one of its own.
+        assert alerts[name]["expr"].startswith("max by (exported_namespace, kind, name) (slipway_operator_")
+        told = re.findall(r"\{\{ \$labels\.(\w+) \}\}", alerts[name]["annotations"]["summary"])
+        assert told == ["kind", "exported_namespace", "name"]

@@ -25,11 +25,11 @@ async def write_status(
     """Write what differs; `said` is state, reason and message. False: somebody changed the resource since it was read.
 
     A transition, which is another reason or that a person must act now, becomes an event and a line of the log.
+    Prometheus is told at every look: an operator that just started has no other moment to tell of what stays as it is.
     """
     former = resource.get("status") or {}
-    STALLED.labels(resource["kind"], resource["metadata"]["namespace"], resource["metadata"]["name"]).set(
-        said[0] == "Stalled"
-    )
+    named = resource["metadata"]
+    STALLED.labels(resource["kind"], named["namespace"], named["name"]).set(said[0] == "Stalled")
     if wanted == former:
         return True
     metadata = {name: resource["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}

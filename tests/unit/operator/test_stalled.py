@@ -56,6 +56,12 @@ async def test_only_a_resource_that_is_stalled_waits_for_a_person(api: MemoryApi
     assert told() == value
 
 
+async def test_what_a_person_mended_waits_for_nobody_any_more(api: MemoryApi) -> None:
+    for state, value in (("Stalled", 1.0), ("Reconciling", 0.0), ("Stalled", 1.0), ("Ready", 0.0)):
+        await write_status(api, KIND, RING, {"observedGeneration": 1}, (cast("State", state), "Reason", "Text."), NOW)
+        assert told() == value
+
+
 async def test_a_status_that_says_so_already_is_told_by_an_operator_that_just_started(api: MemoryApi) -> None:
     shown = {"observedGeneration": 1}
     await write_status(api, KIND, {**RING, "status": shown}, shown, ("Stalled", "Reason", "Text."), NOW)
