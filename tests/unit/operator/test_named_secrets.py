@@ -335,3 +335,11 @@ def test_a_mistake_of_ours_is_told_once_by_its_kind_alone(in_no_time: Run, caplo
     pauses(Failing(RuntimeError(DATA)), in_no_time)
     assert warnings(caplog) == ["Changes of Secret ring are seen late, because its watch has ended: RuntimeError"]
     assert DATA not in caplog.text
+
+
+def test_a_refusal_after_a_watch_that_has_lasted_is_told_anew(
+    in_no_time: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    lasting = LONGEST_PAUSE + 1
+    pauses(Failing(ForbiddenError(403, "Forbidden", "no"), opens=True, lasting=lasting), in_no_time, within=3 * lasting)
+    assert len(warnings(caplog)) == 2
