@@ -38,8 +38,13 @@ class Marks:
     nonce: str
 
 
+def label_value(name: str) -> str:
+    """Of a resource's name, which may be longer than a label's value."""
+    return shortened(name, _LABEL_LIMIT)
+
+
 def owner_label(owner: Mapping[str, Any]) -> tuple[str, str]:
-    return f"slipway.dev/{owner['kind'].lower()}", shortened(owner["metadata"]["name"], _LABEL_LIMIT)
+    return f"slipway.dev/{owner['kind'].lower()}", label_value(owner["metadata"]["name"])
 
 
 def digest(data: Mapping[str, bytes]) -> str:

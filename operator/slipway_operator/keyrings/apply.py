@@ -47,7 +47,7 @@ async def effect(api: Api, look: Look, wish: WriteSecret) -> bool:
         look.resource,
         spec.secret_name,
         files(keys.values(), signing),
-        type_="Opaque",
+        type_=look.type,
         cause=wish.cause,
         nonce=wish.nonce,
         # A reference that was made by POST would stay when it is applied without; the next look adds it.

@@ -8,21 +8,20 @@ from slipway_operator.checks import first_answer
 from slipway_operator.conditions import State
 from slipway_operator.consumers import Following, named
 from slipway_operator.keyrings.heal import heal, missing_secret
-from slipway_operator.keyrings.model import Cause, Decision, Key, Observed
-from slipway_operator.keyrings.steps import IDLE, SOON, answer, due, patience, rewritten, write
+from slipway_operator.keyrings.model import Cause, Decision, Key, Observed, Verdict
+from slipway_operator.keyrings.steps import IDLE, SOON, answer, asked, due, patience, rewritten, write
 from slipway_operator.keyrings.take_in import Situation, lacking, settled, situation
+from slipway_operator.secret_objects import label_value
 
 Check = Callable[[Situation], Decision | None]
 
 
 def decide(observed: Observed, now: float) -> Decision:
     """What to write, and at most one change of the Secret. `now` in seconds since the epoch."""
+    if observed.spec_fault is not None:
+        # Without a spec nothing can be taken in: what is remembered stays as it is.
+        return Decision(observed.memory, Verdict("Stalled", "InvalidSpec", observed.spec_fault))
     return first_answer(CHECKS, situation(observed, now))
-
-
-def understood(seen: Situation) -> Decision | None:
-    fault = seen.observed.spec_fault
-    return answer(seen, "Stalled", "InvalidSpec", fault) if fault else None
 
 
 def active(seen: Situation) -> Decision | None:
@@ -40,7 +39,7 @@ def ours(seen: Situation) -> Decision | None:
     if not secret.offered:
         text = (
             f"The Secret {name} was not made for this KeyRing. Name another one, delete it, or let it be taken over: "
-            f"kubectl label secret {name} slipway.dev/take-over={ring}"
+            f"kubectl label secret {name} slipway.dev/take-over={label_value(ring)}"
         )
         return answer(seen, "Stalled", "SecretNotOurs", text, look_again=IDLE)
     keys = {key.id for key in secret.keys if key.id not in seen.revoked}
@@ -108,7 +107,7 @@ def rotated(seen: Situation) -> Decision | None:
     signing, reserve = seen.signing, next(iter(seen.reserves), None)
     if signing is None or reserve is None or seen.now < due(seen):
         return None
-    nonce = seen.spec.nonce if seen.spec.nonce != seen.memory.handled_nonce else ""
+    nonce = seen.spec.nonce if asked(seen) else ""
     if signing.confirmed is None:
         return None  # told by `followed`
     seen_now = seen.holds(reserve)
@@ -208,5 +207,5 @@ def whole(seen: Situation) -> Decision | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    understood, active, ours, whole, revoked, holds, reserved, owned, followed, retired, rotated, _rests,
+    active, ours, whole, revoked, holds, reserved, owned, followed, retired, rotated, _rests,
 )  # fmt: skip

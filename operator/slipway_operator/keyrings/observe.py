@@ -27,12 +27,15 @@ Jwk = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What was observed, and what writes need: the resource, the Secret's version, and private keys by id."""
+    """What was observed, and what writes need: the resource, the Secret's version and type, and private keys by id.
+
+    A Secret's type never changes: one that was taken over keeps its own.
+    """
 
     observed: Observed
     resource: dict[str, Any]
     version: str | None = None
-    digest: str = ""
+    type: str = "Opaque"
     keys: Mapping[str, Jwk] = field(default_factory=dict, repr=False)
 
 
@@ -67,7 +70,7 @@ async def look(
     # In a Secret of ours that was changed, an id may stand for another key: what was whole before goes first.
     changed = observed.secret is not None and observed.secret.ours and not observed.secret.intact
     keys = {**material.keys, **kept} if changed else {**kept, **material.keys}
-    return Look(observed, resource, version, keys=keys)
+    return Look(observed, resource, version, secret.get("type", "Opaque") if secret else "Opaque", keys)
 
 
 def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:

@@ -11,9 +11,8 @@ import aiohttp
 from slipway_operator.cluster import Api
 from slipway_operator.keyrings import apply
 from slipway_operator.keyrings.decide import decide
+from slipway_operator.keyrings.model import Decision, Verdict
 from slipway_operator.keyrings.observe import KEY_RINGS, Jwk, Look, look, unseen
-from slipway_operator.keyrings.steps import answer
-from slipway_operator.keyrings.take_in import situation
 from slipway_operator.named_secrets import NamedSecrets
 from slipway_operator.nudging import Nudges
 from slipway_operator.reconciling import telling_of_refusals
@@ -73,7 +72,6 @@ class KeyRings:
         forget_resource(*key)
 
     async def _tell(self, resource: dict[str, Any], refusal: str) -> None:
-        now = self._clock()
         seen = unseen(resource)
-        decision = answer(situation(seen.observed, now), "Reconciling", "ClusterRefuses", refusal)
-        await apply.write(self._api, seen, decision, now)
+        told = Decision(seen.observed.memory, Verdict("Reconciling", "ClusterRefuses", refusal))
+        await apply.write(self._api, seen, told, self._clock())

@@ -19,10 +19,15 @@ def patience(seen: Situation, key: Key) -> float:
     return min(LONGEST_WAIT, max(SOON, (seen.now - key.since) / 20))
 
 
+def asked(seen: Situation) -> bool:
+    """Whether a nonce asks for a rotation. One that was taken away asks for nothing."""
+    return seen.spec.nonce not in ("", seen.memory.handled_nonce)
+
+
 def due(seen: Situation) -> float:
     """When the next rotation is to start, in seconds since the epoch."""
     signing = seen.signing
-    if seen.spec.nonce != seen.memory.handled_nonce or signing is None:
+    if asked(seen) or signing is None:
         return seen.now
     return signing.since + seen.spec.rotate_every
 

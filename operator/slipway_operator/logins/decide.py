@@ -6,21 +6,20 @@ from collections.abc import Callable
 
 from slipway_operator.checks import first_answer
 from slipway_operator.conditions import State
-from slipway_operator.logins.model import Cause, Decision, HandOver, Observed, PrepareRoles, Scramble
-from slipway_operator.logins.steps import IDLE, SOON, WAITING, act, answer, due, lag, linger
+from slipway_operator.logins.model import Cause, Decision, HandOver, Observed, PrepareRoles, Scramble, Verdict
+from slipway_operator.logins.steps import IDLE, SOON, WAITING, act, answer, asked, due, lag, linger
 from slipway_operator.logins.take_in import Situation, situation
+from slipway_operator.secret_objects import label_value
 
 Check = Callable[[Situation], Decision | None]
 
 
 def decide(observed: Observed, now: float) -> Decision:
     """What to write, and at most one change of the database. `now` in seconds since the epoch."""
+    if observed.spec_fault is not None:
+        # Without a spec nothing can be taken in: what is remembered stays as it is.
+        return Decision(observed.memory, Verdict("Stalled", "InvalidSpec", observed.spec_fault))
     return first_answer(CHECKS, situation(observed, now))
-
-
-def understood(seen: Situation) -> Decision | None:
-    fault = seen.observed.spec_fault
-    return answer(seen, "Stalled", "InvalidSpec", fault) if fault else None
 
 
 def active(seen: Situation) -> Decision | None:
@@ -37,7 +36,7 @@ def ours(seen: Situation) -> Decision | None:
     name, login = seen.spec.secret_name, seen.observed.name
     text = (
         f"The Secret {name} was not made for this DatabaseLogin. Name another one, delete it, or let it be taken over: "
-        f"kubectl label secret {name} slipway.dev/take-over={login}"
+        f"kubectl label secret {name} slipway.dev/take-over={label_value(login)}"
     )
     return answer(seen, "Stalled", "SecretNotOurs", text, look_again=IDLE)
 
@@ -119,7 +118,7 @@ def rotated(seen: Situation) -> Decision | None:
     if sessions := seen.sessions(other):
         return linger(seen, sessions, f"{other} can't take over while it has sessions.")
     nonce = seen.spec.nonce
-    cause: Cause = "Nonce" if nonce != seen.memory.handled_nonce else "Schedule"
+    cause: Cause = "Nonce" if asked(seen) else "Schedule"
     return act(seen, "Rotating", f"{other} takes over.", HandOver(other, cause, nonce))
 
 
@@ -132,5 +131,5 @@ def _rests(seen: Situation) -> Decision:
 
 
 CHECKS: tuple[Check, ...] = (
-    understood, active, ours, reachable, prepared, sound, followed, scrambled, rotated, _rests,
+    active, ours, reachable, prepared, sound, followed, scrambled, rotated, _rests,
 )  # fmt: skip

@@ -17,10 +17,15 @@ LONG = 300.0
 NAMED_SESSIONS = 10
 
 
+def asked(seen: Situation) -> bool:
+    """Whether a nonce asks for a rotation. One that was taken away asks for nothing."""
+    return seen.spec.nonce not in ("", seen.memory.handled_nonce)
+
+
 def due(seen: Situation) -> float:
     """When the next rotation is to start, in seconds since the epoch."""
     since = seen.memory.role_since
-    if seen.spec.nonce != seen.memory.handled_nonce or since is None:
+    if asked(seen) or since is None:
         return seen.now
     return since + seen.spec.rotate_every
 

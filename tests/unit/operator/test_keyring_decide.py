@@ -8,11 +8,13 @@ import pytest
 
 from slipway_operator.consumers import Consumers, Report
 from slipway_operator.keyrings.decide import decide
-from slipway_operator.keyrings.model import HeldKey, Memory, WriteSecret
+from slipway_operator.keyrings.model import HeldKey, Memory, Spec, WriteSecret
+from slipway_operator.secret_objects import label_value
 from unit.operator.ring_situations import (
     AFTER,
     ALL,
     ASKED,
+    DAY,
     LONG_AGO,
     NOW,
     ONE_BEHIND,
@@ -340,3 +342,25 @@ def test_a_rotation_that_a_revoke_overtakes_is_superseded() -> None:
     newest, former = decision.memory.history[:2]
     assert (newest.to, newest.cause, newest.origin) == ("c", "Revoke", "b")
     assert (former.to, former.result) == ("b", "Superseded")
+
+
+def test_a_spec_that_cant_be_read_leaves_what_is_remembered_as_it_is() -> None:
+    """Not even time proves anything: what stands in for the spec has no pods to ask."""
+    memory = rotated()
+    found = decide(ring(spec=Spec("keys", None), memory=memory, secret=None, spec_fault="no such thing"), NOW + DAY)
+    assert found.memory == memory
+    assert not found.verdict.unverified
+
+
+def test_a_nonce_that_is_taken_away_asks_for_nothing() -> None:
+    decision = decide(ring(spec=spec(nonce="")), NOW)
+    assert told(decision) == ("Ready", "Stable")
+    assert decision.effect is None
+
+
+def test_the_label_that_offers_a_secret_has_room_for_the_name_of_a_ring() -> None:
+    foreign = secret("xy", "x", ours=False)
+    decision = decide(replace(ring(memory=Memory(), secret=foreign), name="r" * 100), NOW)
+    value = decision.verdict.message.rpartition("slipway.dev/take-over=")[2]
+    assert value == label_value("r" * 100)
+    assert len(value) == 63

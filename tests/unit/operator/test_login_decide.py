@@ -369,3 +369,16 @@ def test_with_the_status_lost_the_secret_says_which_role_is_in_use() -> None:
 def test_the_history_is_no_longer_than_wished_for_but_holds_what_is_under_way() -> None:
     limited = replace(SPEC, nonce="1", history_limit=0)
     assert len(decide(replace(REST, spec=limited, secret=HANDED), NOW).memory.history) == 1
+
+
+def test_a_spec_that_cant_be_read_leaves_what_is_remembered_as_it_is() -> None:
+    found = decide(replace(REST, spec=replace(SPEC, roles=("", "")), spec_fault="no such thing"), NOW)
+    assert found.verdict.reason == "InvalidSpec"
+    assert found.memory == MEMORY
+
+
+def test_a_nonce_that_is_taken_away_asks_for_nothing() -> None:
+    secret, memory = replace(SECRET, nonce="1"), replace(MEMORY, handled_nonce="1")
+    remembered = replace(REST, secret=secret, memory=memory)
+    assert decide(remembered, NOW).effect is None
+    assert decide(replace(remembered, spec=replace(SPEC, nonce="2")), NOW).effect == HandOver("b", "Nonce", "2")
