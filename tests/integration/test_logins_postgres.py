@@ -31,7 +31,7 @@ from unit.operator.login_objects import ADMIN_SECRET, NAME, NAMESPACE, WRITTEN, 
 
 ADMIN, SERVICE = "login_admin", "shop"
 A, B = "shop_a", "shop_b"
-PAIR = Pair((A, B), SERVICE, 5)
+PAIR = Pair((A, B), SERVICE, f"{NAMESPACE}/{NAME}", 5)
 STAYS = re.compile(r"postgres: (checkpointer|background writer|walwriter|io worker|\w[\w ]* launcher)")
 COUNT = "SELECT count(*) FROM pg_roles WHERE rolname = ANY($1::name[])"
 
@@ -314,6 +314,36 @@ async def test_a_role_of_somebody_else_is_left_alone(world: World) -> None:
     with pytest.raises(TroubleError):
         await prepare(world.admin, pair, pair.roles)
     assert await logs_in(world.login("stranger", "theirs")) is True
+
+
+async def test_not_even_an_admin_who_may_do_all_takes_a_role_of_somebody_else_or_its_own(world: World) -> None:
+    await world.sql("CREATE ROLE bystander LOGIN PASSWORD 'theirs'", f"ALTER ROLE {ADMIN} SUPERUSER")
+    try:
+        for taken in ("bystander", ADMIN):
+            pair = replace(PAIR, roles=(taken, B))
+            assert (await trouble(world.admin, pair))[:2] == ("RoleNotOurs", True)
+            with pytest.raises(TroubleError):
+                await prepare(world.admin, pair, pair.roles)
+    finally:
+        await world.sql(f"ALTER ROLE {ADMIN} NOSUPERUSER", "ALTER ROLE bystander PASSWORD NULL")
+    assert await logs_in(world.admin) is True
+
+
+async def test_roles_of_another_login_on_the_same_server_are_its_own_until_a_person_gives_them_away(
+    world: World,
+) -> None:
+    await prepare(world.admin, PAIR, (A, B))
+    other = replace(PAIR, owner="elsewhere/shop")
+    reason, lasting, message = await trouble(world.admin, other)
+    assert (reason, lasting) == ("RoleNotOurs", True)
+    assert f"DatabaseLogin {PAIR.owner}." in message
+    with pytest.raises(TroubleError):
+        await prepare(world.admin, other, (A, B))
+    await world.sql(f"COMMENT ON ROLE {A} IS NULL", f"COMMENT ON ROLE {B} IS NULL")
+    assert [role.unfit for role in (await look(world.admin, other)).roles] == ["isn't marked as ours"] * 2
+    await prepare(world.admin, other, (A, B))
+    assert all(role.fit for role in (await look(world.admin, other)).roles)
+    assert (await trouble(world.admin, PAIR))[0] == "RoleNotOurs"
 
 
 async def test_names_with_quotes_are_names(world: World) -> None:

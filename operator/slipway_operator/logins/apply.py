@@ -56,7 +56,7 @@ async def effect(api: Api, exclusion: Exclusion, look: Look, wish: Effect) -> bo
 async def _done(api: Api, look: Look, admin: LoginData, wish: Effect) -> bool:
     match wish:
         case PrepareRoles(roles):
-            await postgres.prepare(admin, pair_of(look.observed.spec), roles)
+            await postgres.prepare(admin, pair_of(look.observed.spec, look.resource), roles)
             log.info("Roles %s are as they should be.", ", ".join(roles))
             return True
         case Scramble(role):

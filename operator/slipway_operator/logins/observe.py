@@ -72,7 +72,7 @@ async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str)
         migrating=await migrating(api, namespace, admin.address),
     )
     # The last read before the decision: a session that a pod opened before it told of its new role is seen here.
-    observed = await _with_database(observed, admin, written)
+    observed = await _with_database(observed, pair_of(spec, resource), admin, written)
     if secret is None:
         return Look(observed, resource, admin=admin)
     return Look(observed, resource, secret["metadata"]["resourceVersion"], secret.get("type", "Opaque"), admin)
@@ -85,8 +85,10 @@ def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:
     return Look(Observed(name, unfit(resource), memory, None, spec_fault=spec_fault), resource)
 
 
-def pair_of(spec: Spec) -> postgres.Pair:
-    return postgres.Pair(spec.roles, spec.member_of, spec.connection_limit)
+def pair_of(spec: Spec, resource: Mapping[str, Any]) -> postgres.Pair:
+    metadata = resource["metadata"]
+    owner = f"{metadata['namespace']}/{metadata['name']}"
+    return postgres.Pair(spec.roles, spec.member_of, owner, spec.connection_limit)
 
 
 async def migrating(api: Api, namespace: str, address: Address) -> str:
@@ -113,9 +115,11 @@ async def _admin(api: Api, namespace: str, spec: Spec) -> LoginData:
         raise TroubleError(Trouble("AdminSecretUnusable", text)) from None
 
 
-async def _with_database(observed: Observed, admin: LoginData, written: Mapping[str, bytes]) -> Observed:
+async def _with_database(
+    observed: Observed, pair: postgres.Pair, admin: LoginData, written: Mapping[str, bytes]
+) -> Observed:
     try:
-        found = await postgres.look(admin, pair_of(observed.spec))
+        found = await postgres.look(admin, pair)
     except TroubleError as fault:
         return replace(observed, trouble=fault.trouble)
     works = await _works(observed, admin, written)

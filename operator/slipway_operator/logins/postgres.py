@@ -14,8 +14,8 @@ from slipway_operator.logins.address import LoginData
 from slipway_operator.logins.connecting import TroubleError, connected
 from slipway_operator.logins.model import RoleSeen, Session, Trouble
 
-MADE_BY_US = "Made by slipway-operator."
-"""Comment on each role: one of these is ours even if its membership was taken from it."""
+_MADE_FOR = "Made by slipway-operator for the DatabaseLogin "
+"""Comment on each role, and then whose it is: roles are the whole server's, and two logins may name the same."""
 MOST_SESSIONS = 100
 _ATTRIBUTES = {
     "rolsuper": "SUPERUSER",
@@ -28,11 +28,19 @@ _ATTRIBUTES = {
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The wish: two roles, what both act as, and how many connections each may hold; None: any number."""
+    """The wish: two roles, what both act as, and how many connections each may hold; None: any number.
+
+    `owner`: namespace and name of the DatabaseLogin.
+    """
 
     roles: tuple[str, str]
     member_of: str
+    owner: str
     connection_limit: int | None = None
+
+    @property
+    def mark(self) -> str:
+        return f"{_MADE_FOR}{self.owner}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,8 @@ async def _check(connection: Any, pair: Pair, admin: str) -> None:
     if strong:
         text = f"memberOf {pair.member_of} has more rights than a service may have: {', '.join(strong)}."
         raise TroubleError(Trouble("MemberOfTooStrong", text, lasting=True))
+    for name in pair.roles:
+        await _check_ours(connection, pair, name, admin)
     rights = await connection.fetchrow(queries.ADMIN)
     if rights["rolsuper"]:
         return
@@ -101,19 +111,34 @@ async def _check(connection: Any, pair: Pair, admin: str) -> None:
     if modern and not await connection.fetchval(queries.MAY_GRANT, pair.member_of):
         raise _lacks(admin, f"GRANT {quoted(pair.member_of)} TO {quoted(admin)} WITH ADMIN OPTION;")
     for name in pair.roles:
-        await _check_role(connection, pair, name, admin, modern=modern)
+        await _check_rights(connection, pair, name, admin, modern=modern)
 
 
-async def _check_role(connection: Any, pair: Pair, name: str, admin: str, *, modern: bool) -> None:
+async def _check_ours(connection: Any, pair: Pair, name: str, admin: str) -> None:
+    """Nobody else's password is changed, whatever the admin may do."""
+    if name == admin:
+        text = f"spec.roles has {name}, the admin's own login. Name two roles that nobody else uses."
+        raise TroubleError(Trouble("RoleNotOurs", text, lasting=True))
     role = await connection.fetchrow(queries.ROLE, name, pair.member_of)
-    if role is None:
+    if role is None or role["comment"] == pair.mark:
         return
-    if not (role["member"] or role["comment"] == MADE_BY_US):
+    if (role["comment"] or "").startswith(_MADE_FOR):
+        text = (
+            f"The role {name} is for another DatabaseLogin (its comment: {role['comment']}). Name other roles in"
+            f" spec.roles; or, if that one is gone: COMMENT ON ROLE {quoted(name)} IS NULL;"
+        )
+        raise TroubleError(Trouble("RoleNotOurs", text, lasting=True))
+    if not role["member"]:
         text = (
             f"There is a role {name} that is no member of {pair.member_of}: drop it, or, if it is meant to be used,"
             f" GRANT {quoted(pair.member_of)} TO {quoted(name)};"
         )
         raise TroubleError(Trouble("RoleNotOurs", text, lasting=True))
+
+
+async def _check_rights(connection: Any, pair: Pair, name: str, admin: str, *, modern: bool) -> None:
+    if await connection.fetchrow(queries.ROLE, name, pair.member_of) is None:
+        return
     if modern and not await connection.fetchval(queries.MAY_GRANT, name):
         raise _lacks(admin, f"GRANT {quoted(name)} TO {quoted(admin)} WITH ADMIN OPTION;")
     if not await connection.fetchval(queries.SEES, name):
@@ -153,6 +178,8 @@ def _mending(row: Any, name: str, pair: Pair) -> list[tuple[str, str]]:
     if not row["member"] or not row["whole"]:
         options = " WITH INHERIT TRUE, SET TRUE" if row["member"] else ""
         found.append((f"is no full member of {pair.member_of}", f"GRANT {group} TO {role}{options}"))
+    if row["comment"] != pair.mark:
+        found.append(("isn't marked as ours", f"COMMENT ON ROLE {role} IS {literal(pair.mark)}"))
     if f"role={pair.member_of}" not in (row["rolconfig"] or ()):
         found.append((f"doesn't act as {pair.member_of}", f"ALTER ROLE {role} SET role = {literal(pair.member_of)}"))
     return found
@@ -167,7 +194,7 @@ def _statements(name: str, pair: Pair, row: Any, *, modern: bool) -> list[str]:
     return [
         # Without a password nobody can log in: it gets its first when it takes over.
         f"CREATE ROLE {role} LOGIN INHERIT CONNECTION LIMIT {limit}",
-        f"COMMENT ON ROLE {role} IS {literal(MADE_BY_US)}",
+        f"COMMENT ON ROLE {role} IS {literal(pair.mark)}",
         f"GRANT {group} TO {role}{options}",
         f"ALTER ROLE {role} SET role = {literal(pair.member_of)}",
     ]
