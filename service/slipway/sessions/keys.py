@@ -6,9 +6,10 @@ learn it. Failure policy: a set with any fault is refused as a whole, by a messa
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import re
-import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -201,12 +202,20 @@ def generate_keys(folder: Path, algorithm: Algorithm = "EdDSA") -> KeySet:
     """
     if not (folder / "jwks.json").exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key_id = secrets.token_hex(8)
-        jwk = to_jwk(_generate(algorithm), algorithm) | {"kid": key_id, "alg": algorithm, "use": "sig"}
+        private = to_jwk(_generate(algorithm), algorithm)
+        key_id = _thumbprint(private)
+        jwk = private | {"kid": key_id, "alg": algorithm, "use": "sig"}
         jwk.pop("key_ops", None)
         _write_private(folder / "signing", key_id.encode())
         _write_private(folder / "jwks.json", orjson.dumps({"keys": [jwk]}))
     return KeySet.load(folder)
+
+
+def _thumbprint(jwk: Mapping[str, Any]) -> str:
+    """RFC 7638, with SHA-256, in base64url: an id that proves which key it belongs to."""
+    required = {"OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y"), "RSA": ("e", "kty", "n")}[jwk["kty"]]
+    found = hashlib.sha256(orjson.dumps({name: jwk[name] for name in required}, option=orjson.OPT_SORT_KEYS))
+    return base64.urlsafe_b64encode(found.digest()).rstrip(b"=").decode()
 
 
 def _generate(algorithm: Algorithm) -> Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
-from slipway.sessions.keys import DEMO_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, KeysError, keys_from_files
+from slipway.sessions.keys import DEMO_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, KeysError, generate_keys, keys_from_files
 from slipway.settings import Settings
 from slipway_operator.keyrings.material import (
     MOST_RSA_BITS,
@@ -27,7 +27,7 @@ from slipway_operator.keyrings.material import (
     generate,
     understand,
 )
-from slipway_operator.keyrings.model import Algorithm
+from slipway_operator.keyrings.model import Algorithm, HeldKey
 
 PRODUCTION = Settings(environment="production")
 DEMO = Path(__file__).parents[3] / "chart/files/demo/jwks.json"
@@ -209,3 +209,11 @@ def test_a_member_that_only_pods_cannot_parse_is_not_written_beside_its_key() ->
 
     assert (signs(data), found.signing) == ("", "a")
     assert signs(files(found.keys.values(), "a")) == "a"
+
+
+@pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
+def test_a_key_that_the_service_made_proves_its_id(tmp_path: Path, algorithm: Algorithm) -> None:
+    """So that it can be healed, whatever became of the rest of its Secret."""
+    made = generate_keys(tmp_path / "keys", algorithm)
+    found = understand({path.name: path.read_bytes() for path in (tmp_path / "keys").iterdir()})
+    assert found.held == (HeldKey(made.signing.id, algorithm, genuine=True),)
