@@ -38,6 +38,7 @@ class Key:
     """One key of the ring. `since`: its stage began. `confirmed`: all that run were first seen to follow it.
 
     `retire_after` is None while a pod may still sign with a Retiring key: its clock hasn't started.
+    `lifetime`: the longest that tokens were to live while it signed, in seconds; 0 for one that never did.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Key:
     since: float
     confirmed: float | None = None
     retire_after: float | None = None
+    lifetime: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ def _key(key: Key) -> dict[str, Any]:
         "created": timestamp(key.created),
         "since": timestamp(key.since),
         "confirmed": timestamp(key.confirmed) if key.confirmed is not None else "",
+        "tokenLifetime": f"{key.lifetime:.3f}s" if key.lifetime else "",
         "retireAfter": timestamp(key.retire_after) if key.retire_after is not None else "",
     }
     return {name: value for name, value in found.items() if value}
@@ -67,4 +68,5 @@ def _key_of(found: Mapping[str, Any]) -> Key:
         since=seconds(found.get("since"), created),
         confirmed=seconds(found["confirmed"]) if found.get("confirmed") else None,
         retire_after=seconds(found["retireAfter"]) if found.get("retireAfter") else None,
+        lifetime=float(found["tokenLifetime"].removesuffix("s")) if found.get("tokenLifetime") else 0.0,
     )

@@ -165,7 +165,7 @@ def _revoked(memory: Memory, spec: Spec, now: float) -> Memory:
 
 
 def _clocked(memory: Memory, observed: Observed, now: float) -> Memory:
-    keys = tuple(_confirmed(key, observed, now) for key in memory.keys)
+    keys = tuple(_lasting(_confirmed(key, observed, now), observed) for key in memory.keys)
     signing = next((key for key in keys if key.stage == "Signing"), None)
     if signing is not None:
         keys = tuple(_retiring(key, signing, observed, now) for key in keys)
@@ -187,6 +187,11 @@ def _confirmed(key: Key, observed: Observed, now: float) -> Key:
     return replace(key, confirmed=now) if seen.all and early else key
 
 
+def _lasting(key: Key, observed: Observed) -> Key:
+    """A setting that makes tokens shorter changes none of those that were made before."""
+    return replace(key, lifetime=max(key.lifetime, lifetime(observed))) if key.stage == "Signing" else key
+
+
 def _retiring(key: Key, signing: Key, observed: Observed, now: float) -> Key:
     """Its clock starts when every pod signs with another, and none can start any more with files from before."""
     if key.stage != "Retiring":
@@ -196,7 +201,8 @@ def _retiring(key: Key, signing: Key, observed: Observed, now: float) -> Key:
         return replace(key, retire_after=None)
     if not seen.all or now <= max(settled(signing, observed.spec), settled(key, observed.spec)):
         return key
-    ends = (now if key.retire_after is None else signing.confirmed or now) + lifetime(observed) + observed.spec.leeway
+    longest = max(key.lifetime, lifetime(observed))
+    ends = (now if key.retire_after is None else signing.confirmed or now) + longest + observed.spec.leeway
     return replace(key, retire_after=max(key.retire_after or 0.0, ends))
 
 

@@ -29,7 +29,7 @@ SEEN = LONG_AGO + 500.0
 SPEC = Spec("keys", Endpoint("app=slipway"), nonce="1")
 STEADY = Memory(
     (
-        Key("a", "EdDSA", "Signing", LONG_AGO, LONG_AGO, SEEN),
+        Key("a", "EdDSA", "Signing", LONG_AGO, LONG_AGO, SEEN, lifetime=SPEC.token_lifetime),
         Key("b", "EdDSA", "Published", LONG_AGO, LONG_AGO, SEEN),
     ),
     "1",

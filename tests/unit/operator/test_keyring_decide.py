@@ -364,3 +364,14 @@ def test_the_label_that_offers_a_secret_has_room_for_the_name_of_a_ring() -> Non
     value = decision.verdict.message.rpartition("slipway.dev/take-over=")[2]
     assert value == label_value("r" * 100)
     assert len(value) == 63
+
+
+def test_tokens_that_were_made_before_a_shorter_lifetime_live_as_long_as_they_say() -> None:
+    shorter, hour = spec(token_lifetime=600.0), 3600.0
+    signed = replace(STEADY, keys=(replace(STEADY.keys[0], lifetime=hour), STEADY.keys[1]))
+    assert of(decide(ring(memory=signed, spec=shorter), NOW), "a").lifetime == hour
+    ends = replace(rotated(since=NOW - 500.0), keys=(key("a", "Retiring", since=NOW - 500.0, lifetime=hour),
+                   key("b", "Signing", since=NOW - 500.0), key("c", "Published", confirmed=SEEN)))  # fmt: skip
+    decision = decide(ring(memory=ends, spec=shorter, consumers=ALL, **AFTER), NOW)
+    assert of(decision, "a").retire_after == NOW + hour + SPEC.leeway
+    assert of(decision, "b").lifetime == 600.0

@@ -26,6 +26,7 @@ keys = st.builds(
     since=times,
     confirmed=st.none() | times,
     retire_after=st.none() | times,
+    lifetime=st.sampled_from([0.0, 900.0, 3600.5]),
 )
 ended = st.builds(
     Rotation,

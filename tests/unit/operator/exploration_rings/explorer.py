@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slipway_operator.keyrings.model import Key, Memory
 from unit.operator.exploration_rings.moves import Decide, looked, moves
-from unit.operator.exploration_rings.world import FAR, NOW, WANTED, Files, Pod, Step, World, aged
+from unit.operator.exploration_rings.world import FAR, LIFETIME, NOW, WANTED, Files, Pod, Step, World, aged
 from unit.operator.walking import Explored, walk
 
 
@@ -15,7 +15,7 @@ def beginning(left: int, *, young: bool = False) -> World:
     files = Files(frozenset({"k0"} if young else {"k0", "k1"}), "k0")
     long_ago = NOW - FAR
     keys = (
-        Key("k0", "EdDSA", "Signing", long_ago, long_ago, long_ago),
+        Key("k0", "EdDSA", "Signing", long_ago, long_ago, long_ago, lifetime=LIFETIME),
         Key("k1", "EdDSA", "Published", long_ago, long_ago, long_ago),
     )
     pods = (Pod("runs", files),) * WANTED
