@@ -56,8 +56,22 @@ def situation(observed: Observed, now: float) -> Situation:
         memory = _staged(_mended(memory, now) if memory.broken else memory, secret, now)
     else:
         memory = replace(memory, broken=bool(memory.keys))
-    memory = _revoked(memory, observed.spec, now)
+    memory = _revoked(_taken_up(memory, observed, now), observed.spec, now)
     return Situation(observed, _clocked(memory, observed, now), now)
+
+
+def _taken_up(memory: Memory, observed: Observed, now: float) -> Memory:
+    """A reserve that somebody's hand made sign: there may be tokens of it, so it goes as one that signed."""
+    secret = observed.secret
+    used = {report.signing for report in observed.consumers.reports}
+    if secret is not None and secret.ours:
+        used.add(secret.signing)
+
+    def taken_up(key: Key) -> Key:
+        taken = key.stage == "Published" and key.id in used
+        return replace(key, stage="Retiring", since=now, confirmed=None) if taken else key
+
+    return replace(memory, keys=tuple(taken_up(key) for key in memory.keys))
 
 
 def _mended(memory: Memory, now: float) -> Memory:

@@ -375,3 +375,15 @@ def test_tokens_that_were_made_before_a_shorter_lifetime_live_as_long_as_they_sa
     decision = decide(ring(memory=ends, spec=shorter, consumers=ALL, **AFTER), NOW)
     assert of(decision, "a").retire_after == NOW + hour + SPEC.leeway
     assert of(decision, "b").lifetime == 600.0
+
+
+def test_a_reserve_that_a_hand_made_sign_goes_as_one_that_signed() -> None:
+    changed = decide(ring(secret=secret("ab", "b", intact=False)), NOW)
+    assert stages(changed) == {"a": "Signing", "b": "Retiring"}
+    assert written(changed).keep == ("a", "b")
+    signs = pods(pod("p", "ab", "b"), pod("q", "ab", "a"))
+    healed = decide(ring(consumers=signs), NOW)
+    assert of(healed, "b").stage == "Retiring"
+    assert of(healed, "b").retire_after is None
+    es256 = decide(ring(consumers=signs, spec=spec(algorithm="ES256")), NOW)
+    assert "b" in written(es256).keep, "tokens of it are valid, although it is of another algorithm"

@@ -23,14 +23,20 @@ from unit.operator.ring_situations import (
 EVERYTHING = frozenset("ab")
 
 
-@pytest.mark.parametrize(
-    "found", [None, secret("", "", intact=False), secret("b", "b", intact=False), secret("b", "b")]
-)
+@pytest.mark.parametrize("found", [None, secret("", "", intact=False), secret("b", "", intact=False)])
 def test_a_secret_that_was_deleted_or_changed_is_written_again_from_what_the_operator_still_has(
     found: SecretSeen | None,
 ) -> None:
     decision = decide(ring(secret=found, restorable=EVERYTHING), NOW)
     assert written(decision) == WriteSecret(("a", "b"), "a", 0, "EdDSA", "Healed", "1")
+
+
+@pytest.mark.parametrize("found", [secret("b", "b", intact=False), secret("b", "b")])
+def test_one_that_named_the_reserve_is_written_again_with_another_reserve(found: SecretSeen) -> None:
+    """A pod may have signed with it meanwhile."""
+    decision = decide(ring(secret=found, restorable=EVERYTHING), NOW)
+    assert written(decision) == WriteSecret(("a", "b"), "a", 1, "EdDSA", "Healed", "1")
+    assert {key.id: key.stage for key in decision.memory.keys} == {"a": "Signing", "b": "Retiring"}
 
 
 @pytest.mark.parametrize("found", [None, secret("", "", intact=False), secret("b", "b", intact=False)])
