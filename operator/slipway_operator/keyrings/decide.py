@@ -13,6 +13,9 @@ from slipway_operator.keyrings.steps import IDLE, SOON, answer, asked, due, pati
 from slipway_operator.keyrings.take_in import Situation, lacking, settled, situation
 from slipway_operator.secret_objects import label_value
 
+MOST_TAKEN_OVER = 90
+"""Keys; a ring holds a hundred, new ones among them."""
+
 Check = Callable[[Situation], Decision | None]
 
 
@@ -45,6 +48,14 @@ def ours(seen: Situation) -> Decision | None:
     keys = {key.id for key in secret.keys if key.id not in seen.revoked}
     if secret.signing not in keys:
         text = f"The Secret {name} is offered, but holds no signing key that can be read: mend it, or delete it."
+        return answer(seen, "Stalled", "SecretUnusable", text, look_again=IDLE)
+    unfit = [each for each in secret.unfit if each not in seen.revoked]
+    if unfit or len(keys) > MOST_TAKEN_OVER:
+        what = f"keys that can't sign ({', '.join(unfit[:20])})" if unfit else f"more than {MOST_TAKEN_OVER} keys"
+        text = (
+            f"The Secret {name} is offered, but holds {what}. Taken over it would lose them, and their tokens with "
+            "them: wait until these have expired and take the keys out, or list them in spec.revoke."
+        )
         return answer(seen, "Stalled", "SecretUnusable", text, look_again=IDLE)
     # Not as Created: nothing tells whether its other keys have signed.
     text = f"The Secret {name} is taken over."

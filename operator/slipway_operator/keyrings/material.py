@@ -52,6 +52,8 @@ class Material:
     keys: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     held: tuple[HeldKey, ...] = ()
     signing: str = ""
+    unfit: tuple[str, ...] = ()
+    """Ids, or places in the list, of keys that aren't held."""
 
 
 def generate(algorithm: Algorithm) -> tuple[str, dict[str, Any]]:
@@ -72,13 +74,16 @@ def understand(data: Mapping[str, bytes]) -> Material:
     """The keys of a Secret that a pod could sign with; a set that pods can't parse holds none."""
     keys: dict[str, Mapping[str, Any]] = {}
     held: list[HeldKey] = []
-    for jwk in _listed(data.get(KEYS_FILE, b"")):
-        found = _found(jwk)
+    unfit: list[str] = []
+    for place, jwk in enumerate(_listed(data.get(KEYS_FILE, b"")), start=1):
+        found = _found(jwk) if place <= MOST_KEYS and isinstance(jwk, dict) else None
         if found is not None and found[0].id not in keys:
             one, keys[one.id] = found
             held.append(one)
+        else:
+            unfit.append(_id(jwk) or f"number {place}")
     signing = data.get(SIGNING_FILE, b"").decode("utf-8", "replace").strip()
-    return Material(keys, tuple(held), signing if signing in keys else "")
+    return Material(keys, tuple(held), signing if signing in keys else "", tuple(unfit))
 
 
 def files(keys: Iterable[Mapping[str, Any]], signing: str) -> dict[str, bytes]:
@@ -87,7 +92,7 @@ def files(keys: Iterable[Mapping[str, Any]], signing: str) -> dict[str, bytes]:
     return {KEYS_FILE: json.dumps({"keys": listed}, sort_keys=True).encode(), SIGNING_FILE: signing.encode()}
 
 
-def _listed(text: bytes) -> list[dict[str, Any]]:
+def _listed(text: bytes) -> list[Any]:
     try:
         document = json.loads(text.decode())
         # Python reads NaN, Infinity and half surrogates; the service's parser does not.
@@ -95,7 +100,14 @@ def _listed(text: bytes) -> list[dict[str, Any]]:
     except (ValueError, RecursionError):
         return []
     listed = document.get("keys") if isinstance(document, dict) else None
-    return [jwk for jwk in listed[:MOST_KEYS] if isinstance(jwk, dict)] if isinstance(listed, list) else []
+    return listed if isinstance(listed, list) else []
+
+
+def _id(jwk: Any) -> str:
+    """Empty for one that could be none: what somebody else wrote is told only if it looks like an id."""
+    found = jwk.get("kid") if isinstance(jwk, dict) else None
+    fits = isinstance(found, str) and 0 < len(found) <= _ID_LIMIT and _ID_CHARACTERS.issuperset(found)
+    return str(found) if fits else ""
 
 
 def _found(jwk: dict[str, Any]) -> tuple[HeldKey, dict[str, Any]] | None:
@@ -113,11 +125,8 @@ def _found(jwk: dict[str, Any]) -> tuple[HeldKey, dict[str, Any]] | None:
 
 
 def _built(jwk: dict[str, Any]) -> tuple[HeldKey, dict[str, Any]] | None:
-    identity = jwk.get("kid")
-    if not isinstance(identity, str) or not 0 < len(identity) <= _ID_LIMIT or not _ID_CHARACTERS.issuperset(identity):
-        return None
-    algorithm = _algorithm(jwk)
-    if algorithm is None:
+    identity, algorithm = _id(jwk), _algorithm(jwk)
+    if not identity or algorithm is None:
         return None
     try:
         # Before the key is built, which takes seconds for one that is far too long.

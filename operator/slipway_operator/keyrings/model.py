@@ -76,7 +76,7 @@ class SecretSeen:
 
     `ours`: the operator made it for this ring, or took it over; `offered`: its label invites to take it over.
     `intact`: its data are what the operator wrote last, by their digest. `cause` and `nonce` of that write.
-    `owned`: it has the resource as its owner.
+    `owned`: it has the resource as its owner. `unfit`: which of its keys can't be held.
     """
 
     keys: tuple[HeldKey, ...]
@@ -87,6 +87,7 @@ class SecretSeen:
     owned: bool
     cause: Cause = "Schedule"
     nonce: str = ""
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,4 +91,5 @@ def _seen(secret: Mapping[str, Any], resource: Mapping[str, Any], material: Mate
         owned=marks.owned,
         cause=marks.cause if marks.cause in _CAUSES else "Schedule",  # type: ignore[arg-type]
         nonce=marks.nonce,
+        unfit=material.unfit,
     )

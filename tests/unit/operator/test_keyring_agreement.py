@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -158,7 +159,8 @@ def test_what_pods_sign_with_is_held_and_written_so_that_they_sign_with_it_again
 @pytest.mark.parametrize("name", UNFIT)
 def test_what_pods_refuse_to_sign_with_is_not_held(name: str) -> None:
     data = secret(UNFIT[name]())
-    assert (signs(data), understand(data)) == ("", Material())
+    found = understand(data)
+    assert (signs(data), replace(found, unfit=())) == ("", Material())
 
 
 def test_the_bounds_and_the_published_keys_are_the_services() -> None:
@@ -172,7 +174,7 @@ def test_an_rsa_key_that_is_too_long_is_refused_before_it_takes_seconds_to_build
     members = {name: base64.urlsafe_b64encode(one.to_bytes(1100)).decode() for name, one in numbers.items()}
     started = perf_counter()
 
-    assert understand(secret(document({"kty": "RSA", "kid": "a", **members}))) == Material()
+    assert understand(secret(document({"kty": "RSA", "kid": "a", **members}))) == Material(unfit=("a",))
     assert perf_counter() - started < 2
 
 

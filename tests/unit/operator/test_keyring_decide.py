@@ -387,3 +387,20 @@ def test_a_reserve_that_a_hand_made_sign_goes_as_one_that_signed() -> None:
     assert of(healed, "b").retire_after is None
     es256 = decide(ring(consumers=signs, spec=spec(algorithm="ES256")), NOW)
     assert "b" in written(es256).keep, "tokens of it are valid, although it is of another algorithm"
+
+
+def test_a_secret_whose_keys_could_not_all_be_held_is_not_taken_over_until_they_are_given_up() -> None:
+    offered = secret("xy", "x", ours=False, offered=True, unfit=("old", "number 4"))
+    decision = decide(ring(memory=Memory(), secret=offered), NOW)
+    assert told(decision) == ("Stalled", "SecretUnusable")
+    assert "(old, number 4)" in decision.verdict.message
+    given_up = decide(ring(memory=Memory(), secret=offered, spec=spec(revoke=frozenset({"old", "number 4"}))), NOW)
+    assert told(given_up) == ("Reconciling", "TakingOver")
+
+
+def test_a_secret_with_so_many_keys_that_a_ring_has_no_room_for_more_is_not_taken_over() -> None:
+    keys = tuple(HeldKey(f"k{number}", "EdDSA") for number in range(91))
+    offered = replace(secret("x", "k0", ours=False, offered=True), keys=keys)
+    assert told(decide(ring(memory=Memory(), secret=offered), NOW)) == ("Stalled", "SecretUnusable")
+    fewer = replace(offered, keys=keys[:90])
+    assert told(decide(ring(memory=Memory(), secret=fewer), NOW)) == ("Reconciling", "TakingOver")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from jwt import PyJWK
@@ -66,12 +67,18 @@ def test_a_key_that_lacks_a_part_is_not_held(member: str) -> None:
     identity, jwk = generate("EdDSA")
     jwk.pop(member)
     found = understand({"jwks.json": json.dumps({"keys": [jwk]}).encode(), "signing": identity.encode()})
-    assert found == Material()
+    assert replace(found, unfit=()) == Material()
+    assert found.unfit == ("number 1" if member == "kid" else identity,)
 
 
-@pytest.mark.parametrize("text", [b"", b"\xff", b"[]", b"{}", b'{"keys": {}}', b'{"keys": [1, null]}', b"[" * 100_000])
+@pytest.mark.parametrize("text", [b"", b"\xff", b"[]", b"{}", b'{"keys": {}}', b"[" * 100_000])
 def test_what_is_no_key_set_holds_nothing(text: bytes) -> None:
     assert understand({"jwks.json": text, "signing": b"one"}) == Material()
+
+
+def test_what_is_no_key_is_told_by_its_place() -> None:
+    document = b'{"keys": [1, null, {"kid": "two\\nlines"}, {"kid": "old"}]}'
+    assert understand({"jwks.json": document}).unfit == ("number 1", "number 2", "number 3", "old")
 
 
 def test_nothing_that_is_printed_shows_a_private_part() -> None:
