@@ -6,13 +6,16 @@ Never a silent new key: that would end every session. Healed where each needed k
 from __future__ import annotations
 
 from slipway_operator.keyrings.model import Cause, Decision, SecretSeen
-from slipway_operator.keyrings.steps import IDLE, answer, write
+from slipway_operator.keyrings.steps import IDLE, LONGEST_WAIT, answer, write
 from slipway_operator.keyrings.take_in import Situation, needed
+from slipway_operator.secret_objects import label_value
 
 
 def missing_secret(seen: Situation) -> Decision:
     """There is no Secret: the first one, or one that was deleted."""
     if not seen.living:
+        if elsewhere := _elsewhere(seen):
+            return elsewhere
         # Revoked keys in the memory: whoever revoked all of them accepted that their sessions end.
         cause: Cause = "Revoke" if seen.revoked else "Created"
         text = "The first keys are made." if cause == "Created" else "All keys were revoked; new ones are made."
@@ -37,6 +40,22 @@ def heal(seen: Situation) -> Decision:
         return write(seen, "Healing", "The Secret is mended.", keep=keep, signing=reserve, cause="Revoke")
     text = "The Secret was changed by somebody else, or is gone: it is written again as the pods know it."
     return write(seen, "Healing", text, keep=keep, signing=signing.id, cause="Healed")
+
+
+def _elsewhere(seen: Situation) -> Decision | None:
+    """New keys would end the sessions of pods that sign with another, whose Secret and status are both gone."""
+    signed = {report.pod: report.signing for report in seen.observed.consumers.reports if report.signing}
+    foreign = {pod: key for pod, key in signed.items() if key not in seen.revoked}
+    if not foreign:
+        return None
+    name, ring = seen.spec.secret_name, label_value(seen.observed.name)
+    text = (
+        f"There is no Secret {name}, and pods sign with {', '.join(sorted(set(foreign.values())))}, which this KeyRing "
+        f"doesn't know ({', '.join(sorted(foreign)[:5])}). Restore that Secret, with the label "
+        f"slipway.dev/take-over={ring} if it was another's; or, if sessions may end, add these ids to spec.revoke. "
+        "When no such pod runs any more, new keys are made."
+    )
+    return answer(seen, "Reconciling", "KeysElsewhere", text, look_again=LONGEST_WAIT / 3)
 
 
 def _without_memory(seen: Situation, secret: SecretSeen | None) -> Decision:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from slipway_operator.keyrings.decide import decide
-from slipway_operator.keyrings.model import HeldKey, SecretSeen, WriteSecret
+from slipway_operator.keyrings.model import HeldKey, Memory, SecretSeen, WriteSecret
 from unit.operator.ring_situations import (
     NOW,
     REVOKED_A,
@@ -91,3 +93,15 @@ def test_what_heals_is_taken_in_by_the_next_look_which_then_writes_no_more() -> 
     healed = decide(ring(memory=lost.memory, secret=secret("ac", "a", cause="Healed")), NOW)
     assert healed.effect is None
     assert stages(healed) == {"a": "Signing", "c": "Published"}
+
+
+def test_where_pods_sign_with_a_key_that_nobody_has_no_new_one_is_made_until_they_are_gone_or_it_is_given_up() -> None:
+    lost = ring(memory=Memory(), secret=None)
+    decision = decide(lost, NOW)
+    assert told(decision) == ("Reconciling", "KeysElsewhere")
+    assert decision.effect is None
+    assert "sign with a," in decision.verdict.message
+    given_up = decide(ring(**REVOKED_A, memory=Memory(), secret=None), NOW)
+    assert written(given_up).fresh == 2
+    nobody_left = decide(replace(lost, consumers=pods()), NOW)
+    assert written(nobody_left).cause == "Created"
