@@ -103,13 +103,13 @@ def by_hand_instead(world: World) -> Iterator[None]:
     """The operator stands by; afterwards it mends what was done, and nobody's tokens are wrong any more."""
     world.ring.patch({"suspend": True})
     world.ring.shows("Suspended")
-    before = material.data(world.secret(material.RING))
+    signed, held = world.ring.signing(), by_hand.ids_in(world.secret(material.RING))
     try:
         yield
     finally:
         world.note_secrets()
         world.ring.patch({"suspend": None})
-        material.becomes(world.cluster, world.namespace, material.RING, before, 15)
+        seen(lambda: by_hand.signs_with(world.secret(material.RING), signed, held), 15, "the former keys in the Secret")
         by_hand.hurry(world.cluster, world.namespace, *world.settled(2))
         world.ring.become_ready()
 
@@ -118,6 +118,7 @@ def test_a_key_that_is_retired_at_once_fails_requests(world: World) -> None:
     """The control of the overlap: the reserve signs, which all know, and the old key's tokens still live."""
     reserve = world.ring.ripe_reserve(VALIDATOR_CACHE)
     with by_hand_instead(world), world.load() as running:
+        running.carry_on(3)  # tokens of the old key are in use
         keys = by_hand.keys_in(world.secret(material.RING))
         kept = [key for key in keys if key["kid"] == reserve]
         by_hand.write_keys(world.cluster, world.namespace, kept, reserve)

@@ -20,15 +20,18 @@ class Rotating(Resource):
         self.patch({"rotateNonce": nonce})
         return nonce
 
-    def handled(self, nonce: str, within: float = 60) -> dict[str, Any]:
-        """The rotation of that nonce as the history tells it, once every pod was seen to have followed."""
+    def handled(self, nonce: str, within: float = 60, result: str = "Confirmed") -> dict[str, Any]:
+        """The rotation of that nonce as the history tells it, once every pod was seen to have followed.
+
+        `result` is what it ends with: `Unverified` where evidence is Time.
+        """
 
         def look() -> dict[str, Any] | None:
             status = self.status()
             newest: dict[str, Any] = next(iter(status.get("history", [])), {})
-            return newest if status.get("handledNonce") == nonce and newest.get("result") == "Confirmed" else None
+            return newest if status.get("handledNonce") == nonce and newest.get("result") == result else None
 
-        return seen(look, within, lambda: f"{self.kind}'s rotation {nonce} confirmed, but {self.told()}")
+        return seen(look, within, lambda: f"{self.kind}'s rotation {nonce} {result}, but {self.told()}")
 
 
 @dataclass(frozen=True)
