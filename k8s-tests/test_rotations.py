@@ -103,13 +103,13 @@ def by_hand_instead(world: World) -> Iterator[None]:
     """The operator stands by; afterwards it mends what was done, and nobody's tokens are wrong any more."""
     world.ring.patch({"suspend": True})
     world.ring.shows("Suspended")
-    signed, held = world.ring.signing(), by_hand.ids_in(world.secret(material.RING))
+    before = material.data(world.secret(material.RING))
     try:
         yield
     finally:
         world.note_secrets()
         world.ring.patch({"suspend": None})
-        seen(lambda: by_hand.signs_with(world.secret(material.RING), signed, held), 15, "the former keys in the Secret")
+        material.becomes(world.cluster, world.namespace, material.RING, before, 15)
         by_hand.hurry(world.cluster, world.namespace, *world.settled(2))
         world.ring.become_ready()
 

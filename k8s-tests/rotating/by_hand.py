@@ -32,15 +32,6 @@ def keys_in(secret: dict[str, Any] | None) -> list[dict[str, Any]]:
     return found
 
 
-def ids_in(secret: dict[str, Any] | None) -> set[str]:
-    return {key["kid"] for key in keys_in(secret)}
-
-
-def signs_with(secret: dict[str, Any] | None, key: str, held: set[str]) -> bool:
-    """Whether that key signs and the Secret holds those ones; a reserve that was used is replaced by another."""
-    return material.data(secret)["signing"] == key.encode() and held <= ids_in(secret)
-
-
 def write_keys(cluster: Cluster, namespace: str, keys: list[dict[str, Any]], signing: str) -> None:
     document = json.dumps({"keys": keys}).encode()
     material.write(cluster, namespace, material.RING, {"jwks.json": document, "signing": signing.encode()})

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import cast
 
 import aiohttp
 import asyncpg
 import pytest
 
-from servers.databases import superuser_sql
-from servers.postgres import PASSWORD, PostgresServer
+from servers.login_server import ADMIN, COUNT, PAIR, SERVICE, A, B, World
+from servers.postgres import PASSWORD
 from servers.waiting import until
 from slipway_operator.logins import postgres, scram
 from slipway_operator.logins.address import Address, LoginData, files, login_of
@@ -29,91 +26,7 @@ from slipway_operator.secret_objects import data_of
 from slipway_operator.worklist import Key
 from unit.operator.login_objects import ADMIN_SECRET, NAME, NAMESPACE, WRITTEN, Cluster, secret
 
-ADMIN, SERVICE = "login_admin", "shop"
-A, B = "shop_a", "shop_b"
-PAIR = Pair((A, B), SERVICE, f"{NAMESPACE}/{NAME}", 5)
-STAYS = re.compile(r"postgres: (checkpointer|background writer|walwriter|io worker|\w[\w ]* launcher)")
-COUNT = "SELECT count(*) FROM pg_roles WHERE rolname = ANY($1::name[])"
-
-
-@dataclass
-class World:
-    """A server that logs every statement, with a CREATEROLE admin and the service's role."""
-
-    server: PostgresServer
-    admin: LoginData
-
-    async def sql(self, *statements: str) -> None:
-        await superuser_sql(self.server, *statements)
-
-    async def value(self, statement: str, *values: object) -> Any:
-        connection = await asyncpg.connect(self.server.url(), timeout=10)
-        try:
-            return await connection.fetchval(statement, *values)
-        finally:
-            await connection.close()
-
-    def login(self, role: str, password: str) -> LoginData:
-        return replace(self.admin, user=role, password=password)
-
-    async def given(self, role: str) -> str:
-        """Its new password."""
-        password = scram.new_password()
-        await set_password(self.admin, role, scram.verifier(password))
-        return password
-
-    @asynccontextmanager
-    async def session(self, role: str, password: str, application: str = "shop") -> AsyncIterator[Any]:
-        connection = await asyncpg.connect(
-            host="127.0.0.1", port=self.server.port, database="postgres", user=role, password=password,
-            timeout=10, server_settings={"application_name": application},
-        )  # fmt: skip
-        try:
-            yield connection
-        finally:
-            await connection.close()
-
-    def rests(self) -> bool:
-        """Whether only processes are there that stay: no session, and none that is about to end."""
-        postmaster = (self.server.data / "postmaster.pid").read_text().split()[0]
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        try:
-            return all(STAYS.search(Path(f"/proc/{child}/cmdline").read_text()) for child in children)
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-
-    def logged(self) -> str:
-        return (self.server.folder / "log").read_text()
-
-
-@pytest.fixture(scope="module")
-def logging_server() -> Iterator[PostgresServer]:
-    server = PostgresServer({"log_statement": "all", "log_min_messages": "debug1"})
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture
-async def world(logging_server: PostgresServer) -> AsyncIterator[World]:
-    admin = LoginData(Address("127.0.0.1", logging_server.port, "postgres"), ADMIN, PASSWORD)
-    made = World(logging_server, admin)
-    await made.sql(
-        f"CREATE ROLE {ADMIN} LOGIN CREATEROLE PASSWORD '{PASSWORD}'",
-        f"GRANT pg_read_all_stats TO {ADMIN}",
-        f"CREATE ROLE {SERVICE}",
-        f"GRANT {SERVICE} TO {ADMIN} WITH ADMIN OPTION",
-        f"CREATE SCHEMA {SERVICE} AUTHORIZATION {SERVICE}",
-    )
-    yield made
-    await made.sql(f"DROP SCHEMA {SERVICE} CASCADE")
-    # In the order in which one hangs upon the other.
-    for role in (A, B, "stranger", SERVICE, "strong", ADMIN):
-        if await made.value(COUNT, [role]):
-            await made.value(
-                "SELECT bool_and(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE usename = $1", role
-            )
-            await made.sql(f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+pytest_plugins = ["servers.login_fixtures"]
 
 
 async def trouble(admin: LoginData, pair: Pair = PAIR) -> tuple[str, bool, str]:

@@ -9,12 +9,23 @@ from slipway_operator.conditions import State
 from slipway_operator.consumers import Following, named
 from slipway_operator.keyrings.heal import heal, missing_secret
 from slipway_operator.keyrings.model import Cause, Decision, Key, Observed, Verdict
-from slipway_operator.keyrings.steps import IDLE, SOON, answer, asked, due, patience, rewritten, write
-from slipway_operator.keyrings.take_in import Situation, lacking, settled, situation
+from slipway_operator.keyrings.steps import (
+    IDLE,
+    LONGEST_WAIT,
+    SOON,
+    answer,
+    asked,
+    dispensable,
+    due,
+    patience,
+    rewritten,
+    write,
+)
+from slipway_operator.keyrings.take_in import Situation, lacking, ripe, settled, situation
 from slipway_operator.secret_objects import label_value
 
-MOST_TAKEN_OVER = 90
-"""Keys; a ring holds a hundred, new ones among them."""
+MOST_TAKEN_OVER, MOST_LIVING = 90, 95
+"""Keys; pods take a hundred, new ones among them."""
 
 Check = Callable[[Situation], Decision | None]
 
@@ -54,7 +65,14 @@ def ours(seen: Situation) -> Decision | None:
         what = f"keys that can't sign ({', '.join(unfit[:20])})" if unfit else f"more than {MOST_TAKEN_OVER} keys"
         text = (
             f"The Secret {name} is offered, but holds {what}. Taken over it would lose them, and their tokens with "
-            "them: wait until these have expired and take the keys out, or list them in spec.revoke."
+            "them: wait until these have expired and take the keys out, or list those that have an id in spec.revoke."
+        )
+        return answer(seen, "Stalled", "SecretUnusable", text, look_again=IDLE)
+    lost = lacking(seen.memory, seen.observed, seen.now)
+    if lost:
+        text = (
+            f"The Secret {name} is offered, but lacks keys of this ring that valid tokens need: {', '.join(lost)}. Put "
+            "them into it, or list their ids in spec.revoke if sessions may end."
         )
         return answer(seen, "Stalled", "SecretUnusable", text, look_again=IDLE)
     # Not as Created: nothing tells whether its other keys have signed.
@@ -96,8 +114,7 @@ def owned(seen: Situation) -> Decision | None:
 def reserved(seen: Situation) -> Decision | None:
     """There is always a reserve of the wanted algorithm, so that a revoke has somewhere to go."""
     fitting = [key for key in seen.reserves if key.algorithm == seen.spec.algorithm]
-    unfit = [key.id for key in seen.reserves if key.algorithm != seen.spec.algorithm]
-    if not fitting or unfit:
+    if not fitting or dispensable(seen):
         return rewritten(seen, "Publishing", "A new key is published, in reserve.", "Schedule")
     return None
 
@@ -121,14 +138,17 @@ def rotated(seen: Situation) -> Decision | None:
     nonce = seen.spec.nonce if asked(seen) else ""
     if signing.confirmed is None:
         return None  # told by `followed`
+    if len(seen.living) >= MOST_LIVING:
+        text = f"The ring holds {len(seen.living)} keys, and pods take no more: the next signs when one has retired."
+        return answer(seen, "Reconciling", "TooManyKeys", text, look_again=LONGEST_WAIT)
     seen_now = seen.holds(reserve)
     if reserve.confirmed is None or not seen_now.all:
         text = "The next key signs once every pod holds it."
         return lag(seen, seen_now, reserve, text)
     # Counted from a look after which no pod can start with files from before.
-    early = settled(reserve, seen.spec) - seen.now
-    left = max(reserve.confirmed, settled(reserve, seen.spec)) + seen.spec.validator_cache - seen.now
-    if left > 0 or reserve.confirmed <= settled(reserve, seen.spec):
+    if not ripe(reserve, seen.spec, seen.now):
+        early = settled(reserve, seen.spec) - seen.now
+        left = max(reserve.confirmed, settled(reserve, seen.spec)) + seen.spec.validator_cache - seen.now
         state: State = "Reconciling" if nonce else "Ready"
         text = f"The next key, {reserve.id}, signs in {left:.0f} s, when every validator has fetched it."
         wait = early + SOON / 10 if early >= 0 else left
@@ -136,7 +156,7 @@ def rotated(seen: Situation) -> Decision | None:
     keep = {key.id for key in seen.living}
     cause: Cause = "Nonce" if nonce else "Schedule"
     text = f"The key {reserve.id} signs from now on."
-    return write(seen, "Rotating", text, keep=keep, signing=reserve.id, cause=cause, nonce=seen.spec.nonce)
+    return write(seen, "Rotating", text, keep=keep, signing=reserve.id, cause=cause, nonce=seen.spec.nonce or None)
 
 
 def followed(seen: Situation) -> Decision | None:

@@ -5,6 +5,7 @@ Never a silent new key: that would end every session. Healed where each needed k
 
 from __future__ import annotations
 
+from slipway_operator.consumers import Lagging, named
 from slipway_operator.keyrings.model import Cause, Decision, SecretSeen
 from slipway_operator.keyrings.steps import IDLE, LONGEST_WAIT, answer, write
 from slipway_operator.keyrings.take_in import Situation, needed
@@ -30,32 +31,40 @@ def heal(seen: Situation) -> Decision:
     available = _available(seen, secret)
     fatal = [key.id for key in seen.living if key.id not in available and needed(key, seen.observed, seen.now)]
     if fatal:
-        return _lost(seen, fatal)
+        return _revoked_meanwhile(seen, available) or _lost(seen, fatal)
     wanted = {key.id for key in seen.living if key.stage == "Published" or needed(key, seen.observed, seen.now)}
     keep = wanted & available
     signing = seen.signing
     if signing is None:
         # The one that signed is revoked.
-        reserve = next((key.id for key in seen.reserves if key.id in keep), None)
-        return write(seen, "Healing", "The Secret is mended.", keep=keep, signing=reserve, cause="Revoke")
+        return write(seen, "Healing", "The Secret is mended.", keep=keep, signing=seen.heir(keep), cause="Revoke")
     text = "The Secret was changed by somebody else, or is gone: it is written again as the pods know it."
     return write(seen, "Healing", text, keep=keep, signing=signing.id, cause="Healed")
 
 
 def _elsewhere(seen: Situation) -> Decision | None:
     """New keys would end the sessions of pods that sign with another, whose Secret and status are both gone."""
-    signed = {report.pod: report.signing for report in seen.observed.consumers.reports if report.signing}
-    foreign = {pod: key for pod, key in signed.items() if key not in seen.revoked}
-    if not foreign:
+    reports = seen.observed.consumers.reports
+    # What they tell isn't repeated: whoever looks at /keys sees the ids.
+    foreign = [report.pod for report in reports if report.signing and report.signing not in seen.revoked]
+    unheard = [Lagging(report.pod, report.fault) for report in reports if report.fault and not report.starting]
+    if not foreign and not unheard:
         return None
     name, ring = seen.spec.secret_name, label_value(seen.observed.name)
+    pods = f"pods sign with keys that this KeyRing doesn't know: {_some(foreign)}"
+    if not foreign:
+        pods = f"pods that run can't be asked which keys they sign with: {named(unheard)}"
     text = (
-        f"There is no Secret {name}, and pods sign with {', '.join(sorted(set(foreign.values())))}, which this KeyRing "
-        f"doesn't know ({', '.join(sorted(foreign)[:5])}). Restore that Secret, with the label "
-        f"slipway.dev/take-over={ring} if it was another's; or, if sessions may end, add these ids to spec.revoke. "
-        "When no such pod runs any more, new keys are made."
+        f"There is no Secret {name}, and {pods}. New keys would end their sessions, so none are made while such pods "
+        f"run. Restore that Secret, with the label slipway.dev/take-over={ring} if it was another's; or, if sessions "
+        "may end, add the ids under /keys of these pods to spec.revoke, or stop the pods."
     )
     return answer(seen, "Reconciling", "KeysElsewhere", text, look_again=LONGEST_WAIT / 3)
+
+
+def _some(names: list[str], most: int = 5) -> str:
+    shown = ", ".join(sorted(names)[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def _without_memory(seen: Situation, secret: SecretSeen | None) -> Decision:
@@ -67,7 +76,8 @@ def _without_memory(seen: Situation, secret: SecretSeen | None) -> Decision:
     name = seen.spec.secret_name
     text = (
         f"The Secret {name} holds no key that can sign, and nothing tells what it held. Restore it from a backup; "
-        f"or, if all sessions may end: kubectl delete secret {name}"
+        f"or, if all sessions may end, add the ids under /keys of the pods to spec.revoke and: kubectl delete secret "
+        f"{name}"
     )
     return answer(seen, "Stalled", "KeysLost", text, look_again=IDLE)
 
@@ -79,11 +89,26 @@ def _lost(seen: Situation, lost: list[str]) -> Decision:
         "they have, new ones can't. Restore the Secret from a backup; or, if sessions may end, add these ids to "
         "spec.revoke."
     )
-    secret = seen.observed.secret
-    waiting = sorted({key.id for key in secret.keys} & seen.revoked) if secret else []
+    waiting = _waiting(seen)
     if waiting:
         text += f" Until then {', '.join(waiting)}, revoked, stays in it."
     return answer(seen, "Stalled", "KeysLost", text, look_again=IDLE)
+
+
+def _revoked_meanwhile(seen: Situation, available: set[str]) -> Decision | None:
+    """A revoked key needn't wait for one that is lost, where another that pods know can sign."""
+    keep = available & {key.id for key in seen.living}
+    signing = seen.signing.id if seen.signing else seen.heir(keep)
+    waiting = _waiting(seen)
+    if not waiting or signing not in keep:
+        return None
+    text = f"Revoked: {', '.join(waiting)}. Other keys are lost; they are told next."
+    return write(seen, "Revoking", text, keep=keep, signing=signing, cause="Revoke")
+
+
+def _waiting(seen: Situation) -> list[str]:
+    secret = seen.observed.secret
+    return sorted({key.id for key in secret.keys} & seen.revoked) if secret else []
 
 
 def _available(seen: Situation, secret: SecretSeen | None) -> set[str]:

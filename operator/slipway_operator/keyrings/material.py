@@ -81,7 +81,9 @@ def understand(data: Mapping[str, bytes]) -> Material:
             one, keys[one.id] = found
             held.append(one)
         else:
-            unfit.append(_id(jwk) or f"number {place}")
+            # Of two with one id, the first is held: listing that id would give up both.
+            identity = _id(jwk)
+            unfit.append(identity if identity and identity not in keys else f"number {place}")
     signing = data.get(SIGNING_FILE, b"").decode("utf-8", "replace").strip()
     return Material(keys, tuple(held), signing if signing in keys else "", tuple(unfit))
 

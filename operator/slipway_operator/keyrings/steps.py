@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from slipway_operator.conditions import State
 from slipway_operator.consumers import Following
 from slipway_operator.keyrings.model import Cause, Decision, Key, Verdict, WriteSecret
-from slipway_operator.keyrings.take_in import Situation
+from slipway_operator.keyrings.take_in import Situation, ripe
 
 SOON, IDLE = 1.0, 300.0
 """Seconds until the next look: while something is under way, and where nothing is."""
@@ -97,13 +97,14 @@ def rewritten(seen: Situation, reason: str, message: str, cause: Cause) -> Decis
     living = [key for key in seen.living if key.id in held]
     signing = secret.signing if secret else ""
     if signing not in {key.id for key in living}:
-        reserve = next((key.id for key in seen.reserves if key.id in held), None)
-        return write(seen, reason, message, keep={key.id for key in living}, signing=reserve, cause=cause)
-    fitting = any(key.algorithm == seen.spec.algorithm for key in seen.reserves if key.id in held)
-    keep = {key.id for key in living if not (fitting and _unfit(seen, key))}
+        return write(seen, reason, message, keep={key.id for key in living}, signing=seen.heir(held), cause=cause)
+    keep = {key.id for key in living} - dispensable(seen)
     return write(seen, reason, message, keep=keep, signing=signing, cause=cause)
 
 
-def _unfit(seen: Situation, key: Key) -> bool:
-    """A reserve of an algorithm that is no longer wanted. It never signed, so no token needs it."""
-    return key.stage == "Published" and key.algorithm != seen.spec.algorithm
+def dispensable(seen: Situation) -> frozenset[str]:
+    """Reserves of an algorithm that is no longer wanted, where another may sign. No token was made with them."""
+    wanted = seen.spec.algorithm
+    if not any(key.algorithm == wanted and ripe(key, seen.spec, seen.now) for key in seen.reserves):
+        return frozenset()
+    return frozenset(key.id for key in seen.reserves if key.algorithm != wanted)

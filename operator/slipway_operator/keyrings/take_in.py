@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 
 from slipway_operator.consumers import Following, Report, following
 from slipway_operator.keyrings.model import Key, Memory, Observed, SecretSeen, Spec
 from slipway_operator.rotations import Rotation, begun, closed
 
-MOST_KEYS = 100
+MOST_KEYS = 200
 """What a status holds; Revoked ones that are no longer wished for go first."""
 
 
@@ -36,6 +37,15 @@ class Situation:
     def revoked(self) -> frozenset[str]:
         return frozenset(key.id for key in self.memory.keys if key.stage == "Revoked")
 
+    def heir(self, held: Container[str]) -> str | None:
+        """Which reserve signs when the key that does has to go at once: one that pods and validators know already."""
+
+        def order(key: Key) -> tuple[bool, bool, bool, float, str]:
+            unripe = not ripe(key, self.spec, self.now)
+            return unripe, key.confirmed is None, key.algorithm != self.spec.algorithm, key.created, key.id
+
+        return next((key.id for key in sorted(self.reserves, key=order) if key.id in held), None)
+
     @property
     def reserves(self) -> tuple[Key, ...]:
         """Published keys, those of the wanted algorithm first, and among these the longest known."""
@@ -55,23 +65,37 @@ def situation(observed: Observed, now: float) -> Situation:
     if secret is not None and secret.ours and secret.intact and not lacking(memory, observed, now):
         memory = _staged(_mended(memory, now) if memory.broken else memory, secret, now)
     else:
-        memory = replace(memory, broken=bool(memory.keys))
-    memory = _revoked(_taken_up(memory, observed, now), observed.spec, now)
-    return Situation(observed, _clocked(memory, observed, now), now)
+        memory = replace(_unseen(memory, observed, now), broken=bool(memory.keys))
+    memory = _clocked(_revoked(memory, observed.spec, now), observed, now)
+    return Situation(observed, _outgrown(memory, observed.spec, now), now)
 
 
-def _taken_up(memory: Memory, observed: Observed, now: float) -> Memory:
-    """A reserve that somebody's hand made sign: there may be tokens of it, so it goes as one that signed."""
-    secret = observed.secret
-    used = {report.signing for report in observed.consumers.reports}
-    if secret is not None and secret.ours:
-        used.add(secret.signing)
+def _unseen(memory: Memory, observed: Observed, now: float) -> Memory:
+    """With keys that the operator wrote, and a hand was faster than its next look: they are no foreign ones."""
+    secret, known = observed.secret, {key.id for key in memory.keys}
+    if secret is None or not secret.ours or not known:
+        return memory
+    own = [key for key in secret.keys if key.id in observed.restorable - known]
+    return replace(memory, keys=(*memory.keys, *(Key(key.id, key.algorithm, "Published", now, now) for key in own)))
 
-    def taken_up(key: Key) -> Key:
-        taken = key.stage == "Published" and key.id in used
-        return replace(key, stage="Retiring", since=now, confirmed=None) if taken else key
 
-    return replace(memory, keys=tuple(taken_up(key) for key in memory.keys))
+def ripe(key: Key, spec: Spec, now: float) -> bool:
+    """Whether every pod holds this reserve, and every validator had time to fetch it."""
+    return key.confirmed is not None and settled(key, spec) < key.confirmed <= now - spec.validator_cache
+
+
+def _outgrown(memory: Memory, spec: Spec, now: float) -> Memory:
+    """A reserve whose algorithm isn't wanted leaves once another may sign: if it ever did itself, by the clock."""
+    signs = any(key.stage == "Signing" for key in memory.keys)
+    published = [key for key in memory.keys if key.stage == "Published"]
+    if not signs or not any(key.algorithm == spec.algorithm and ripe(key, spec, now) for key in published):
+        return memory
+
+    def outgrown(key: Key) -> Key:
+        goes = key.stage == "Published" and key.algorithm != spec.algorithm and key.lifetime > 0
+        return replace(key, stage="Retiring", since=now, confirmed=None) if goes else key
+
+    return replace(memory, keys=tuple(outgrown(key) for key in memory.keys))
 
 
 def _mended(memory: Memory, now: float) -> Memory:
@@ -94,16 +118,23 @@ def lacking(memory: Memory, observed: Observed, now: float) -> tuple[str, ...]:
 
 
 def needed(key: Key, observed: Observed, now: float) -> bool:
-    """Whether valid tokens need it. A reserve has none, unless a pod took it up before a look saw it sign."""
+    """Whether valid tokens need it. A reserve has none, unless somebody's hand or a pod ever made it sign."""
     match key.stage:
         case "Signing":
             return True
         case "Published":
-            return any(report.signing == key.id for report in observed.consumers.reports)
+            return key.lifetime > 0 or key.id in _used(observed)
         case "Retiring":
             return key.retire_after is None or key.retire_after > now
         case _:
             return False
+
+
+def _used(observed: Observed) -> frozenset[str]:
+    """Ids that tokens may be made with just now, whatever the operator wants."""
+    secret = observed.secret
+    told = {report.signing for report in observed.consumers.reports}
+    return frozenset(told | {secret.signing} if secret is not None and secret.ours else told) - {""}
 
 
 def follows(observed: Observed, key: Key, now: float) -> Following:
@@ -138,8 +169,8 @@ def _staged(memory: Memory, secret: SecretSeen, now: float) -> Memory:
         if identity == secret.signing:
             if key is not None and key.stage == "Signing":
                 return key
-            at = key.created if key else now
-            return Key(identity, algorithm, "Signing", at, now)  # type: ignore[arg-type]
+            begun_now = key or Key(identity, algorithm, "Signing", now, now)  # type: ignore[arg-type]
+            return replace(begun_now, stage="Signing", since=now, confirmed=None, retire_after=None)
         if key is None:
             # Nothing tells whether tokens were made with it, unless this very Secret is the first.
             stage = "Retiring" if first and not created else "Published"
@@ -203,13 +234,16 @@ def _confirmed(key: Key, observed: Observed, now: float) -> Key:
 
 def _lasting(key: Key, observed: Observed) -> Key:
     """A setting that makes tokens shorter changes none of those that were made before."""
-    return replace(key, lifetime=max(key.lifetime, lifetime(observed))) if key.stage == "Signing" else key
+    signs = key.stage == "Signing" or (key.stage != "Revoked" and key.id in _used(observed))
+    return replace(key, lifetime=max(key.lifetime, lifetime(observed))) if signs else key
 
 
 def _retiring(key: Key, signing: Key, observed: Observed, now: float) -> Key:
     """Its clock starts when every pod signs with another, and none can start any more with files from before."""
     if key.stage != "Retiring":
         return key
+    if observed.secret is not None and observed.secret.ours and observed.secret.signing == key.id:
+        return replace(key, since=now, retire_after=None)  # a hand lets it sign again, and a pod may load that
     seen = follows(observed, signing, now)
     if seen.opposed:
         return replace(key, retire_after=None)

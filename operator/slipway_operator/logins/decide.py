@@ -117,7 +117,7 @@ def rotated(seen: Situation) -> Decision | None:
     other = seen.others[0]
     if sessions := seen.sessions(other):
         return linger(seen, sessions, f"{other} can't take over while it has sessions.")
-    nonce = seen.spec.nonce
+    nonce = seen.spec.nonce or seen.memory.handled_nonce
     cause: Cause = "Nonce" if asked(seen) else "Schedule"
     return act(seen, "Rotating", f"{other} takes over.", HandOver(other, cause, nonce))
 

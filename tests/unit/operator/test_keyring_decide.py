@@ -8,8 +8,7 @@ import pytest
 
 from slipway_operator.consumers import Consumers, Report
 from slipway_operator.keyrings.decide import decide
-from slipway_operator.keyrings.model import HeldKey, Memory, Spec, WriteSecret
-from slipway_operator.secret_objects import label_value
+from slipway_operator.keyrings.model import HeldKey, Memory, Observed, Spec, WriteSecret
 from unit.operator.ring_situations import (
     AFTER,
     ALL,
@@ -18,7 +17,6 @@ from unit.operator.ring_situations import (
     LONG_AGO,
     NOW,
     ONE_BEHIND,
-    REVOKED_A,
     SEEN,
     SPEC,
     STEADY,
@@ -89,28 +87,6 @@ def test_a_lost_status_gives_keys_of_unknown_age_a_full_clock_and_publishes_a_re
     assert of(settled, "b").retire_after == later + SPEC.token_lifetime + SPEC.leeway
 
 
-@pytest.mark.parametrize(
-    ("offered", "answer"), [(False, ("Stalled", "SecretNotOurs")), (True, ("Reconciling", "TakingOver"))]
-)
-def test_a_secret_of_somebody_else_is_taken_over_only_if_its_label_offers_it(
-    offered: bool,  # noqa: FBT001 - a parameter of the test
-    answer: tuple[str, str],
-) -> None:
-    decision = decide(ring(memory=Memory(), secret=secret("xy", "x", ours=False, offered=offered)), NOW)
-    assert told(decision) == answer
-    if offered:
-        assert written(decision) == WriteSecret(("x", "y"), "x", 1, "EdDSA", "Healed", "1")
-    else:
-        assert decision.effect is None
-        assert "slipway.dev/take-over=ring" in decision.verdict.message
-
-
-def test_an_offered_secret_without_a_key_that_signs_is_left_alone() -> None:
-    decision = decide(ring(memory=Memory(), secret=secret("xy", "", ours=False, offered=True)), NOW)
-    assert told(decision) == ("Stalled", "SecretUnusable")
-    assert decision.effect is None
-
-
 def test_a_ring_without_a_reserve_publishes_one_that_doesnt_sign() -> None:
     alone = Memory(STEADY.keys[:1], "1")
     decision = decide(ring(memory=alone, secret=secret("a", "a")), NOW)
@@ -121,10 +97,23 @@ def test_a_reserve_of_an_unwanted_algorithm_leaves_once_one_of_the_wanted_is_the
     wanted = spec(algorithm="ES256")
     first = written(decide(ring(spec=wanted), NOW))
     assert (first.keep, first.fresh, first.algorithm) == (("a", "b"), 1, "ES256")
-    held = (*secret("ab", "a").keys, HeldKey("c", "ES256"))
-    memory = replace(STEADY, keys=(*STEADY.keys, key("c", "Published", algorithm="ES256")))
-    second = written(decide(ring(spec=wanted, memory=memory, secret=secret("", "a", keys=held)), NOW))
+    held = secret("", "a", keys=(*secret("ab", "a").keys, HeldKey("c", "ES256")))
+    follow = pods(pod("p", "abc", "a"), pod("q", "abc", "a"))
+
+    def two(confirmed: float) -> Observed:
+        memory = replace(STEADY, keys=(*STEADY.keys, key("c", "Published", algorithm="ES256", confirmed=confirmed)))
+        return ring(spec=wanted, memory=memory, secret=held, consumers=follow)
+
+    second = written(decide(two(SEEN), NOW))
     assert (second.keep, second.fresh) == (("a", "c"), 0)
+    unripe = two(NOW - 1)
+    assert decide(unripe, NOW).effect is None, "a revoke would have nowhere to go"
+    revoked = decide(replace(unripe, spec=replace(wanted, revoke=frozenset("a"))), NOW)
+    assert written(revoked).signing == "b", "which all know"
+    used = replace(unripe.memory, keys=tuple(replace(each, lifetime=900.0) for each in two(SEEN).memory.keys))
+    goes = decide(replace(unripe, memory=used), NOW)
+    assert goes.effect is None
+    assert stages(goes) == {"a": "Signing", "b": "Retiring", "c": "Published"}
 
 
 def test_a_new_nonce_lets_the_reserve_sign_and_keeps_the_old_key_beside_a_new_reserve() -> None:
@@ -234,54 +223,6 @@ def test_a_second_rotation_waits_until_the_first_is_confirmed() -> None:
     assert written(through).signing == "c"
 
 
-@pytest.mark.parametrize("confirmed", [None, SEEN])
-def test_a_revoked_key_that_signs_gives_way_to_the_reserve_at_once_whether_it_is_confirmed_or_not(
-    confirmed: float | None,
-) -> None:
-    memory = replace(STEADY, keys=(STEADY.keys[0], replace(STEADY.keys[1], confirmed=confirmed)))
-    decision = decide(ring(**REVOKED_A, memory=memory, consumers=pods()), NOW)
-    assert written(decision) == WriteSecret(("b",), "b", 1, "EdDSA", "Revoke", "1")
-    assert stages(decision)["a"] == "Revoked"
-
-
-def test_when_all_keys_are_revoked_a_new_one_signs() -> None:
-    decision = decide(ring(spec=spec(revoke=frozenset("ab"))), NOW)
-    assert written(decision) == WriteSecret((), None, 2, "EdDSA", "Revoke", "1")
-
-
-def test_a_revoked_key_that_a_restored_secret_brings_back_leaves_again() -> None:
-    memory = Memory((key("b", "Signing", confirmed=SEEN), key("c", "Published"), key("a", "Revoked")), "1")
-    decision = decide(ring(memory=memory, secret=secret("abc", "b"), consumers=ALL), NOW)
-    assert stages(decision)["a"] == "Revoked", "also when spec.revoke no longer lists it"
-    assert written(decision).keep == ("b", "c")
-
-
-def test_a_revoke_is_under_way_while_a_pod_holds_the_key_and_tells_which_were_reached() -> None:
-    memory = Memory((key("b", "Signing", confirmed=SEEN), key("c", "Published"), key("a", "Revoked")), "1")
-    gone = ring(
-        **REVOKED_A, memory=memory, secret=secret("bc", "b"), consumers=pods(pod("p", "bc", "b"), pod("q", "abc", "b"))
-    )
-    decision = decide(gone, NOW)
-    assert told(decision) == ("Reconciling", "Revoking")
-    assert "q (HoldsRevoked)" in decision.verdict.message
-    assert "Reached: p" in decision.verdict.message
-    assert decision.nudge == ("q",)
-    all_reached = replace(gone, consumers=pods(pod("p", "bc", "b"), pod("q", "bc", "b")))
-    assert decide(all_reached, NOW).verdict.state == "Ready"
-
-
-def test_a_revoke_is_under_way_while_a_pod_cannot_be_asked_or_none_runs_although_some_should() -> None:
-    memory = Memory((key("b", "Signing", confirmed=SEEN), key("c", "Published"), key("a", "Revoked")), "1")
-    gone = ring(**REVOKED_A, memory=memory, secret=secret("bc", "b"))
-    silent = decide(replace(gone, consumers=pods(pod("p", "bc", "b"), Report("q", "TimedOut"))), NOW)
-    assert told(silent) == ("Reconciling", "Revoking")
-    assert "q (TimedOut)" in silent.verdict.message
-    nobody = decide(replace(gone, consumers=Consumers((), wanted=2)), NOW)
-    assert told(nobody) == ("Reconciling", "AwaitingConsumers")
-    stopped = decide(replace(gone, consumers=Consumers((), wanted=0)), NOW)
-    assert stopped.verdict.state == "Ready"
-
-
 def test_a_suspended_ring_writes_nothing_and_its_clocks_run_on() -> None:
     suspended = spec(suspend=True, nonce="2", revoke=frozenset({"c"}))
     decision = decide(ring(**AFTER, spec=suspended, memory=rotated(), consumers=ALL), NOW)
@@ -335,15 +276,6 @@ def test_by_time_a_key_is_confirmed_once_files_had_time_to_spread_and_the_result
     assert of(late, "a").retire_after is not None
 
 
-def test_a_rotation_that_a_revoke_overtakes_is_superseded() -> None:
-    decision = decide(
-        ring(memory=rotated(), secret=secret("cd", "c", cause="Revoke"), spec=spec(revoke=frozenset("ab"))), NOW
-    )
-    newest, former = decision.memory.history[:2]
-    assert (newest.to, newest.cause, newest.origin) == ("c", "Revoke", "b")
-    assert (former.to, former.result) == ("b", "Superseded")
-
-
 def test_a_spec_that_cant_be_read_leaves_what_is_remembered_as_it_is() -> None:
     """Not even time proves anything: what stands in for the spec has no pods to ask."""
     memory = rotated()
@@ -358,14 +290,6 @@ def test_a_nonce_that_is_taken_away_asks_for_nothing() -> None:
     assert decision.effect is None
 
 
-def test_the_label_that_offers_a_secret_has_room_for_the_name_of_a_ring() -> None:
-    foreign = secret("xy", "x", ours=False)
-    decision = decide(replace(ring(memory=Memory(), secret=foreign), name="r" * 100), NOW)
-    value = decision.verdict.message.rpartition("slipway.dev/take-over=")[2]
-    assert value == label_value("r" * 100)
-    assert len(value) == 63
-
-
 def test_tokens_that_were_made_before_a_shorter_lifetime_live_as_long_as_they_say() -> None:
     shorter, hour = spec(token_lifetime=600.0), 3600.0
     signed = replace(STEADY, keys=(replace(STEADY.keys[0], lifetime=hour), STEADY.keys[1]))
@@ -377,30 +301,38 @@ def test_tokens_that_were_made_before_a_shorter_lifetime_live_as_long_as_they_sa
     assert of(decision, "b").lifetime == 600.0
 
 
-def test_a_reserve_that_a_hand_made_sign_goes_as_one_that_signed() -> None:
+def test_a_reserve_that_a_hand_or_a_pod_made_sign_stays_the_reserve_and_lives_as_long_as_those_tokens() -> None:
     changed = decide(ring(secret=secret("ab", "b", intact=False)), NOW)
-    assert stages(changed) == {"a": "Signing", "b": "Retiring"}
-    assert written(changed).keep == ("a", "b")
-    signs = pods(pod("p", "ab", "b"), pod("q", "ab", "a"))
-    healed = decide(ring(consumers=signs), NOW)
-    assert of(healed, "b").stage == "Retiring"
-    assert of(healed, "b").retire_after is None
-    es256 = decide(ring(consumers=signs, spec=spec(algorithm="ES256")), NOW)
-    assert "b" in written(es256).keep, "tokens of it are valid, although it is of another algorithm"
+    assert stages(changed) == {"a": "Signing", "b": "Published"}
+    assert written(changed) == WriteSecret(("a", "b"), "a", 0, "EdDSA", "Healed", "1")
+    hour = pods(pod("p", "ab", "b", token_lifetime=3600.0), pod("q", "ab", "a"))
+    healed = decide(ring(consumers=hour), NOW)
+    assert (of(healed, "b").stage, of(healed, "b").lifetime) == ("Published", 3600.0)
+    assert healed.effect is None, "one pod that tells nonsense has no keys made without end"
+    signs = decide(ring(memory=healed.memory, secret=secret("ab", "b")), NOW)
+    assert (of(signs, "b").stage, of(signs, "b").lifetime) == ("Signing", 3600.0)
 
 
-def test_a_secret_whose_keys_could_not_all_be_held_is_not_taken_over_until_they_are_given_up() -> None:
-    offered = secret("xy", "x", ours=False, offered=True, unfit=("old", "number 4"))
-    decision = decide(ring(memory=Memory(), secret=offered), NOW)
-    assert told(decision) == ("Stalled", "SecretUnusable")
-    assert "(old, number 4)" in decision.verdict.message
-    given_up = decide(ring(memory=Memory(), secret=offered, spec=spec(revoke=frozenset({"old", "number 4"}))), NOW)
-    assert told(given_up) == ("Reconciling", "TakingOver")
+def test_a_key_that_a_backup_lets_sign_again_lives_as_long_as_its_former_tokens() -> None:
+    retiring = replace(rotated(), keys=(replace(rotated().keys[0], lifetime=3600.0), *rotated().keys[1:]))
+    again = decide(ring(memory=retiring, secret=secret("abc", "a")), NOW)
+    assert (of(again, "a").stage, of(again, "a").lifetime) == ("Signing", 3600.0)
 
 
-def test_a_secret_with_so_many_keys_that_a_ring_has_no_room_for_more_is_not_taken_over() -> None:
-    keys = tuple(HeldKey(f"k{number}", "EdDSA") for number in range(91))
-    offered = replace(secret("x", "k0", ours=False, offered=True), keys=keys)
-    assert told(decide(ring(memory=Memory(), secret=offered), NOW)) == ("Stalled", "SecretUnusable")
-    fewer = replace(offered, keys=keys[:90])
-    assert told(decide(ring(memory=Memory(), secret=fewer), NOW)) == ("Reconciling", "TakingOver")
+def test_a_ring_that_pods_could_not_hold_rotates_when_a_key_has_retired() -> None:
+    def full(retiring: int) -> Observed:
+        more = [key(f"r{number}", "Retiring", retire_after=NOW + 60) for number in range(retiring)]
+        memory = replace(STEADY, keys=(*STEADY.keys, *more))
+        names = tuple(each.id for each in memory.keys)
+        held = tuple(HeldKey(name, "EdDSA") for name in names)
+        follow = pods(*(Report(name, keys=frozenset(names), signing="a") for name in "pq"))
+        return ring(**ASKED, memory=memory, secret=secret("", "a", keys=held), consumers=follow)
+
+    assert told(decide(full(93), NOW)) == ("Reconciling", "TooManyKeys")
+    assert decide(full(93), NOW).effect is None
+    assert written(decide(full(92), NOW)).signing == "b"
+
+
+def test_a_nonce_that_was_away_during_a_rotation_by_schedule_asks_for_nothing_when_it_is_back() -> None:
+    scheduled = written(decide(ring(spec=spec(nonce="")), LONG_AGO + SPEC.rotate_every))
+    assert (scheduled.cause, scheduled.nonce) == ("Schedule", "1")

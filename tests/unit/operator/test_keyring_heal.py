@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from slipway_operator.consumers import Report
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import HeldKey, Memory, SecretSeen, WriteSecret
 from unit.operator.ring_situations import (
@@ -34,11 +35,16 @@ def test_a_secret_that_was_deleted_or_changed_is_written_again_from_what_the_ope
 
 
 @pytest.mark.parametrize("found", [secret("b", "b", intact=False), secret("b", "b")])
-def test_one_that_named_the_reserve_is_written_again_with_another_reserve(found: SecretSeen) -> None:
+def test_a_secret_that_named_the_reserve_is_written_again_and_the_reserve_is_needed_from_now_on(
+    found: SecretSeen,
+) -> None:
     """A pod may have signed with it meanwhile."""
     decision = decide(ring(secret=found, restorable=EVERYTHING), NOW)
-    assert written(decision) == WriteSecret(("a", "b"), "a", 1, "EdDSA", "Healed", "1")
-    assert {key.id: key.stage for key in decision.memory.keys} == {"a": "Signing", "b": "Retiring"}
+    assert written(decision) == WriteSecret(("a", "b"), "a", 0, "EdDSA", "Healed", "1")
+    assert stages(decision) == {"a": "Signing", "b": "Published"}
+    cut = ring(memory=decision.memory, secret=secret("a", "a", intact=False))
+    assert told(decide(cut, NOW)) == ("Stalled", "KeysLost"), "and so not let go"
+    assert written(decide(ring(secret=secret("a", "a", intact=False)), NOW)).keep == ("a",), "one that never signed is"
 
 
 @pytest.mark.parametrize("found", [None, secret("", "", intact=False), secret("b", "b", intact=False)])
@@ -81,6 +87,19 @@ def test_keys_that_a_hand_put_in_are_dropped_and_changed_material_isnt_trusted()
     assert told(changed) == ("Stalled", "KeysLost")
 
 
+def test_a_key_that_the_operator_wrote_is_kept_although_a_hand_was_faster_than_its_next_look() -> None:
+    found = ring(secret=secret("abc", "c", intact=False), restorable=frozenset("abc"))
+    assert written(decide(found, NOW)).keep == ("a", "b", "c")
+    assert written(decide(replace(found, restorable=EVERYTHING), NOW)).keep == ("a", "b"), "another's isn't"
+
+
+def test_an_old_key_that_a_hand_lets_sign_again_has_its_whole_clock_again() -> None:
+    changed = decide(ring(memory=ending(NOW), secret=secret("abc", "a", intact=False), consumers=pods()), NOW)
+    assert (written(changed).keep, written(changed).signing) == (("a", "b", "c"), "b")
+    (again,) = (key for key in changed.memory.keys if key.id == "a")
+    assert (again.stage, again.since, again.retire_after) == ("Retiring", NOW, None)
+
+
 def test_a_reserve_that_a_pod_took_up_before_a_look_saw_it_sign_is_lost_like_one_that_signs() -> None:
     cut = secret("a", "a", intact=False)
     taken_up = decide(ring(secret=cut, consumers=pods(pod("p", "ab", "a"), pod("q", "ab", "b"))), NOW)
@@ -100,8 +119,45 @@ def test_where_pods_sign_with_a_key_that_nobody_has_no_new_one_is_made_until_the
     decision = decide(lost, NOW)
     assert told(decision) == ("Reconciling", "KeysElsewhere")
     assert decision.effect is None
-    assert "sign with a," in decision.verdict.message
+    assert "KeyRing doesn't know: p, q." in decision.verdict.message
     given_up = decide(ring(**REVOKED_A, memory=Memory(), secret=None), NOW)
     assert written(given_up).fresh == 2
     nobody_left = decide(replace(lost, consumers=pods()), NOW)
     assert written(nobody_left).cause == "Created"
+
+
+def test_where_pods_that_run_cant_be_asked_no_key_is_made_and_one_that_only_starts_has_made_no_token() -> None:
+    silent = pods(Report("p", fault="TimedOut"), Report("q", fault="Unreachable"))
+    decision = decide(ring(memory=Memory(), secret=None, consumers=silent), NOW)
+    assert told(decision) == ("Reconciling", "KeysElsewhere")
+    assert "p (TimedOut), q (Unreachable)" in decision.verdict.message
+    starts = pods(Report("p", fault="Unreachable", starting=True))
+    assert written(decide(ring(memory=Memory(), secret=None, consumers=starts), NOW)).cause == "Created"
+
+
+def test_what_pods_tell_is_not_repeated_by_a_ring_that_lost_its_keys() -> None:
+    many = pods(*(pod(f"p{number}", "x", f"secret-{number}") for number in range(100)))
+    message = decide(ring(memory=Memory(), secret=None, consumers=many), NOW).verdict.message
+    assert "secret-" not in message
+    assert len(message) < 1000
+    assert "spec.revoke" in message
+
+
+@pytest.mark.parametrize("found", [secret("b", "b", intact=False), secret("ab", "b", intact=False)])
+def test_a_key_that_was_revoked_by_hand_leaves_the_reserve_to_sign(found: SecretSeen) -> None:
+    """As the documents say to do it while the operator is dead."""
+    decision = decide(ring(**REVOKED_A, secret=found), NOW)
+    assert (written(decision).keep, written(decision).signing) == (("b",), "b")
+    assert stages(decision) == {"a": "Revoked", "b": "Published"}
+
+
+def test_a_revoked_key_does_not_wait_for_another_that_is_lost_where_one_is_left_to_sign() -> None:
+    lost = ending(NOW + 10)
+    revoked = spec(revoke=frozenset({"b"}))
+    decision = decide(ring(memory=lost, spec=revoked, secret=secret("bc", "b"), consumers=pods()), NOW)
+    assert told(decision) == ("Reconciling", "Revoking")
+    assert (written(decision).keep, written(decision).signing) == (("c",), "c")
+    after = decide(ring(memory=decision.memory, spec=revoked, secret=secret("c", "c"), consumers=pods()), NOW)
+    assert told(after) == ("Stalled", "KeysLost"), "which still says what is lost"
+    assert "lacks the keys a," in after.verdict.message
+    assert after.effect is None

@@ -88,8 +88,8 @@ def with_all_pods_heard(observed: Observed, now: float) -> Decision:
 
 
 def with_keys_made_anew(observed: Observed, now: float) -> Decision:
-    """As if a Secret that is gone were the first one."""
-    return decide(observed if observed.secret else replace(observed, memory=Memory()), now)
+    """As if a Secret that is gone were the first one, and no pod signed with anything."""
+    return decide(observed if observed.secret else replace(observed, memory=Memory(), consumers=Consumers()), now)
 
 
 @pytest.mark.parametrize(

@@ -377,8 +377,10 @@ def test_a_spec_that_cant_be_read_leaves_what_is_remembered_as_it_is() -> None:
     assert found.memory == MEMORY
 
 
-def test_a_nonce_that_is_taken_away_asks_for_nothing() -> None:
+def test_a_nonce_that_is_taken_away_asks_for_nothing_nor_when_it_is_back_after_a_rotation_by_schedule() -> None:
     secret, memory = replace(SECRET, nonce="1"), replace(MEMORY, handled_nonce="1")
     remembered = replace(REST, secret=secret, memory=memory)
     assert decide(remembered, NOW).effect is None
+    due = decide(replace(remembered, spec=replace(SPEC, rotate_every=0.0)), NOW)
+    assert due.effect == HandOver("b", "Schedule", "1")
     assert decide(replace(remembered, spec=replace(SPEC, nonce="2")), NOW).effect == HandOver("b", "Nonce", "2")

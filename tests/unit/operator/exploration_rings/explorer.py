@@ -64,6 +64,10 @@ def broken(world: World) -> str | None:
         and secret.ours
         and secret.signing not in secret.keys,
         "a revoked key comes back": writes is not None and bool(set(writes.keep) & _known_revoked(world)),
+        "a revoke passes over a key that all may know": writes is not None
+        and writes.signing is None
+        and secret is not None
+        and bool(living & secret.keys - revoked),
         "new keys take the place of all": writes is not None and not writes.keep and bool(living),
     }
     return next((fault for fault, found in faults.items() if found), None)

@@ -76,8 +76,8 @@ def _different(world: World) -> Iterator[tuple[int, Pod]]:
 
 
 def _loadable(world: World) -> Files | None:
-    """A set that was tampered with is refused by the service, or deleted: files stay as they are."""
-    return world.secret if world.secret is not None and world.secret.ours else None
+    """A set that holds nothing is refused by the service, or it was deleted: files stay as they are."""
+    return world.secret if world.secret is not None and world.secret.keys else None
 
 
 def _with(world: World, number: int, pod: Pod) -> World:
@@ -121,11 +121,20 @@ def _disturbances(world: World, decide: Decide) -> Iterator[Move]:
             yield "a pod is replaced", _with(after, number, Pod("mounted", loaded))
     if world.nonce == "before":
         yield "a rotation is asked for", after._replace(nonce="after")
-    if not world.revoke and world.secret is not None and world.secret.ours:
-        yield "the key that signs is revoked", after._replace(revoke=frozenset({world.secret.signing}))
+    if not world.revoke and world.secret is not None:
+        for key in sorted({world.secret.signing} | {key.id for key in world.memory.keys if key.stage == "Signing"}):
+            yield "a key that signs is revoked", after._replace(revoke=frozenset({key}))
     if world.secret is not None:
+        for key in _known_to_all(world, world.secret):
+            yield "a hand lets another sign", after._replace(secret=world.secret._replace(signing=key, ours=False))
         yield "the Secret is deleted", after._replace(secret=None)
         yield "the Secret is edited", after._replace(secret=world.secret._replace(keys=frozenset(), ours=False))
+
+
+def _known_to_all(world: World, secret: Files) -> list[str]:
+    """Keys that may sign: whoever lets another sign, by hand, owes that to tokens as the operator does."""
+    known = secret.keys.intersection(*(pod.files.keys for pod in world.pods))
+    return sorted(known - {secret.signing} - {key for key, _ in world.lacked} - world.revoke)
 
 
 def _marked(world: World) -> World:

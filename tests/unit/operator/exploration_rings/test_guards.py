@@ -23,8 +23,10 @@ BOUND = 400_000
 
 
 def no_overlap(patch: pytest.MonkeyPatch) -> Decide:
-    patch.setattr(take_in, "lifetime", lambda _: 0.0)
-    patch.setattr(take_in, "settled", lambda key, _: key.since)
+    def at_once(key: Key, _: Key, __: Observed, now: float) -> Key:
+        return replace(key, retire_after=now) if key.stage == "Retiring" else key
+
+    patch.setattr(take_in, "_retiring", at_once)
     return decisions.decide
 
 
@@ -82,6 +84,16 @@ def make_new_keys_silently(patch: pytest.MonkeyPatch) -> Decide:
     return decisions.decide
 
 
+def pass_over_the_reserve(patch: pytest.MonkeyPatch) -> Decide:
+    patch.setattr(Situation, "heir", lambda *_: None)
+    return decisions.decide
+
+
+def forget_what_was_just_written(patch: pytest.MonkeyPatch) -> Decide:
+    patch.setattr(take_in, "_unseen", lambda memory, *_: memory)
+    return decisions.decide
+
+
 def write_from_what_is_at_hand(patch: pytest.MonkeyPatch) -> Decide:
     """As if a Secret that was put back from elsewhere, or cut down, were a decision of the operator's own."""
     patch.setattr(take_in, "lacking", lambda *_: ())
@@ -106,6 +118,8 @@ def write_from_what_is_at_hand(patch: pytest.MonkeyPatch) -> Decide:
         pytest.param(forget_pods_that_start, "", id="files of pods that start are old"),
         pytest.param(overlook_revokes, "no way leads to an end", id="a revoked key leaves"),
         pytest.param(make_new_keys_silently, "new keys take the place of all", id="never silently new keys"),
+        pytest.param(pass_over_the_reserve, "a revoke passes over", id="the reserve is there for a revoke"),
+        pytest.param(forget_what_was_just_written, "a valid token's key is missing", id="own keys are no foreign ones"),
         pytest.param(write_from_what_is_at_hand, "", id="what is lost is healed or said"),
     ],
 )

@@ -31,7 +31,7 @@ SPEC = Spec(
 
 
 class Files(NamedTuple):
-    """The Secret, or what a pod loaded of it."""
+    """The Secret, or what a pod loaded of it. `ours`: as the operator wrote it."""
 
     keys: frozenset[str]
     signing: str
