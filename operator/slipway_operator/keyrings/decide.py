@@ -196,11 +196,16 @@ def _rests(seen: Situation) -> Decision:
 
 
 def _ripens(seen: Situation, reserve: Key) -> float:
-    """Seconds until a look is due that may confirm it for good: so a rotation that is asked for needn't wait for it."""
+    """Seconds until a look is due that may confirm it for good: so a rotation that is asked for needn't wait for it.
+
+    Then until it may sign, and another, whose algorithm isn't wanted, may go.
+    """
     if reserve.confirmed is None:
         return patience(seen, reserve)
     end = settled(reserve, seen.spec)
-    return IDLE if reserve.confirmed > end else max(end - seen.now, 0.0) + SOON / 10
+    if reserve.confirmed <= end:
+        return max(end - seen.now, 0.0) + SOON / 10
+    return IDLE if ripe(reserve, seen.spec, seen.now) else reserve.confirmed + seen.spec.validator_cache - seen.now
 
 
 def lag(seen: Situation, found: Following, key: Key, text: str, reason: str = "ConsumersLagging") -> Decision:

@@ -53,8 +53,10 @@ ENDS = SPEC.propagation
         (20.0, None, pods(pod("p", "ab", "a"), pod("q", "ab", "a", fault="Unreachable")), 1.0),
         (20.0, NOW - 10.0, ring().consumers, ENDS - 20.0 + 0.1),
         (ENDS + 20.0, NOW - 10.0, ring().consumers, 300.0),
+        (ENDS + 600.0, NOW - 598.0, ring().consumers, 2.0),
+        (ENDS + 600.0, NOW - SPEC.validator_cache, ring().consumers, 300.0),
     ],
-    ids=["no pod can be asked", "a pod may start with old files", "for good"],
+    ids=["no pod can be asked", "a pod may start with old files", "for good", "it may sign soon", "it may sign"],
 )
 def test_a_reserve_is_looked_at_again_as_soon_as_that_may_confirm_it_for_good(
     age: float, confirmed: float | None, asked: Consumers, look_again: float
