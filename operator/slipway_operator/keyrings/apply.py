@@ -11,7 +11,7 @@ import logging
 from slipway_operator.cluster import Api
 from slipway_operator.keyrings.material import files, generate
 from slipway_operator.keyrings.model import Decision, Key, WriteSecret
-from slipway_operator.keyrings.observe import KEY_RINGS, Look
+from slipway_operator.keyrings.observe import KEY_RINGS, Jwk, Look
 from slipway_operator.keyrings.status import document
 from slipway_operator.rotations import ended
 from slipway_operator.secret_objects import manifest
@@ -37,10 +37,13 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
     return True
 
 
-async def effect(api: Api, look: Look, wish: WriteSecret) -> bool:
-    """Write the Secret. False when somebody else wrote it since it was read: then the next look decides anew."""
+async def effect(api: Api, look: Look, wish: WriteSecret) -> dict[str, Jwk] | None:
+    """Write the Secret; the private keys that it holds now, by id.
+
+    None when somebody else wrote it since it was read: then the next look decides anew.
+    """
     made = [await asyncio.to_thread(generate, wish.algorithm) for _ in range(wish.fresh)]
-    keys = {identity: look.keys[identity] for identity in wish.keep} | dict(made)
+    keys: dict[str, Jwk] = {identity: look.keys[identity] for identity in wish.keep} | dict(made)
     signing = wish.signing or made[0][0]
     spec = look.observed.spec
     body = manifest(
@@ -55,9 +58,9 @@ async def effect(api: Api, look: Look, wish: WriteSecret) -> bool:
         version=look.version,
     )
     if not await store(api, body):
-        return False
+        return None
     log.info("Secret %s holds %s; %s signs.", spec.secret_name, ", ".join(sorted(keys)), signing)
-    return True
+    return keys
 
 
 def _measure(look: Look, decision: Decision) -> None:

@@ -138,7 +138,8 @@ def rotated(seen: Situation) -> Decision | None:
     nonce = seen.spec.nonce if asked(seen) else ""
     if signing.confirmed is None:
         return None  # told by `followed`
-    if len(seen.living) >= MOST_LIVING:
+    fitting = [key for key in seen.reserves if key.algorithm == seen.spec.algorithm]
+    if len(seen.living) >= MOST_LIVING and len(fitting) < 2:  # noqa: PLR2004 - one that signs then, and another
         text = f"The ring holds {len(seen.living)} keys, and pods take no more: the next signs when one has retired."
         return answer(seen, "Reconciling", "TooManyKeys", text, look_again=LONGEST_WAIT)
     seen_now = seen.holds(reserve)
@@ -204,7 +205,7 @@ def _ripens(seen: Situation, reserve: Key) -> float:
         return patience(seen, reserve)
     end = settled(reserve, seen.spec)
     if reserve.confirmed <= end:
-        return max(end - seen.now, 0.0) + SOON / 10
+        return end - seen.now + SOON / 10 if end >= seen.now else patience(seen, reserve)
     return IDLE if ripe(reserve, seen.spec, seen.now) else reserve.confirmed + seen.spec.validator_cache - seen.now
 
 

@@ -11,6 +11,9 @@ from slipway_operator.keyrings.steps import IDLE, LONGEST_WAIT, answer, write
 from slipway_operator.keyrings.take_in import Situation, needed
 from slipway_operator.secret_objects import label_value
 
+SILENT = frozenset({"TimedOut", "NoAddress"})
+"""Why a pod may be one that serves /keys, and tells nothing."""
+
 
 def missing_secret(seen: Situation) -> Decision:
     """There is no Secret: the first one, or one that was deleted."""
@@ -47,8 +50,11 @@ def _elsewhere(seen: Situation) -> Decision | None:
     reports = seen.observed.consumers.reports
     # What they tell isn't repeated: whoever looks at /keys sees the ids.
     foreign = [report.pod for report in reports if report.signing and report.signing not in seen.revoked]
-    unheard = [Lagging(report.pod, report.fault) for report in reports if report.fault and not report.starting]
-    if not foreign and not unheard:
+    # Pods that don't serve /keys are those of a service that is about to get its first ring.
+    unheard = [
+        Lagging(report.pod, report.fault) for report in reports if report.fault in SILENT and not report.starting
+    ]
+    if not foreign and not (unheard and not seen.memory.keys and not seen.memory.history):
         return None
     name, ring = seen.spec.secret_name, label_value(seen.observed.name)
     pods = f"pods sign with keys that this KeyRing doesn't know: {_some(foreign)}"
@@ -57,7 +63,7 @@ def _elsewhere(seen: Situation) -> Decision | None:
     text = (
         f"There is no Secret {name}, and {pods}. New keys would end their sessions, so none are made while such pods "
         f"run. Restore that Secret, with the label slipway.dev/take-over={ring} if it was another's; or, if sessions "
-        "may end, add the ids under /keys of these pods to spec.revoke, or stop the pods."
+        "may end, make one with new keys and that label, or add the ids under /keys of these pods to spec.revoke."
     )
     return answer(seen, "Reconciling", "KeysElsewhere", text, look_again=LONGEST_WAIT / 3)
 
@@ -96,7 +102,13 @@ def _lost(seen: Situation, lost: list[str]) -> Decision:
 
 
 def _revoked_meanwhile(seen: Situation, available: set[str]) -> Decision | None:
-    """A revoked key needn't wait for one that is lost, where another that pods know can sign."""
+    """A revoked key needn't wait for one that is lost, where another can sign and pods can load the Secret as it is.
+
+    If they can't, they go on with what they hold, the lost key too; and the Secret may still be mended.
+    """
+    secret = seen.observed.secret
+    if secret is None or not secret.signing or secret.unfit:
+        return None
     keep = available & {key.id for key in seen.living}
     signing = seen.signing.id if seen.signing else seen.heir(keep)
     waiting = _waiting(seen)

@@ -37,9 +37,9 @@ class Spec:
 class Key:
     """One key of the ring. `since`: its stage began. `confirmed`: all that run were first seen to follow it.
 
-    `retire_after` is None while a pod may still sign with a Retiring key: its clock hasn't started.
-    `lifetime`: the longest that tokens were to live while it signed, in seconds; 0 for one that never did. A reserve
-    has one if somebody's hand, or a pod, made it sign.
+    `retire_after` is None while a pod may still sign with a Retiring key: its clock hasn't started. A reserve has one
+    only if somebody's hand, or a pod, made it sign: until then those tokens need it.
+    `lifetime`: the longest that tokens were to live while it signed, in seconds; 0 for one that never did.
     """
 
     id: str

@@ -12,7 +12,7 @@ from slipway_operator.cluster import Api
 from slipway_operator.keyrings import apply
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import Decision, Verdict
-from slipway_operator.keyrings.observe import KEY_RINGS, Jwk, Look, look, unseen
+from slipway_operator.keyrings.observe import KEY_RINGS, Jwk, look, unseen
 from slipway_operator.named_secrets import NamedSecrets
 from slipway_operator.nudging import Nudges
 from slipway_operator.reconciling import telling_of_refusals
@@ -23,7 +23,8 @@ from slipway_operator.worklist import Key
 class KeyRings:
     """Reconciles KeyRings. `clock` gives seconds since the epoch.
 
-    Private keys of the last whole Secret are kept here, and only here, to heal it with.
+    Private keys of the last whole Secret, and those that it should hold besides, are kept here, and only here, to heal
+    it with.
     """
 
     def __init__(
@@ -51,19 +52,24 @@ class KeyRings:
         LAGGING.labels(*key).set(len(decision.verdict.lagging))
         if not await apply.write(self._api, seen, decision, now):
             return 0.0
-        self._keep(key, seen)
+        secret = seen.observed.secret
+        if secret is not None and secret.ours and secret.intact:
+            self._keep(key, decision, {held.id: seen.keys[held.id] for held in secret.keys})
         if decision.effect is not None:
-            if await apply.effect(self._api, seen, decision.effect):
+            written = await apply.effect(self._api, seen, decision.effect)
+            if written is not None:
+                # At once: a hand may change the Secret before the next look.
+                self._keep(key, decision, written)
                 await self._nudges.at_once(key, (report.pod for report in seen.observed.consumers.reports), now)
             return 0.0
         await self._nudges.again(key, decision.nudge, now)
         return decision.look_again
 
-    def _keep(self, key: Key, seen: Look) -> None:
-        secret = seen.observed.secret
-        if secret is not None and secret.ours and secret.intact:
-            # Only what the ring needs: a key that was revoked or retired is forgotten here, too.
-            self._kept[key] = {held.id: seen.keys[held.id] for held in secret.keys}
+    def _keep(self, key: Key, decision: Decision, held: Mapping[str, Jwk]) -> None:
+        """Only what the ring needs: a key that was revoked or retired is forgotten here, too."""
+        living = {each.id for each in decision.memory.keys if each.stage != "Revoked"}
+        former = self._kept.get(key, {})
+        self._kept[key] = {**{each: former[each] for each in living & former.keys()}, **held}
 
     def _forget(self, key: Key) -> None:
         self._kept.pop(key, None)

@@ -38,11 +38,15 @@ class Situation:
         return frozenset(key.id for key in self.memory.keys if key.stage == "Revoked")
 
     def heir(self, held: Container[str]) -> str | None:
-        """Which reserve signs when the key that does has to go at once: one that pods and validators know already."""
+        """Which reserve signs when the key that does has to go at once: the one that most pods and validators know."""
+        heard = [report for report in self.observed.consumers.reports if not report.fault]
 
-        def order(key: Key) -> tuple[bool, bool, bool, float, str]:
-            unripe = not ripe(key, self.spec, self.now)
-            return unripe, key.confirmed is None, key.algorithm != self.spec.algorithm, key.created, key.id
+        def order(key: Key) -> tuple[float | bool | str, ...]:
+            unwanted = key.algorithm != self.spec.algorithm
+            if ripe(key, self.spec, self.now):
+                return False, 0, 0.0, 0.0, unwanted, key.id
+            lack = sum(key.id not in report.keys for report in heard)
+            return True, lack, key.since, key.created, unwanted, key.id
 
         return next((key.id for key in sorted(self.reserves, key=order) if key.id in held), None)
 
@@ -92,8 +96,8 @@ def _outgrown(memory: Memory, spec: Spec, now: float) -> Memory:
         return memory
 
     def outgrown(key: Key) -> Key:
-        goes = key.stage == "Published" and key.algorithm != spec.algorithm and key.lifetime > 0
-        return replace(key, stage="Retiring", since=now, confirmed=None) if goes else key
+        goes = key.stage == "Published" and key.algorithm != spec.algorithm and key.retire_after is not None
+        return replace(key, stage="Retiring", since=now, confirmed=None, retire_after=None) if goes else key
 
     return replace(memory, keys=tuple(outgrown(key) for key in memory.keys))
 
@@ -101,7 +105,9 @@ def _outgrown(memory: Memory, spec: Spec, now: float) -> Memory:
 def _mended(memory: Memory, now: float) -> Memory:
     """Kubelets had nothing to refresh files from: what waits for pods that start with old ones waits anew."""
     keys = tuple(
-        replace(key, since=now, confirmed=None, retire_after=None) if key.stage in ("Published", "Retiring") else key
+        replace(key, since=now, confirmed=None, retire_after=key.retire_after if key.stage == "Published" else None)
+        if key.stage in ("Published", "Retiring")
+        else key
         for key in memory.keys
     )
     return replace(memory, keys=keys, broken=False)
@@ -118,14 +124,15 @@ def lacking(memory: Memory, observed: Observed, now: float) -> tuple[str, ...]:
 
 
 def needed(key: Key, observed: Observed, now: float) -> bool:
-    """Whether valid tokens need it. A reserve has none, unless somebody's hand or a pod ever made it sign."""
+    """Whether valid tokens need it. A reserve has none, unless somebody's hand or a pod made it sign."""
+    used = key.id in _used(observed)
     match key.stage:
         case "Signing":
             return True
         case "Published":
-            return key.lifetime > 0 or key.id in _used(observed)
+            return used or (key.retire_after is not None and key.retire_after > now)
         case "Retiring":
-            return key.retire_after is None or key.retire_after > now
+            return used or key.retire_after is None or key.retire_after > now
         case _:
             return False
 
@@ -210,7 +217,7 @@ def _revoked(memory: Memory, spec: Spec, now: float) -> Memory:
 
 
 def _clocked(memory: Memory, observed: Observed, now: float) -> Memory:
-    keys = tuple(_lasting(_confirmed(key, observed, now), observed) for key in memory.keys)
+    keys = tuple(_reused(_lasting(_confirmed(key, observed, now), observed), observed, now) for key in memory.keys)
     signing = next((key for key in keys if key.stage == "Signing"), None)
     if signing is not None:
         keys = tuple(_retiring(key, signing, observed, now) for key in keys)
@@ -238,12 +245,28 @@ def _lasting(key: Key, observed: Observed) -> Key:
     return replace(key, lifetime=max(key.lifetime, lifetime(observed))) if signs else key
 
 
+def _reused(key: Key, observed: Observed, now: float) -> Key:
+    """A reserve, or an old key, that somebody's hand or a pod lets sign: its tokens have to live, too."""
+    used = key.id in _used(observed)
+    match key.stage:
+        case "Published" if used:
+            # By then no pod can start any more with files in which it signs.
+            ends = now + observed.spec.propagation + key.lifetime + observed.spec.leeway
+            return replace(key, retire_after=max(key.retire_after or 0.0, ends))
+        case "Published" if key.retire_after is not None and key.retire_after <= now:
+            return replace(key, retire_after=None)
+        case "Retiring" if used and observed.secret is not None and observed.secret.signing == key.id:
+            return replace(key, since=now, retire_after=None)  # a pod may load that yet
+        case "Retiring" if used:
+            return replace(key, retire_after=None)
+        case _:
+            return key
+
+
 def _retiring(key: Key, signing: Key, observed: Observed, now: float) -> Key:
     """Its clock starts when every pod signs with another, and none can start any more with files from before."""
     if key.stage != "Retiring":
         return key
-    if observed.secret is not None and observed.secret.ours and observed.secret.signing == key.id:
-        return replace(key, since=now, retire_after=None)  # a hand lets it sign again, and a pod may load that
     seen = follows(observed, signing, now)
     if seen.opposed:
         return replace(key, retire_after=None)

@@ -236,6 +236,9 @@ class Ring:
                 return
             if self.reason == "KeysLost":
                 self.accept_the_loss()
+            if self.reason == "KeysElsewhere":
+                signed = {pod.files.signing for pod in self.pods}
+                self.spec = replace(self.spec, revoke=self.spec.revoke | signed)
             for number in range(len(self.pods)):
                 self.act(("load", number))
             self.do_wait(3)

@@ -52,11 +52,19 @@ ENDS = SPEC.propagation
     [
         (20.0, None, pods(pod("p", "ab", "a"), pod("q", "ab", "a", fault="Unreachable")), 1.0),
         (20.0, NOW - 10.0, ring().consumers, ENDS - 20.0 + 0.1),
+        (ENDS + 20.0, LONG_AGO, pods(pod("p", "ab", "a"), pod("q", "ab", "a", fault="Unreachable")), 7.0),
         (ENDS + 20.0, NOW - 10.0, ring().consumers, 300.0),
         (ENDS + 600.0, NOW - 598.0, ring().consumers, 2.0),
         (ENDS + 600.0, NOW - SPEC.validator_cache, ring().consumers, 300.0),
     ],
-    ids=["no pod can be asked", "a pod may start with old files", "for good", "it may sign soon", "it may sign"],
+    ids=[
+        "no pod can be asked",
+        "a pod may start with old files",
+        "one still can't",
+        "for good",
+        "it may sign soon",
+        "it may sign",
+    ],
 )
 def test_a_reserve_is_looked_at_again_as_soon_as_that_may_confirm_it_for_good(
     age: float, confirmed: float | None, asked: Consumers, look_again: float
@@ -112,7 +120,7 @@ def test_a_reserve_of_an_unwanted_algorithm_leaves_once_one_of_the_wanted_is_the
     assert decide(unripe, NOW).effect is None, "a revoke would have nowhere to go"
     revoked = decide(replace(unripe, spec=replace(wanted, revoke=frozenset("a"))), NOW)
     assert written(revoked).signing == "b", "which all know"
-    used = replace(unripe.memory, keys=tuple(replace(each, lifetime=900.0) for each in two(SEEN).memory.keys))
+    used = replace(unripe.memory, keys=tuple(replace(each, retire_after=NOW + 1) for each in two(SEEN).memory.keys))
     goes = decide(replace(unripe, memory=used), NOW)
     assert goes.effect is None
     assert stages(goes) == {"a": "Signing", "b": "Retiring", "c": "Published"}
@@ -333,6 +341,10 @@ def test_a_ring_that_pods_could_not_hold_rotates_when_a_key_has_retired() -> Non
     assert told(decide(full(93), NOW)) == ("Reconciling", "TooManyKeys")
     assert decide(full(93), NOW).effect is None
     assert written(decide(full(92), NOW)).signing == "b"
+    spare = [replace(each, stage="Published", retire_after=None) if each.id == "r0" else each
+             for each in full(93).memory.keys]  # fmt: skip
+    another = decide(replace(full(93), memory=replace(STEADY, keys=tuple(spare))), NOW)
+    assert written(another).fresh == 0, "where no key is made, none has to go first"
 
 
 def test_a_nonce_that_was_away_during_a_rotation_by_schedule_asks_for_nothing_when_it_is_back() -> None:

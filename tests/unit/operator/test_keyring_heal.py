@@ -12,6 +12,7 @@ from slipway_operator.keyrings.model import HeldKey, Memory, SecretSeen, WriteSe
 from unit.operator.ring_situations import (
     NOW,
     REVOKED_A,
+    SPEC,
     ending,
     pod,
     pods,
@@ -130,9 +131,13 @@ def test_where_pods_that_run_cant_be_asked_no_key_is_made_and_one_that_only_star
     silent = pods(Report("p", fault="TimedOut"), Report("q", fault="Unreachable"))
     decision = decide(ring(memory=Memory(), secret=None, consumers=silent), NOW)
     assert told(decision) == ("Reconciling", "KeysElsewhere")
-    assert "p (TimedOut), q (Unreachable)" in decision.verdict.message
-    starts = pods(Report("p", fault="Unreachable", starting=True))
+    assert "sign with: p (TimedOut)." in decision.verdict.message
+    starts = pods(Report("p", fault="TimedOut", starting=True))
     assert written(decide(ring(memory=Memory(), secret=None, consumers=starts), NOW)).cause == "Created"
+    first_ring = pods(Report("p", fault="BadStatus"), Report("q", fault="Unreachable"))
+    assert written(decide(ring(memory=Memory(), secret=None, consumers=first_ring), NOW)).cause == "Created"
+    all_given_up = ring(secret=None, spec=spec(revoke=frozenset("ab")), consumers=silent)
+    assert written(decide(all_given_up, NOW)).cause == "Revoke"
 
 
 def test_what_pods_tell_is_not_repeated_by_a_ring_that_lost_its_keys() -> None:
@@ -161,3 +166,13 @@ def test_a_revoked_key_does_not_wait_for_another_that_is_lost_where_one_is_left_
     assert told(after) == ("Stalled", "KeysLost"), "which still says what is lost"
     assert "lacks the keys a," in after.verdict.message
     assert after.effect is None
+    damaged = ring(memory=lost, spec=revoked, secret=secret("bc", "", intact=False, unfit=("a",)), consumers=pods())
+    assert decide(damaged, NOW).effect is None, "pods don't load it, and hold what is lost"
+
+
+def test_a_lost_reserve_that_signed_once_is_needed_until_those_tokens_have_expired() -> None:
+    used = decide(ring(secret=secret("ab", "b", intact=False), restorable=EVERYTHING), NOW)
+    cut = ring(memory=used.memory, secret=secret("a", "a", intact=False))
+    expired = NOW + SPEC.propagation + SPEC.token_lifetime + SPEC.leeway
+    assert told(decide(cut, expired - 1)) == ("Stalled", "KeysLost")
+    assert written(decide(cut, expired)).keep == ("a",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -13,9 +14,10 @@ from aiohttp import web
 from slipway.sessions.keys import KeySet
 from slipway_operator.asking import open_http
 from slipway_operator.cluster import ForbiddenError, UnreachableError
-from slipway_operator.keyrings.material import understand
+from slipway_operator.keyrings.material import files, understand
 from slipway_operator.keyrings.reconcile import KeyRings
 from slipway_operator.named_secrets import NamedSecrets
+from slipway_operator.secret_objects import manifest
 from slipway_operator.worklist import Key
 from unit.operator.keyring_objects import NAME, NAMESPACE, SECRET, Cluster, key_set, ring, written
 
@@ -142,6 +144,45 @@ async def test_a_secret_that_goes_while_the_operator_is_up_comes_back_byte_for_b
     await settle(rings)
 
     assert cluster.data() == before
+
+
+async def test_a_key_that_was_just_written_is_kept_although_a_hand_lets_it_sign_before_the_next_look(
+    rings: KeyRings, cluster: Cluster
+) -> None:
+    await settle(rings)
+    before = set(understand(cluster.data()).keys)
+    cluster.ring["spec"]["revoke"] = [
+        next(key["id"] for key in cluster.ring["status"]["keys"] if key["state"] == "Published")
+    ]
+    assert await rings.reconcile(KEY) == 0.0
+    (made,) = set(understand(cluster.data()).keys) - before
+
+    cluster.edit({**cluster.data(), "signing": made.encode()})
+    await settle(rings)
+    assert made in understand(cluster.data()).keys
+
+
+async def test_a_backup_that_lacks_a_key_is_completed_also_after_looks_that_only_told_so(
+    rings: KeyRings, cluster: Cluster
+) -> None:
+    await settle(rings)
+    whole = copy.deepcopy(cluster.secret)
+    held, signing = understand(cluster.data()), cluster.ring["status"]["signing"]
+    cluster.ring["spec"]["suspend"] = True
+    left = {name: key for name, key in held.keys.items() if name != signing}
+    backup = manifest(
+        cluster.ring, SECRET, files(left.values(), next(iter(left))), type_="Opaque", cause="Created", nonce="",
+        owned=False, version=None,
+    )  # fmt: skip
+    cluster.secret["data"], cluster.secret["metadata"]["annotations"] = (
+        backup["data"],
+        backup["metadata"]["annotations"],
+    )
+    await settle(rings)
+
+    cluster.ring["spec"]["suspend"] = False
+    await settle(rings)
+    assert cluster.secret["data"] == whole["data"]
 
 
 async def test_a_stranger_s_key_under_a_known_id_is_not_taken_for_the_ring_s_own(

@@ -8,13 +8,14 @@ import pytest
 
 from slipway_operator.consumers import Consumers, Report
 from slipway_operator.keyrings.decide import decide
-from slipway_operator.keyrings.model import Memory, WriteSecret
+from slipway_operator.keyrings.model import HeldKey, Memory, WriteSecret
 from unit.operator.ring_situations import (
     ALL,
     NOW,
     REVOKED_A,
     SEEN,
     STEADY,
+    ending,
     key,
     pod,
     pods,
@@ -41,6 +42,33 @@ def test_a_revoked_key_that_signs_gives_way_to_the_reserve_at_once_whether_it_is
 def test_when_all_keys_are_revoked_a_new_one_signs() -> None:
     decision = decide(ring(spec=spec(revoke=frozenset("ab"))), NOW)
     assert written(decision) == WriteSecret((), None, 2, "EdDSA", "Revoke", "1")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        pods(pod("p", "ab", "a"), Report("q", "TimedOut")),
+        pods(pod("p", "ab", "a"), Report("q", "TimedOut", starting=True)),
+        pods(Report("p", "TimedOut")),
+    ],
+    ids=["a pod hangs", "a pod starts", "nobody can be asked"],
+)
+def test_of_reserves_that_are_not_yet_for_all_the_one_signs_that_most_know(others: Consumers) -> None:
+    """Else the one that was published first, whatever its algorithm."""
+    wanted = spec(algorithm="ES256", revoke=frozenset("a"))
+    memory = Memory(
+        (STEADY.keys[0], key("b", "Published"), key("c", "Published", algorithm="ES256", since=NOW - 1)), "1"
+    )
+    held = (*secret("ab", "a").keys, HeldKey("c", "ES256"))
+    found = decide(ring(spec=wanted, memory=memory, secret=secret("", "a", keys=held), consumers=others), NOW)
+    assert written(found).signing == "b"
+
+
+def test_an_old_key_that_a_hand_lets_sign_again_outlasts_a_revoke_by_hand() -> None:
+    signs = pods(pod("p", "ac", "a"), pod("q", "ac", "a"))
+    found = secret("ac", "a", intact=False)
+    decision = decide(ring(memory=ending(NOW), secret=found, spec=spec(revoke=frozenset("b")), consumers=signs), NOW)
+    assert written(decision).keep == ("a", "c")
 
 
 def test_a_revoked_key_that_a_restored_secret_brings_back_leaves_again() -> None:
