@@ -25,6 +25,8 @@ PODS = 6
 """What two cores start beside a load within a minute; `make prove` has ten."""
 FOLLOWED_WITHIN, REVOKED_WITHIN = 3.0, 5.0
 """Seconds, for ten pods too."""
+KEEPS_ITS_TOKEN = {"sign_in_every": 6.0, "refresh_every": 6.0}
+"""A client that has one token nearly as long as it lives, so that a change meets it with an old one for certain."""
 
 
 def test_a_rotation_fails_no_request_and_no_token(world: World) -> None:
@@ -72,7 +74,7 @@ def test_both_at_once_with_a_scale_up_in_the_middle_fail_nothing(world: World) -
 
 def test_a_revoked_key_is_gone_from_every_pod_within_five_seconds(world: World) -> None:
     revoked, reserve = world.ring.signing(), world.ring.ripe_reserve(VALIDATOR_CACHE)
-    with world.load() as running:
+    with world.load(**KEEPS_ITS_TOKEN) as running:
         begun = monotonic()
         world.ring.patch({"revoke": [revoked]})
         seen(lambda: world.ring.revoked_everywhere(revoked), 30, lambda: f"the revocation, but {world.ring.told()}")
@@ -117,8 +119,7 @@ def by_hand_instead(world: World) -> Iterator[None]:
 def test_a_key_that_is_retired_at_once_fails_requests(world: World) -> None:
     """The control of the overlap: the reserve signs, which all know, and the old key's tokens still live."""
     reserve = world.ring.ripe_reserve(VALIDATOR_CACHE)
-    with by_hand_instead(world), world.load() as running:
-        running.carry_on(3)  # tokens of the old key are in use
+    with by_hand_instead(world), world.load(**KEEPS_ITS_TOKEN) as running:
         keys = by_hand.keys_in(world.secret(material.RING))
         kept = [key for key in keys if key["kid"] == reserve]
         by_hand.write_keys(world.cluster, world.namespace, kept, reserve)
