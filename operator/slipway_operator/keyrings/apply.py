@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 from slipway_operator.cluster import Api
 from slipway_operator.keyrings.material import files, generate
@@ -37,19 +38,20 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
     return True
 
 
-async def effect(api: Api, look: Look, wish: WriteSecret) -> dict[str, Jwk] | None:
-    """Write the Secret; the private keys that it holds now, by id.
-
-    None when somebody else wrote it since it was read: then the next look decides anew.
-    """
+async def keys(look: Look, wish: WriteSecret) -> dict[str, Jwk]:
+    """What the Secret is to hold, by id: the keys that stay, then the new ones. The first of these may have to sign."""
     made = [await asyncio.to_thread(generate, wish.algorithm) for _ in range(wish.fresh)]
-    keys: dict[str, Jwk] = {identity: look.keys[identity] for identity in wish.keep} | dict(made)
-    signing = wish.signing or made[0][0]
+    return {identity: look.keys[identity] for identity in wish.keep} | dict(made)
+
+
+async def effect(api: Api, look: Look, wish: WriteSecret, held: Mapping[str, Jwk]) -> bool:
+    """Write the Secret. False when somebody else wrote it since it was read: then the next look decides anew."""
+    signing = wish.signing or list(held)[len(wish.keep)]
     spec = look.observed.spec
     body = manifest(
         look.resource,
         spec.secret_name,
-        files(keys.values(), signing),
+        files(held.values(), signing),
         type_=look.type,
         cause=wish.cause,
         nonce=wish.nonce,
@@ -58,9 +60,9 @@ async def effect(api: Api, look: Look, wish: WriteSecret) -> dict[str, Jwk] | No
         version=look.version,
     )
     if not await store(api, body):
-        return None
-    log.info("Secret %s holds %s; %s signs.", spec.secret_name, ", ".join(sorted(keys)), signing)
-    return keys
+        return False
+    log.info("Secret %s holds %s; %s signs.", spec.secret_name, ", ".join(sorted(held)), signing)
+    return True
 
 
 def _measure(look: Look, decision: Decision) -> None:

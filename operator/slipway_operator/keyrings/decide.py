@@ -238,9 +238,7 @@ def whole(seen: Situation) -> Decision | None:
     secret = seen.observed.secret
     if secret is None:
         return missing_secret(seen)
-    if secret.intact and not lacking(seen.memory, seen.observed, seen.now):
-        return None
-    return heal(seen)
+    return None if secret.intact and not seen.memory.broken else heal(seen)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -11,8 +11,8 @@ from slipway_operator.keyrings.steps import IDLE, LONGEST_WAIT, answer, write
 from slipway_operator.keyrings.take_in import Situation, needed
 from slipway_operator.secret_objects import label_value
 
-SILENT = frozenset({"TimedOut", "NoAddress"})
-"""Why a pod may be one that serves /keys, and tells nothing."""
+ABSENT = frozenset({"Unreachable", "BadStatus", "Redirected"})
+"""How pods are found that serve no /keys: those of a service that is about to get its first ring."""
 
 
 def missing_secret(seen: Situation) -> Decision:
@@ -50,11 +50,11 @@ def _elsewhere(seen: Situation) -> Decision | None:
     reports = seen.observed.consumers.reports
     # What they tell isn't repeated: whoever looks at /keys sees the ids.
     foreign = [report.pod for report in reports if report.signing and report.signing not in seen.revoked]
-    # Pods that don't serve /keys are those of a service that is about to get its first ring.
-    unheard = [
-        Lagging(report.pod, report.fault) for report in reports if report.fault in SILENT and not report.starting
-    ]
-    if not foreign and not (unheard and not seen.memory.keys and not seen.memory.history):
+    silent = (report for report in reports if report.fault and report.fault not in ABSENT)
+    unheard = [Lagging(report.pod, report.fault) for report in silent if not report.starting]
+    # What is only listed in spec.revoke was never seen here.
+    lived = seen.memory.history or any(key.lifetime for key in seen.memory.keys)
+    if not foreign and (lived or not unheard):
         return None
     name, ring = seen.spec.secret_name, label_value(seen.observed.name)
     pods = f"pods sign with keys that this KeyRing doesn't know: {_some(foreign)}"

@@ -38,7 +38,7 @@ class Key:
     """One key of the ring. `since`: its stage began. `confirmed`: all that run were first seen to follow it.
 
     `retire_after` is None while a pod may still sign with a Retiring key: its clock hasn't started. A reserve has one
-    only if somebody's hand, or a pod, made it sign: until then those tokens need it.
+    only if somebody's hand, or a pod, made it sign: those tokens need it as long as it has.
     `lifetime`: the longest that tokens were to live while it signed, in seconds; 0 for one that never did.
     """
 

@@ -56,10 +56,10 @@ class KeyRings:
         if secret is not None and secret.ours and secret.intact:
             self._keep(key, decision, {held.id: seen.keys[held.id] for held in secret.keys})
         if decision.effect is not None:
-            written = await apply.effect(self._api, seen, decision.effect)
-            if written is not None:
-                # At once: a hand may change the Secret before the next look.
-                self._keep(key, decision, written)
+            held = await apply.keys(seen, decision.effect)
+            # Before: a hand may change the Secret before the next look, and an answer may be lost.
+            self._keep(key, decision, held)
+            if await apply.effect(self._api, seen, decision.effect, held):
                 await self._nudges.at_once(key, (report.pod for report in seen.observed.consumers.reports), now)
             return 0.0
         await self._nudges.again(key, decision.nudge, now)

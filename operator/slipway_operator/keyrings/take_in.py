@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass, replace
+from math import inf
 
 from slipway_operator.consumers import Following, Report, following
 from slipway_operator.keyrings.model import Key, Memory, Observed, SecretSeen, Spec
@@ -130,7 +131,7 @@ def needed(key: Key, observed: Observed, now: float) -> bool:
         case "Signing":
             return True
         case "Published":
-            return used or (key.retire_after is not None and key.retire_after > now)
+            return used or key.retire_after is not None
         case "Retiring":
             return used or key.retire_after is None or key.retire_after > now
         case _:
@@ -217,8 +218,9 @@ def _revoked(memory: Memory, spec: Spec, now: float) -> Memory:
 
 
 def _clocked(memory: Memory, observed: Observed, now: float) -> Memory:
-    keys = tuple(_reused(_lasting(_confirmed(key, observed, now), observed), observed, now) for key in memory.keys)
+    keys = tuple(_lasting(_confirmed(key, observed, now), observed) for key in memory.keys)
     signing = next((key for key in keys if key.stage == "Signing"), None)
+    keys = tuple(_reused(key, signing, observed, now) for key in keys)
     if signing is not None:
         keys = tuple(_retiring(key, signing, observed, now) for key in keys)
     history = memory.history
@@ -245,15 +247,16 @@ def _lasting(key: Key, observed: Observed) -> Key:
     return replace(key, lifetime=max(key.lifetime, lifetime(observed))) if signs else key
 
 
-def _reused(key: Key, observed: Observed, now: float) -> Key:
+def _reused(key: Key, signing: Key | None, observed: Observed, now: float) -> Key:
     """A reserve, or an old key, that somebody's hand or a pod lets sign: its tokens have to live, too."""
-    used = key.id in _used(observed)
+    used, end = key.id in _used(observed), key.retire_after
     match key.stage:
-        case "Published" if used:
+        # One that did so once may sign in each pod that can't be asked.
+        case "Published" if used or (end is not None and not _disused(key, observed)):
             # By then no pod can start any more with files in which it signs.
             ends = now + observed.spec.propagation + key.lifetime + observed.spec.leeway
-            return replace(key, retire_after=max(key.retire_after or 0.0, ends))
-        case "Published" if key.retire_after is not None and key.retire_after <= now:
+            return replace(key, retire_after=max(end or 0.0, ends))
+        case "Published" if end is not None and max(end, _last(key, signing, observed.spec)) <= now:
             return replace(key, retire_after=None)
         case "Retiring" if used and observed.secret is not None and observed.secret.signing == key.id:
             return replace(key, since=now, retire_after=None)  # a pod may load that yet
@@ -261,6 +264,21 @@ def _reused(key: Key, observed: Observed, now: float) -> Key:
             return replace(key, retire_after=None)
         case _:
             return key
+
+
+def _disused(key: Key, observed: Observed) -> bool:
+    """Whether every pod tells that it signs with another. By Time nobody tells, and the clock is all there is."""
+    if observed.spec.endpoint is None:
+        return True
+    found = following(observed.consumers, lambda report: "SignsWithOther" if report.signing == key.id else "")
+    return not found.lagging
+
+
+def _last(key: Key, signing: Key | None, spec: Spec) -> float:
+    """When tokens have expired that were made with it before every pod was seen to sign with another."""
+    if signing is None:
+        return 0.0
+    return inf if signing.confirmed is None else signing.confirmed + key.lifetime + spec.leeway
 
 
 def _retiring(key: Key, signing: Key, observed: Observed, now: float) -> Key:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from slipway_operator.cluster import ConflictError, Resource
+from slipway_operator.cluster import ConflictError, Resource, UnreachableError
 from slipway_operator.keyrings.material import files, generate
 from slipway_operator.keyrings.model import Cause
 from slipway_operator.secret_objects import data_of, manifest
@@ -15,11 +15,15 @@ NAMESPACE, NAME, SECRET = "one", "shop", "shop-keyring"
 
 
 class Cluster(MemoryApi):
-    """Writes of Secrets are held to their versions, as a server does; `nudged` names pods in their order."""
+    """Writes of Secrets are held to their versions, as a server does; `nudged` names pods in their order.
+
+    `answers_lost`: what is written is there, and whoever wrote it doesn't hear so.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.nudged: list[str] = []
+        self.answers_lost = False
 
     @property
     def ring(self) -> dict[str, Any]:
@@ -44,6 +48,8 @@ class Cluster(MemoryApi):
             raise ConflictError(409, "Conflict", "another version")
         applied = await super().apply(resource, namespace, copy.deepcopy(body))
         self._renew(applied)
+        if self.answers_lost:
+            raise UnreachableError(504, "Timeout", "no answer in time")
         return applied
 
     async def patch_status(self, resource: Resource, namespace: str, name: str, body: dict[str, Any]) -> dict[str, Any]:

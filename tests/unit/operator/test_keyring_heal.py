@@ -10,10 +10,12 @@ from slipway_operator.consumers import Report
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import HeldKey, Memory, SecretSeen, WriteSecret
 from unit.operator.ring_situations import (
+    DAY,
     NOW,
     REVOKED_A,
     SPEC,
     ending,
+    of,
     pod,
     pods,
     ring,
@@ -176,3 +178,42 @@ def test_a_lost_reserve_that_signed_once_is_needed_until_those_tokens_have_expir
     expired = NOW + SPEC.propagation + SPEC.token_lifetime + SPEC.leeway
     assert told(decide(cut, expired - 1)) == ("Stalled", "KeysLost")
     assert written(decide(cut, expired)).keep == ("a",)
+
+
+def test_a_reserve_that_signed_once_is_needed_as_long_as_a_pod_that_may_sign_with_it_tells_nothing() -> None:
+    used = decide(ring(secret=secret("ab", "b", intact=False), consumers=pods(pod("p", "ab", "b"))), NOW)
+    silent = pods(Report("p", fault="TimedOut"), pod("q", "ab", "a"))
+    later = NOW + DAY
+    unheard = decide(ring(memory=used.memory, consumers=silent), later)
+    longest = SPEC.token_lifetime + SPEC.leeway
+    assert of(unheard, "b").retire_after == later + SPEC.propagation + longest
+    lost = ring(**REVOKED_A, memory=unheard.memory, secret=None, consumers=silent)
+    assert told(decide(lost, later + DAY)) == ("Stalled", "KeysLost"), "no silent new one"
+
+    heard = decide(ring(memory=used.memory), later)
+    assert of(heard, "b").retire_after is not None, "until just now a pod may have signed with it"
+    assert of(decide(ring(memory=heard.memory), later + longest - 1), "b").retire_after is not None
+    assert of(decide(ring(memory=heard.memory), later + longest), "b").retire_after is None
+
+
+def test_by_time_a_reserve_that_signed_once_is_needed_until_its_clock_ends() -> None:
+    by_time = replace(SPEC, endpoint=None)
+    used = decide(ring(spec=by_time, secret=secret("ab", "b", intact=False), consumers=pods()), NOW)
+    end = NOW + SPEC.propagation + SPEC.token_lifetime + SPEC.leeway
+    for moment, needs in ((end - 1, True), (end, False)):
+        found = decide(ring(spec=by_time, memory=used.memory, consumers=pods()), moment)
+        assert (of(found, "b").retire_after is not None) is needs
+
+
+def test_what_only_spec_revoke_lists_is_no_sign_that_this_ring_ever_had_keys() -> None:
+    silent = pods(Report("p", fault="TimedOut"))
+    anew = ring(memory=Memory(), secret=None, spec=spec(revoke=frozenset({"old"})), consumers=silent)
+    first = decide(anew, NOW)
+    assert told(first) == ("Reconciling", "KeysElsewhere")
+    assert told(decide(replace(anew, memory=first.memory), NOW + 60)) == ("Reconciling", "KeysElsewhere")
+
+
+@pytest.mark.parametrize("fault", ["Malformed", "TooLarge", "NoAddress"])
+def test_a_pod_that_may_serve_keys_has_no_new_ones_made_before_it_is_understood(fault: str) -> None:
+    told_nothing = ring(memory=Memory(), secret=None, consumers=pods(Report("p", fault=fault)))
+    assert told(decide(told_nothing, NOW)) == ("Reconciling", "KeysElsewhere")
