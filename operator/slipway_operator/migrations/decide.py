@@ -12,7 +12,7 @@ from slipway_operator.migrations.model import Decision, DeleteJob, JobSeen, Obse
 from slipway_operator.migrations.pods import broken_by, has_image, listed
 from slipway_operator.migrations.remember import active_jobs, is_of, remember
 from slipway_operator.migrations.retries import DOING, is_hopeless, stalled_plan, start
-from slipway_operator.migrations.situation import SLOW, SOON, Situation, State, answer
+from slipway_operator.migrations.situation import SLOW, SOON, YOUNG, Situation, State, answer
 
 Check = Callable[[Situation], Decision | None]
 """An answer, or None: nothing to object."""
@@ -67,7 +67,8 @@ def workload(seen: Situation) -> Decision | None:
     deployment, spec = seen.observed.workload, seen.spec
     if deployment is None:
         message = f"There is no Deployment {spec.workload} in this namespace yet, whose container Jobs copy."
-        return answer(seen, "Reconciling", "WorkloadMissing", message, look_again=SLOW)
+        pause = SOON if seen.now - seen.observed.created < YOUNG else SLOW
+        return answer(seen, "Reconciling", "WorkloadMissing", message, look_again=pause)
     if deployment.image is None:
         message = f"Deployment {spec.workload} has no container {spec.container}: name one in spec.workload.container."
         return answer(seen, "Stalled", "ContainerMissing", message, look_again=SLOW)

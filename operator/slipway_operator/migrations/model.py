@@ -212,6 +212,8 @@ class Observed:
     jobs: tuple[JobSeen, ...] = ()
     spec_fault: str | None = None
     """Why the spec can't be followed; the rest then says nothing."""
+    created: float = 0.0
+    """The resource, in seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)

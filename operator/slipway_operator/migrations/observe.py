@@ -20,6 +20,7 @@ from slipway_operator.migrations.status import memory_of
 from slipway_operator.migrations.template import RefusedError
 from slipway_operator.reconciling import living
 from slipway_operator.specs import SpecError
+from slipway_operator.times import seconds
 
 MIGRATIONS = Resource("slipway.dev", "v1alpha1", "schemamigrations")
 
@@ -75,6 +76,7 @@ async def look(api: Api, namespace: str, name: str, now: float) -> Look | None:
         sight.workload(deployment, spec) if deployment else None,
         pods,
         tuple(one.seen for one in found),
+        created=seconds(resource["metadata"]["creationTimestamp"]),
     )
     sql = {one.seen.plan.digest: one.sql for one in found if one.seen.plan and one.sql}
     return Look(observed, resource, deployment, sql, {one.seen.name: one.uid for one in found})

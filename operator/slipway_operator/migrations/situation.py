@@ -22,6 +22,8 @@ from slipway_operator.migrations.remember import held_back, pending
 
 SOON, SLOW = 2.0, 30.0
 """Seconds until the next look: while something is under way, and where only others can move."""
+YOUNG = 120.0
+"""Seconds in which what was applied together with the resource should have come, and is soon looked for."""
 
 State = Literal["Ready", "Reconciling", "Stalled", "Suspended"]
 

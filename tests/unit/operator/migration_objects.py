@@ -20,7 +20,14 @@ def resource(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any
     found: dict[str, Any] = {
         "apiVersion": "slipway.dev/v1alpha1",
         "kind": "SchemaMigration",
-        "metadata": {"name": "shop", "namespace": "one", "uid": UID, "generation": 3, "resourceVersion": "7"},
+        "metadata": {
+            "name": "shop",
+            "namespace": "one",
+            "uid": UID,
+            "creationTimestamp": timestamp(NOW - 100),
+            "generation": 3,
+            "resourceVersion": "7",
+        },
         "spec": {
             "image": IMAGE,
             "workload": {"name": "shop", "container": "api"},

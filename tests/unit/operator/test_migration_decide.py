@@ -245,6 +245,12 @@ def test_an_ended_job_is_taken_in_once_with_where_it_came_from_and_got_to() -> N
     assert decide(look(decision.memory, jobs=(job("expand", "succeeded"),)), NOW).memory == decision.memory
 
 
+def test_a_workload_that_may_come_in_a_moment_is_soon_looked_for_and_an_absent_one_seldom() -> None:
+    absent = look(workload=None)
+    assert decide(replace(absent, created=NOW - 119), NOW).look_again == 2.0
+    assert decide(replace(absent, created=NOW - 120), NOW).look_again == 30.0
+
+
 def test_a_job_that_ends_while_suspended_is_taken_in_and_nothing_is_started() -> None:
     decision = decide(look(spec={"suspend": True}, jobs=(job("expand", "failed"),)), NOW)
     assert decision.memory.attempts == {"expand": 1}

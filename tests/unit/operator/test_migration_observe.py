@@ -94,6 +94,7 @@ async def test_with_nothing_to_do_one_look_is_three_calls(cluster: MemoryApi) ->
     observed = (await looked(cluster)).observed
 
     assert cluster.calls == ["get schemamigrations", "get deployments", "list jobs"]
+    assert observed.created == NOW - 100
     assert observed.workload is not None
     assert observed.workload.rolled_out
 
