@@ -6,6 +6,7 @@ One release goes through its life, test by test: each begins where the one befor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -93,8 +94,9 @@ def test_the_events_tell_each_transition_once(life: Life) -> None:
     told = life.migration.events()
     reasons = [reason for _, reason, _ in told]
     last = reasons[len(reasons) - 1 - reasons[::-1].index("Planning") :]
-    assert len(set(last)) == len(last), last
-    assert [reason for reason in last if reason in STORY] == STORY
+    assert all(one != another for one, another in pairwise(last)), last
+    # A Job that is slow to start may say so in between, after which its step is told again.
+    assert [reason for reason in dict.fromkeys(last) if reason in STORY] == STORY
     assert {reason for kind, reason, _ in told if kind == "Warning"} == {"ReleaseSkipped"}
 
 

@@ -13,7 +13,7 @@ from cluster.images.releases import NAMES, Release
 from cluster.model import Cluster
 from load.looking import seen
 from load.reporting import line_writer
-from migrating.by_hand import by_hand
+from migrating.by_hand import PATIENCE, by_hand
 from migrating.database import table_held
 from migrating.life import SMALL, Life, life_opened
 from migrating.plain import deployment, migration
@@ -24,6 +24,9 @@ from rotating.audit import unused_by_migrations
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
+
+NOWHERE = "127.0.0.1:1/slipway:nowhere"
+"""No registry is there, which a node learns at once: to learn it of a name takes as long as its DNS does."""
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +65,18 @@ def test_without_the_gate_pods_serve_on_a_schema_that_they_do_not_know(
 
 
 def test_an_image_that_is_not_there(life: Life, service_image: str) -> None:
-    life.upgrade("slipway:nowhere", wait=False)
+    life.upgrade(NOWHERE, wait=False)
     message = life.migration.shows("ImagePullFailed", "Reconciling")
-    assert "slipway:nowhere" in message
+    assert NOWHERE in message
     life.upgrade(service_image)
     assert life.migration.ready()
     plans = [job["spec"]["template"]["spec"]["containers"][0]["image"] for job in life.migration.jobs("plan")]
-    assert "slipway:nowhere" not in plans, "a Job that never began is removed"
+    assert NOWHERE not in plans, "a Job that never began is removed"
 
 
 def test_a_login_that_is_not_there_yet(life: Life) -> None:
     life.migration.patch({"database": {"secretName": "late-owner"}})
-    assert "late-owner" in life.migration.shows("VolumeNotReady", "Reconciling")
+    life.migration.shows("VolumeNotReady", "Reconciling", saying="late-owner")
     owner = life.cluster.kubectl.json("get", "secret", "slipway-database-owner", life.scope)
     late = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "late-owner"}, "data": owner["data"]}
     life.cluster.kubectl.apply([late], life.namespace)
@@ -155,7 +158,7 @@ def test_without_the_hold_a_contract_breaks_the_pods_that_serve(
     """The control of the hold: a Job by hand runs everything while the release before serves."""
     life.upgrade(service_image)
     with life.load() as running:
-        by_hand(life, release("contracted"), "upgrade", "--phase=all")
+        by_hand(life, release("contracted"), "upgrade", "--phase=all", PATIENCE)
         running.carry_on(3)
         outcome = life.told("a contract without the hold", running.finish())
     assert outcome.failed > 0
@@ -169,13 +172,13 @@ def test_people_do_it_by_hand_while_the_operator_is_away_and_it_agrees(
     life.upgrade(release("contracted"))
     life.operator_scaled(0)
     life.upgrade(new, wait=False, operator={"enabled": False})
-    assert "add_note" in by_hand(life, new, "plan")
-    by_hand(life, new, "upgrade", "--phase=expand")
+    assert "add_note" in by_hand(life, new, "plan", PATIENCE)
+    by_hand(life, new, "upgrade", "--phase=expand", PATIENCE)
     life.rollout_done()
     life.settled(1)
-    by_hand(life, new, "announce")
+    by_hand(life, new, "announce", PATIENCE)
     assert life.ledger()["drop_note"] == "announced"
-    by_hand(life, new, "upgrade", "--phase=all")
+    by_hand(life, new, "upgrade", "--phase=all", PATIENCE)
     life.upgrade(new)
     assert life.migration.ready()
     assert life.ledger()["drop_note"] == "applied"

@@ -77,7 +77,9 @@ def test_a_revoked_key_is_gone_from_every_pod_within_five_seconds(world: World) 
     with world.load(**KEEPS_ITS_TOKEN) as running:
         begun = monotonic()
         world.ring.patch({"revoke": [revoked]})
-        seen(lambda: world.ring.revoked_everywhere(revoked), 30, lambda: f"the revocation, but {world.ring.told()}")
+        status = seen(
+            lambda: world.ring.revoked_everywhere(revoked), 30, lambda: f"the revocation, but {world.ring.told()}"
+        )
         took = monotonic() - begun
         world.note_secrets()
         assert {revoked} & {key for told in world.keys_of_pods().values() for key in told["keys"]} == set()
@@ -86,8 +88,7 @@ def test_a_revoked_key_is_gone_from_every_pod_within_five_seconds(world: World) 
     assert took <= REVOKED_WITHIN
     assert outcome.unauthorized_by_revocation > 0, "no token of the key was in use: the revocation proved nothing"
     assert world.ring.signing() == reserve
-    consumers = world.ring.status()["consumers"]
-    assert consumers["confirmed"] == consumers["running"] == PODS + 1  # the worker too
+    assert status["consumers"]["confirmed"] == status["consumers"]["running"] == PODS + 1  # the worker too
 
 
 def test_all_pods_follow_a_changed_secret_within_three_seconds(world: World) -> None:

@@ -154,4 +154,4 @@ def test_an_uninstall_takes_the_keys_along_where_the_policy_says_so(rotated: Wor
     rotated.upgrade(service_image, keyRing={**ring, "deletionPolicy": "Delete"})
     seen(lambda: "ownerReferences" in rotated.secret(material.RING)["metadata"], 15, "the Secret's owner")
     rotated.cluster.helm.run("uninstall", "slipway", rotated.scope, "--wait", timeout=120)
-    seen(lambda: material.read(rotated.cluster, rotated.namespace, material.RING) is None, 30, "the end of the keys")
+    seen(lambda: material.read(rotated.cluster, rotated.namespace, material.RING) is None, 60, "the end of the keys")

@@ -48,18 +48,21 @@ class Resource:
         words = ("patch", self.kind.lower(), self.name, self.scope, "--type=merge")
         self.cluster.kubectl.run(*words, f"--patch={json.dumps({'spec': spec})}", *who)
 
-    def shows(self, reason: str, state: str | None = None, within: float = FAULT_WITHIN) -> str:
-        """The message once this reason is told of the spec of now; `state`: a condition that is True with it."""
+    def shows(self, reason: str, state: str | None = None, within: float = FAULT_WITHIN, *, saying: str = "") -> str:
+        """The message once this reason is told of the spec of now; `state`: a condition that is True with it.
+
+        `saying`: what is in the message, where others may come before it.
+        """
 
         def look() -> str | None:
             shown = self.read()
             ready = of_kind(shown, "Ready")
-            fits = seen_by_operator(shown) and ready.get("reason") == reason
+            fits = seen_by_operator(shown) and ready.get("reason") == reason and saying in ready["message"]
             if state is not None:
                 fits = fits and of_kind(shown, state).get("status") == "True"
             return str(ready["message"]) if fits else None
 
-        return seen(look, within, lambda: f"{self.kind} {self.name} {state or ''} {reason}, but {self.told()}")
+        return seen(look, within, lambda: f"{self.kind} {self.name} {state or ''} {reason} {saying}, but {self.told()}")
 
     def become_ready(self, within: float = 90) -> dict[str, Any]:
         """The resource once it is Ready for the spec of now."""

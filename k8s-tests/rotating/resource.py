@@ -60,12 +60,14 @@ class KeyRing(Rotating):
 
         return seen(look, within, lambda: f"a ripe reserve, but {self.told()}")
 
-    def revoked_everywhere(self, key: str) -> bool:
-        """Whether the operator saw that no pod holds it any more."""
+    def revoked_everywhere(self, key: str) -> dict[str, Any] | None:
+        """The status in which the operator saw that no pod holds it any more."""
         shown = self.read()
-        stages = {held["id"]: held["state"] for held in shown["status"].get("keys", [])}
+        status: dict[str, Any] = shown["status"]
+        stages = {held["id"]: held["state"] for held in status.get("keys", [])}
         ready = of_kind(shown, "Ready")
-        return seen_by_operator(shown) and stages.get(key) == "Revoked" and ready.get("status") == "True"
+        revoked = seen_by_operator(shown) and stages.get(key) == "Revoked" and ready.get("status") == "True"
+        return status if revoked else None
 
     def without(self, key: str, within: float = 60) -> None:
         """Returns once the key is no more in the ring, revoked or retired."""

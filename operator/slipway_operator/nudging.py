@@ -11,8 +11,9 @@ from slipway_operator.worklist import Key
 
 log = logging.getLogger(__name__)
 
-AGAIN_AFTER = 5.0
-"""Seconds. The kubelet's own cache of a Secret may have been behind when the first nudge came."""
+SOON_AFTER, AGAIN_AFTER = 1.0, 5.0
+"""Seconds until the second nudge, and each later one. When the first came, the kubelet's own cache of the Secret may
+have been behind."""
 
 
 class Nudges:
@@ -20,24 +21,27 @@ class Nudges:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._last: dict[Key, float] = {}
+        self._due: dict[Key, float] = {}
         self._refused: set[Key] = set()
 
     async def at_once(self, key: Key, pods: Iterable[str], now: float) -> None:
         """After each write of the Secret."""
-        self._last[key] = now
+        await self._nudge(key, pods, now, SOON_AFTER)
+
+    async def again(self, key: Key, pods: tuple[str, ...], now: float) -> None:
+        """Those that still don't follow, from time to time."""
+        if pods and now >= self._due.get(key, 0.0):
+            await self._nudge(key, pods, now, AGAIN_AFTER)
+
+    def forget(self, key: Key) -> None:
+        self._due.pop(key, None)
+        self._refused.discard(key)
+
+    async def _nudge(self, key: Key, pods: Iterable[str], now: float, pause: float) -> None:
+        self._due[key] = now + pause
         refusal = await nudge(self._api, key.namespace, pods, f"{now:.3f}")
         if refusal and key not in self._refused:
             log.warning("Pods load new Secrets at the kubelet's own pace, up to two minutes: %s", refusal)
             self._refused.add(key)
         elif not refusal:
             self._refused.discard(key)
-
-    async def again(self, key: Key, pods: tuple[str, ...], now: float) -> None:
-        """Those that still don't follow, from time to time."""
-        if pods and now - self._last.get(key, 0.0) >= AGAIN_AFTER:
-            await self.at_once(key, pods, now)
-
-    def forget(self, key: Key) -> None:
-        self._last.pop(key, None)
-        self._refused.discard(key)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from slipway_operator.checks import first_answer
 from slipway_operator.conditions import State
 from slipway_operator.logins.model import Cause, Decision, HandOver, Observed, PrepareRoles, Scramble, Verdict
-from slipway_operator.logins.steps import IDLE, SOON, WAITING, act, answer, asked, due, lag, linger
+from slipway_operator.logins.steps import BLOCKED, IDLE, SOON, WAITING, act, answer, asked, due, lag, linger
 from slipway_operator.logins.take_in import Situation, situation
 from slipway_operator.secret_objects import label_value
 
@@ -45,7 +45,7 @@ def reachable(seen: Situation) -> Decision | None:
     trouble = seen.observed.trouble
     if trouble is not None:
         state: State = "Stalled" if trouble.lasting else "Reconciling"
-        look_again = WAITING if trouble.lasting else WAITING / 3
+        look_again = WAITING if trouble.lasting else BLOCKED
         return answer(seen, state, trouble.reason, trouble.message, look_again=look_again)
     if seen.observed.database is None:
         text = "The database was not looked at."

@@ -10,8 +10,9 @@ from slipway_operator.consumers import Following, named
 from slipway_operator.logins.model import Decision, Effect, HandOver, Session, Verdict
 from slipway_operator.logins.take_in import Situation
 
-SOON, WAITING, IDLE = 1.0, 15.0, 300.0
-"""Seconds until the next look: while something is under way, at most while it lags, and where nothing is."""
+SOON, BLOCKED, WAITING, IDLE = 1.0, 2.0, 15.0, 300.0
+"""Seconds until the next look: while something is under way, while a server starts or a migration runs, at most while
+it lags, and where nothing is. An install waits for the first two."""
 LONG = 300.0
 """Seconds after which sessions that remain are told of once more."""
 NAMED_SESSIONS = 10
@@ -71,7 +72,7 @@ def act(seen: Situation, reason: str, message: str, effect: Effect) -> Decision:
     """Change the database, unless a migration does."""
     if seen.observed.migrating:
         text = f"The Job {seen.observed.migrating} migrates this database. After it: {message}"
-        return answer(seen, "Reconciling", "MigrationRuns", text, look_again=min(WAITING, 5.0))
+        return answer(seen, "Reconciling", "MigrationRuns", text, look_again=BLOCKED)
     if isinstance(effect, HandOver):
         # Said before it is done: from now on there may be somebody who knows its password.
         seen = replace(seen, memory=replace(seen.memory, scrambled=seen.memory.scrambled - {effect.role}))
