@@ -18,7 +18,7 @@ from charts.render import Renderer
 from cluster import provider
 from cluster.binaries import tool
 from cluster.errors import ClusterError, ClusterUnavailableError
-from cluster.images import buildah
+from cluster.images import buildah, registry
 from cluster.images.base import POSTGRES, REDIS, base_archive
 from cluster.images.build import OPERATOR_TAG, build
 from cluster.images.build import why_unavailable as why_no_builder
@@ -48,6 +48,7 @@ NEEDS = {
     "own_cluster": Need(provider.why_no_own, vital=False),
     "own_api_server": Need(provider.why_not_ours, vital=False),
     "buildah_here": Need(buildah.why_unavailable, vital=False),
+    "registry": Need(registry.why_unavailable, vital=False),
 }
 """Fixture → what it takes."""
 

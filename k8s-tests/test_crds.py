@@ -162,13 +162,13 @@ def ring_chart(tmp_path: Path) -> Path:
 def test_helm_waits_for_a_resource_until_an_operator_says_ready(
     cluster: Cluster, kubectl: Kubectl, namespace: str, ring_chart: Path
 ) -> None:
-    waiting = ("upgrade", "--install", "ring", str(ring_chart), f"--namespace={namespace}", "--wait", "--timeout=2s")
+    waiting = ("upgrade", "--install", "ring", str(ring_chart), f"--namespace={namespace}", "--wait")
     with pytest.raises(CommandError, match="not ready"):
-        cluster.helm.run(*waiting)
+        cluster.helm.run(*waiting, "--timeout=2s")
 
     write_status(kubectl, namespace, "KeyRing", ready="True")
 
-    cluster.helm.run(*waiting)
+    cluster.helm.run(*waiting, "--timeout=60s")
 
 
 def test_what_is_left_out_gets_its_default(kubectl: Kubectl) -> None:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any
 from urllib.request import urlopen
 
@@ -16,13 +15,12 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator, ValidationError
 
-from cluster import packages
 from cluster.binaries import tool
 from cluster.helm import Helm
 from cluster.images import buildah
 from cluster.images.build import ROOT
-from servers.waiting import free_port
-from system_packages import install
+from cluster.images.store import one_at_a_time
+from cluster.waiting import until
 
 SCHEMA = ROOT.parent / "shared" / "schemas" / "skaffold-v4beta14.json"
 PROFILES = ("dev", "daemonless", "ci", "prod-like")
@@ -35,6 +33,9 @@ BUILT = {
     "IMAGE_DIGEST_slipway_operator": "",
 }
 """What skaffold's templates see of an image that it built."""
+
+LISTENING = re.compile(r'listening on (127\.0\.0\.1:\d+)"')
+"""In a registry's log, with the end of the message: the number before may be half of one."""
 
 Document = dict[str, Any]
 
@@ -222,8 +223,20 @@ def image_name(buildah_here: None) -> Iterator[str]:  # noqa: ARG001 - it keeps 
     """A name in buildah's storage that is gone afterwards."""
     name = "localhost/slipway-skaffold:0123abcd"
     yield name
-    if buildah.image_id(name) is not None:
-        buildah.buildah("rmi", name)
+    remove(name)
+
+
+def remove(name: str) -> None:
+    """Not while another process builds: its layers may be those that go."""
+    with one_at_a_time():
+        if buildah.image_id(name) is not None:
+            buildah.buildah("rmi", name)
+
+
+def containers() -> str:
+    """What builds have left in buildah's storage: one that runs elsewhere now has its own there, too."""
+    with one_at_a_time():
+        return buildah.buildah("containers", "--quiet")
 
 
 @pytest.fixture
@@ -239,34 +252,32 @@ def tiny_context(tmp_path: Path, buildah_here: None) -> Path:  # noqa: ARG001 - 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildah_here: None) -> Iterator[str]:  # noqa: ARG001
     """A registry on loopback, known to buildah as one without TLS."""
-    absent = packages.missing({"docker-registry": "docker-registry"})
-    if absent:
-        install(absent)
-    address = f"127.0.0.1:{free_port()}"
-    settings = {"version": "0.1", "storage": {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}}
-    file = tmp_path / "registry.yml"
-    file.write_text(yaml.safe_dump({**settings, "http": {"addr": address}, "log": {"level": "error"}}))
-    known = tmp_path / "registries.conf"
-    known.write_text(f'[[registry]]\nlocation = "{address}"\ninsecure = true\n')
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(known))
-    with subprocess.Popen(["docker-registry", "serve", str(file)], stdout=subprocess.DEVNULL) as server:
+    storage = {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}
+    settings = {"version": "0.1", "storage": storage, "http": {"addr": "127.0.0.1:0"}, "log": {"level": "info"}}
+    file, log, known = (tmp_path / name for name in ("registry.yml", "registry.log", "registries.conf"))
+    file.write_text(yaml.safe_dump(settings))
+    with (
+        log.open("w") as output,
+        subprocess.Popen(["docker-registry", "serve", str(file)], stdout=output, stderr=output) as server,
+    ):
         try:
-            registry_answers(address)
+            address = told_address(server, log)
+            known.write_text(f'[[registry]]\nlocation = "{address}"\ninsecure = true\n')
+            monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(known))
             yield address
         finally:
             server.send_signal(signal.SIGTERM)
 
 
-def registry_answers(address: str, within: float = 20.0) -> None:
-    end = monotonic() + within
-    while True:
-        try:
-            with urlopen(f"http://{address}/v2/", timeout=2):
-                return
-        except OSError as error:
-            if monotonic() > end:
-                raise AssertionError(f"The registry at {address} didn't answer within {within} s: {error}") from None
-        sleep(0.05)
+def told_address(server: subprocess.Popen[bytes], log: Path) -> str:
+    """Where the registry listens: it chose the port, so that nobody else can have taken it."""
+
+    def told() -> bool:
+        assert server.poll() is None, log.read_text()
+        return LISTENING.search(log.read_text()) is not None
+
+    until(told, 20)
+    return LISTENING.findall(log.read_text())[0]
 
 
 def test_the_build_command_makes_the_named_image(image_name: str) -> None:
@@ -282,7 +293,7 @@ def test_the_build_command_makes_the_named_image(image_name: str) -> None:
 def test_the_build_command_pushes_when_asked_to(registry: str, tiny_context: Path) -> None:
     image = f"{registry}/team/slipway:0123abcd"
     ended = as_skaffold_calls_it(IMAGE=image, PUSH_IMAGE="true", BUILD_CONTEXT=str(tiny_context))
-    buildah.buildah("rmi", image)
+    remove(image)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == f"{image}: built and pushed\n"
     with urlopen(f"http://{registry}/v2/team/slipway/tags/list", timeout=5) as reply:
@@ -302,7 +313,7 @@ def test_each_artifact_is_built_from_its_own_target(
 def test_the_build_command_pushes_nothing_unasked(registry: str, tiny_context: Path) -> None:
     image = f"{registry}/team/slipway:0123abcd"
     ended = as_skaffold_calls_it(IMAGE=image, PUSH_IMAGE="false", BUILD_CONTEXT=str(tiny_context))
-    buildah.buildah("rmi", image)
+    remove(image)
     assert ended.returncode == 0, ended.stderr
     with urlopen(f"http://{registry}/v2/_catalog", timeout=5) as reply:
         assert json.load(reply)["repositories"] == []
@@ -327,9 +338,9 @@ def test_a_failing_step_is_shown_and_leaves_no_container(tiny_context: Path) -> 
     (tiny_context / "Dockerfile").write_text(
         "FROM docker.io/library/python:3.13-slim AS service\nRUN echo the reason >&2; exit 3\n"
     )
-    before = buildah.buildah("containers", "--quiet")
+    before = containers()
     ended = as_skaffold_calls_it(IMAGE="localhost/broken:1", PUSH_IMAGE="false", BUILD_CONTEXT=str(tiny_context))
     assert ended.returncode == 1
     assert "the reason" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert buildah.buildah("containers", "--quiet") == before
+    assert containers() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -71,7 +72,12 @@ class Ender:
         options = ("get", "jobs", f"--namespace={self._namespace}", "--watch", "--no-headers", "--output")
         kubeconfig = f"--kubeconfig={self._kubectl.kubeconfig}"
         process = await asyncio.create_subprocess_exec(
-            self._kubectl.path, kubeconfig, *options, f"custom-columns={columns}", stdout=asyncio.subprocess.PIPE
+            self._kubectl.path,
+            kubeconfig,
+            *options,
+            f"custom-columns={columns}",
+            env={**os.environ, **self._kubectl.environment},
+            stdout=asyncio.subprocess.PIPE,
         )
         reading = asyncio.create_task(self._read(process))
         try:

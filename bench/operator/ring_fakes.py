@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -98,6 +99,7 @@ class Pods:
             f"--kubeconfig={self._kubectl.kubeconfig}",
             *options,
             f"custom-columns={columns}",
+            env={**os.environ, **self._kubectl.environment},
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )

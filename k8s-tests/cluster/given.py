@@ -26,7 +26,8 @@ def attach(settings: Settings, environment: Mapping[str, str], progress: Progres
     kubeconfig = Path(named).absolute()
     if os.pathsep in named or not kubeconfig.is_file():
         raise ClusterError(f"KUBECONFIG must be the path of one file, and is {named}")
-    kubectl = Kubectl(binaries.ensure(binaries.KUBERNETES, settings.cache, progress) / "kubectl", kubeconfig)
+    program = binaries.ensure(binaries.KUBERNETES, settings.cache, progress) / "kubectl"
+    kubectl = Kubectl(program, kubeconfig, settings.cache / "kubectl")  # nothing of ours beside somebody's kubeconfig
     helm = Helm(binaries.ensure(binaries.TOOLS, settings.cache, progress) / "helm", kubeconfig)
     kubectl.run("version", "--request-timeout=10s")
     loader = environment.get(LOADER, "")

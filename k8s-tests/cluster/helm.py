@@ -25,6 +25,7 @@ class Helm:
         cluster = [] if self.kubeconfig is None else [f"--kubeconfig={self.kubeconfig}"]
         with tempfile.TemporaryDirectory(prefix="slipway-helm-") as home:
             folders = {f"HELM_{kind}_HOME": f"{home}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA")}
+            folders["KUBECACHEDIR"] = f"{home}/kinds"
             # Collecting garbage costs a short-lived program a fifth of its time.
             collector = {"GOGC": "off"} if self.kubeconfig is None else {}
             return run([self.path, *arguments, *cluster], environment={**folders, **collector}, timeout=timeout)

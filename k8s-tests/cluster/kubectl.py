@@ -18,12 +18,25 @@ WAIT_SLACK = 10.0
 
 @dataclass(frozen=True)
 class Kubectl:
+    """`cache` is where it keeps what kinds an API has; None: beside the kubeconfig, which goes with the cluster."""
+
     path: Path
     kubeconfig: Path
+    cache: Path | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """In its own place, the home, it would take the kinds of another cluster of the same address for this one's."""
+        return {"KUBECACHEDIR": str(self.cache or self.kubeconfig.with_name("kubectl-cache"))}
 
     def run(self, *arguments: str, input: str | None = None, timeout: float = 60.0) -> str:  # noqa: A002
         """Standard output; CommandError has the end of stderr. `timeout` in seconds."""
-        return run([self.path, f"--kubeconfig={self.kubeconfig}", *arguments], input=input, timeout=timeout)
+        return run(
+            [self.path, f"--kubeconfig={self.kubeconfig}", *arguments],
+            input=input,
+            environment=self.environment,
+            timeout=timeout,
+        )
 
     def json(self, *arguments: str) -> Any:
         """The parsed answer of a command that knows `--output=json`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from cluster import binaries, golang, own, provider
-from cluster.images import base, build, buildah
+from cluster.images import base, build, buildah, registry
 from cluster.images.store import one_at_a_time
 from cluster.progress import Progress
 from cluster.settings import Settings
@@ -39,6 +39,8 @@ def _images(_: Settings, progress: Progress) -> None:
             base.base_archive(name)
     makers: dict[str, Callable[[], object]] = {
         "Slipway": build.build,
+        "Slipway's next release": partial(build.build, tag="slipway:0.1.0-next", version="0.1.0-next"),
+        "Slipway for development": partial(build.build, "dev", tag="slipway:dev"),
         "the operator": partial(build.build, "operator", build.OPERATOR_TAG),
         "another service": build.build_foreign,
     }
@@ -53,9 +55,14 @@ def _buildah(_: Settings, progress: Progress) -> None:
         base.ensure_in_buildah(base.PYTHON)
 
 
+def _registry(_: Settings, progress: Progress) -> None:
+    registry.ensure(progress)
+
+
 STEPS: dict[str, Callable[[Settings, Progress], None]] = {
     "cluster": _cluster,
     "own_cluster": _own_cluster,
     "builder": _images,
     "buildah_here": _buildah,
+    "registry": _registry,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ def replicas_watched(kubectl: Kubectl, namespace: str, deployment: str = "slipwa
     noted = Replicas()
     command = [str(kubectl.path), f"--kubeconfig={kubectl.kubeconfig}", f"--namespace={namespace}"]
     command += ["get", "deployment", deployment, "--watch", f"--output={TEMPLATE}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - the cluster's own kubectl
+    own = {**os.environ, **kubectl.environment}
+    process = subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True)  # noqa: S603 - kubectl
 
     def read() -> None:
         for line in process.stdout or ():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -52,7 +53,8 @@ def _held(cluster: Cluster, namespace: str, statement: str) -> Iterator[int]:
     held = (f"BEGIN; {statement}", f"SELECT pg_sleep({LONGEST_HOLD})")
     command = [str(cluster.kubectl.path), f"--kubeconfig={cluster.kubectl.kubeconfig}"]
     command += [*_psql(namespace, "slipway", f"PGAPPNAME={name}"), *(f"--command={each}" for each in held)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - kubectl
+    own = {**os.environ, **cluster.kubectl.environment}
+    process = subprocess.Popen(command, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - kubectl
     sleeping = f"SELECT pid FROM pg_stat_activity WHERE application_name = '{name}' AND wait_event = 'PgSleep'"  # noqa: S608
     try:
         pid = seen(lambda: sql(cluster, namespace, sleeping), 20, f"a session that did: {statement}")[0][0]

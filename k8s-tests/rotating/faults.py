@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,7 +110,8 @@ def session_of(cluster: Cluster, namespace: str, role: str) -> Iterator[int]:
     words += ["exec", database.POD, "--container=postgresql", "--", "env", f"PGAPPNAME={name}"]
     words += ["psql", f"--username={role}", "--dbname=slipway", f"--command=SELECT pg_sleep({LONGEST_SESSION})"]
     asked = f"SELECT pid FROM pg_stat_activity WHERE application_name = '{name}'"  # noqa: S608 - a name of ours
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - kubectl
+    own = {**os.environ, **cluster.kubectl.environment}
+    process = subprocess.Popen(words, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - kubectl
     try:
         rows = seen(lambda: database.sql(cluster, namespace, asked), 20, f"a session of {role}")
         yield int(rows[0][0])
