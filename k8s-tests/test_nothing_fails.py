@@ -85,10 +85,11 @@ def test_evictions_fail_nothing_and_take_turns(steady: Scene) -> None:
 
 def test_a_killed_process_fails_nothing_but_what_was_on_it(steady: Scene) -> None:
     victim, _ = steady.settled(2)
-    with steady.load(retry_idempotent=True, sign_in_every=0) as running:
+    # Many new connections, so that some meet the dead pod for certain.
+    with steady.load(retry_idempotent=True, sign_in_every=0, rate=80, new_share=1.0) as running:
         kill(steady.cluster, steady.namespace, victim, steady.image)
         steady.settled(2)
         outcome = steady.told("kill -9 of a pod's process, idempotent requests repeated", running.finish())
     nothing_failed(outcome, repeats=True)
     assert outcome.retried > 0, "nothing was on the killed process: the kill proved nothing"
-    assert outcome.retried < outcome.requests / 10
+    assert outcome.retried < outcome.requests / 4

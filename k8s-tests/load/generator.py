@@ -42,10 +42,10 @@ from load.tally import Tally
 
 KINDS = {"me": 40, "list": 15, "read": 20, "create": 25}
 """Requests by weight; reads and the list are of what was written. Sign-ins have a pace of their own."""
-ATTEMPTS = 6
-"""Tries of an idempotent request where repeats are allowed."""
-FIRST_PAUSE = 0.05
-"""Seconds before the first repeat; doubles each time, with jitter."""
+ATTEMPTS = 10
+"""Tries of an idempotent request where repeats are allowed: 3 to 8 s, while a dead pod keeps its address for two."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds before the first repeat; doubles each time up to the longest, with jitter."""
 START_WITHIN = 20.0
 """Seconds within which the first sign-in must work: a new pod's network may take a moment."""
 EXPORTS_WITHIN = 45.0
@@ -224,7 +224,8 @@ class Load:
                 if attempt + 1 == tries:
                     raise
                 self._tally.retried += 1
-                await asyncio.sleep(FIRST_PAUSE * 2**attempt * (0.5 + self._random.random()))
+                pause = min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE)
+                await asyncio.sleep(pause * (0.5 + self._random.random()))
             else:
                 return checked(request, reply)
         raise AssertionError

@@ -26,7 +26,7 @@ OUTAGE = 10_000.0
 """Milliseconds. A p99 like that is an outage, although each request was answered in the end."""
 LOST = ("no connection", "connection lost", "connection closed", "closed before")
 """How the errors of connections begin (connections.py)."""
-REPORT_WITHIN = 60.0
+REPORT_WITHIN = 90.0
 SIGTERM_TO_IT = "import os, signal; os.kill(1, signal.SIGTERM)"
 """The image has no kill; the generator is the container's first process."""
 
