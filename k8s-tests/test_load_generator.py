@@ -21,6 +21,7 @@ import pytest
 from cluster.errors import ClusterError
 from cluster.kubectl import Kubectl
 from load import faulty, generator
+from load.connections import Pool
 from load.faulty import FaultySlipway
 from load.harness import Outcome
 from load.looking import seen
@@ -286,12 +287,17 @@ async def test_connection_close_is_honoured(credentials: Path) -> None:
     assert max(Counter(request.connection for request in slipway.seen).values()) == 1
 
 
-async def test_kept_alive_connections_are_used_in_turn(credentials: Path) -> None:
-    slipway = FaultySlipway()
-    await load(slipway, credentials, "--new-share", "0", "--pool", "5")
-    used = [request.connection for request in slipway.seen if request.of_the_load]
-    assert len(set(used)) == 5
-    assert min(Counter(used).values()) > 20
+async def test_kept_alive_connections_are_used_in_turn() -> None:
+    slipway, request = FaultySlipway(), Request("me", "GET", "/api/v1/users/me", lambda _: None)
+    async with slipway.listening():
+        pool = Pool(("127.0.0.1", slipway.port), 5)
+        for _ in range(20):
+            connection = pool.take() or await pool.open()
+            reply = await connection.exchange(request.encode("slipway", "token"))
+            pool.give_back(connection, keep=reply.keep)
+        pool.close()
+    assert [request.connection for request in slipway.seen] == [1, 2, 3, 4, 5] * 4
+    assert (pool.opened, pool.reused, pool.found_closed) == (5, 15, 0)
 
 
 async def test_a_connection_closed_while_idle_is_replaced_and_is_no_failure(credentials: Path) -> None:

@@ -38,9 +38,11 @@ def steady(scene: Scene) -> Scene:
 def test_without_pre_stop_and_drain_an_update_fails_requests(scene: Scene) -> None:
     scene.become(scene.graceful(scene.next_image, rollout=ABRUPT))
     scene.settled(2)
-    # New connections meet closed listeners; many of them, so that the control doesn't hang by a few. It ends when the
-    # last request does, so what nobody answers is given up soon.
+    # New connections meet closed listeners; many of them and two updates, so that the control doesn't hang by a few. It
+    # ends when the last request does, so what nobody answers is given up soon.
     with scene.load(rate=80, new_share=1.0, timeout=8) as running:
+        scene.become(scene.graceful(rollout=ABRUPT))
+        scene.settled(2)
         scene.become(scene.graceful())
         scene.settled(2)
         outcome = scene.told("update without preStop and drain", running.finish())

@@ -224,5 +224,8 @@ async def writes_twice(slipway: FaultySlipway, request: Seen, writer: asyncio.St
 
 async def closes_after_its_reply(slipway: FaultySlipway, request: Seen, writer: asyncio.StreamWriter) -> None:
     """Without having said so: the connection was idle, and no request is lost."""
+    # The end goes out with the reply: sent a moment later, it would meet a client that already asks again.
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
     writer.write(slipway.answer(request))
+    writer.write_eof()
     writer.close()
