@@ -25,7 +25,7 @@ from cluster.images.build import why_unavailable as why_no_builder
 from cluster.images.buildah import NoBuilderError
 from cluster.model import Cluster
 from cluster.preparation import prepare
-from cluster.progress import Progress
+from cluster.progress import Progress, to_stderr
 from cluster.provider import open_cluster
 from cluster.settings import Settings
 
@@ -82,9 +82,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     wanted = {fixture for item in session.items for fixture in fixtures_of(item) if fixture in NEEDS}
     possible = {fixture for fixture in wanted if NEEDS[fixture].why_absent() is None}
     try:
-        prepare(possible, Settings.from_environment(os.environ), Progress())
+        prepare(possible, Settings.from_environment(os.environ), Progress(to_stderr))
     except (ClusterError, OSError) as error:  # OSError: a full disk, a folder that can't be written
-        pytest.exit(f"The tests can't be prepared: {error}", returncode=1)
+        sentence = f"The tests can't be prepared: {error}"
+        to_stderr(sentence)  # of processes side by side nobody shows standard output, nor why they end
+        pytest.exit(sentence, returncode=1)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

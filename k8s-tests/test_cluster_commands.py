@@ -7,9 +7,7 @@ from time import monotonic
 
 import pytest
 
-from cluster import packages
 from cluster.commands import CommandError, run
-from cluster.packages import missing
 
 
 def test_output_of_a_program_that_succeeds_is_returned() -> None:
@@ -52,11 +50,3 @@ def test_input_is_not_shown_in_errors() -> None:
     with pytest.raises(CommandError) as caught:
         run(["sh", "-c", "exit 1"], input="a secret")
     assert "secret" not in str(caught.value)
-
-
-def test_packages_are_missing_when_their_program_is() -> None:
-    assert missing({"sh": "dash", "no-such-program": "ghost", "none-either": "ghost"}) == ["ghost"]
-
-
-def test_programs_of_the_cluster_have_packages() -> None:
-    assert {"etcd", "containerd", "runc", "nft"} <= set(packages.PACKAGES)

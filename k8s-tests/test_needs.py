@@ -63,6 +63,12 @@ def test_without_a_cluster_ci_fails_with_the_reason(bare_path: Path) -> None:
     assert f"ClusterUnavailableError: {NO_CLUSTER}" in ended.stdout
 
 
+def test_why_tests_could_not_be_prepared_is_told_where_processes_run_side_by_side(bare_path: Path) -> None:
+    ended = run_tests(bare_path, NEEDS_NOTHING, "--numprocesses=1", SLIPWAY_CACHE_DIR="/dev/null/cache")
+    assert ended.returncode != 0
+    assert "The tests can't be prepared: [Errno 20] Not a directory" in ended.stderr
+
+
 def test_tests_of_another_way_than_this_machines_are_left_out_in_ci_too(bare_path: Path, tmp_path: Path) -> None:
     given = tmp_path / "kubeconfig"
     given.touch()

@@ -14,7 +14,7 @@ import yaml
 from charts import definitions
 from charts.render import CHART
 from cluster import packages
-from system_packages import install
+from cluster.progress import Progress
 
 TEXT = (CHART.parent / "docs" / "gitops.md").read_text()
 LUA = {"lua5.1": "lua5.1"}
@@ -36,9 +36,7 @@ def health_lua() -> str:
 
 @pytest.fixture
 def lua(own_cluster: None) -> str:  # noqa: ARG001 - a machine that may install packages
-    absent = packages.missing(LUA)
-    if absent:
-        install(absent)
+    packages.ensure(LUA, Progress())
     return "lua5.1"
 
 

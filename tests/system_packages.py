@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import glob
 import os
+import random
 import shutil
 import subprocess
 import sys
+import time
 
 PACKAGES = {
     "redis-server": "redis-server",
@@ -25,6 +27,13 @@ FOR_TESTS = ("redis-server", "chromium", "postgres", "pgbouncer")
 SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
 """Debian keeps servers where not every user's PATH looks."""
 
+LOCK_SECONDS = 300
+"""How long another apt may hold its locks: a machine that has just started updates itself."""
+PAUSE = 2.0
+"""Seconds between two looks whether it has ended."""
+QUIET = ("--quiet", "--quiet", "-o=Dpkg::Use-Pty=0")
+PATIENT = (f"-o=DPkg::Lock::Timeout={LOCK_SECONDS}", "-o=Acquire::Retries=3")
+
 
 def missing(programs: list[str]) -> list[str]:
     """The Debian packages whose program isn't there; PostgreSQL's are kept off the PATH by Debian."""
@@ -38,18 +47,31 @@ def missing(programs: list[str]) -> list[str]:
 def install(packages: list[str]) -> None:
     """Install by apt-get; raises CalledProcessError when that fails."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    quiet = ["--quiet", "--quiet", "-o=Dpkg::Use-Pty=0"]
-    # A machine that has just started updates itself, and holds the lock for a while.
-    patient = ["-o=DPkg::Lock::Timeout=300", "-o=Acquire::Retries=3"]
+    update(environment)
     # A package's own service must not start here: tests start theirs on free ports.
-    subprocess.run(["apt-get", "update", *quiet, *patient], check=True, env=environment, timeout=600)
     subprocess.run(
-        ["apt-get", "install", "--yes", "--no-install-recommends", *quiet, *patient, *packages],
+        ["apt-get", "install", "--yes", "--no-install-recommends", *QUIET, *PATIENT, *packages],
         check=True,
         env={**environment, "RUNLEVEL": "1"},
         stdout=subprocess.DEVNULL,
         timeout=1800,
     )
+
+
+def update(environment: dict[str, str]) -> None:
+    """Fetch apt's lists; raises CalledProcessError when that fails."""
+    command = ["apt-get", "update", *QUIET, *PATIENT]
+    end = time.monotonic() + LOCK_SECONDS
+    while True:
+        done = subprocess.run(
+            command, env={**environment, "LC_ALL": "C"}, stderr=subprocess.PIPE, text=True, timeout=600, check=False
+        )
+        # apt itself waits for dpkg's lock, but not for that of its lists.
+        if "Could not get lock" not in done.stderr or time.monotonic() > end:
+            sys.stderr.write(done.stderr)
+            done.check_returncode()
+            return
+        time.sleep(PAUSE * (0.5 + random.random()))  # noqa: S311 - no secret
 
 
 def main() -> int:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from cluster.errors import ClusterError
+from cluster.locks import exclusive
 from cluster.progress import Progress
 from system_packages import install
 
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PLUGINS = Path("/usr/lib/cni")
 """Where Debian keeps CNI plugins."""
+LOCK = Path(tempfile.gettempdir()) / "slipway-packages.lock"
+INSTALL_SECONDS = 1800.0
+"""How long one process waits for another that installs."""
 
 PACKAGES = {
     "etcd": "etcd-server",
@@ -38,9 +43,15 @@ def missing(packages: dict[str, str]) -> list[str]:
 
 def ensure(packages: dict[str, str], progress: Progress) -> None:
     """Install what is missing, as root, by apt; ClusterError when that fails."""
-    absent = missing(packages)
-    if not absent:
+    if not missing(packages):
         return
+    with exclusive(LOCK, within=INSTALL_SECONDS):  # two apt-gets at once are in each other's way
+        absent = missing(packages)
+        if absent:
+            _install(absent, progress)
+
+
+def _install(absent: list[str], progress: Progress) -> None:
     try:
         with progress.step(f"Debian packages: {' '.join(absent)}"):
             install(absent)
