@@ -166,5 +166,19 @@ def test_an_approved_contract_follows_the_backup(life: Life, release: Callable[[
     assert life.migration.condition("RollbackSafe")["status"] == "False"
 
 
+def test_the_operator_counts_its_looks_and_its_jobs(life: Life) -> None:
+    def jobs(purpose: str, result: str) -> float:
+        return life.metric("slipway_operator_jobs_total", purpose=purpose, result=result)
+
+    assert jobs("plan", "created") == jobs("plan", "succeeded") >= 4  # each release has had its plan
+    assert jobs("contract", "created") == jobs("contract", "succeeded") == 2
+    assert jobs("backup", "created") == jobs("backup", "succeeded") == 1
+    assert jobs("contract", "failed") == 0
+    looks = life.metric("slipway_operator_reconciles_total", kind="SchemaMigration", result="succeeded")
+    assert looks > 20
+    assert life.metric("slipway_operator_reconcile_duration_seconds_count", kind="SchemaMigration") >= looks
+    assert life.metric("slipway_operator_resource_stalled", kind="SchemaMigration") == 0
+
+
 def newest(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(jobs, key=lambda job: job["metadata"]["creationTimestamp"])[-1:]

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.commands import CommandError
 from cluster.errors import ClusterError
@@ -23,6 +24,7 @@ from operated.resource import OPERATOR
 
 SMALL = {"replicas": 1, "worker": {"enabled": False}, "redis": {"enabled": False}}
 """For tests that load nothing."""
+FETCH = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9090{path}', timeout=5).read().decode())"
 
 
 class Life:
@@ -94,6 +96,19 @@ class Life:
 
     def operator_pods(self) -> list[str]:
         return [pod["metadata"]["name"] for pod in pods(self.cluster, self.namespace, "operator")]
+
+    def fetched(self, pod: str, path: str) -> str:
+        """What a pod of ours serves on its ops port."""
+        return self.cluster.kubectl.run("exec", pod, self.scope, "--", "python", "-c", FETCH.format(path=path))
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Of the operator that runs now; 0 where it has none such."""
+        (operator,) = self.operator_pods()
+        for family in text_string_to_metric_families(self.fetched(operator, "/metrics")):
+            for sample in family.samples:
+                if sample.name == name and labels.items() <= sample.labels.items():
+                    return float(sample.value)
+        return 0.0
 
     def operator_killed(self) -> None:
         """Without grace: its process gets no time to say goodbye. Returns when another one is ready."""

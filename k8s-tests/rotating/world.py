@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from uuid import uuid4
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from cluster.errors import ClusterError
 from cluster.model import Cluster
 from load.disturbances import pods, settled
@@ -41,7 +39,6 @@ BASE: dict[str, Any] = {
     "database": {"poolSize": 2, "maxOverflow": 3},
     "extraEnv": [{"name": name, "value": value} for name, value in {**PATIENT, **SHORT}.items()],
 }
-FETCH = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9090{path}', timeout=5).read().decode())"
 
 
 class World(Life):
@@ -102,19 +99,6 @@ class World(Life):
         """How many sessions PostgreSQL lists of it."""
         asked = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{role}'"  # noqa: S608 - a role of ours
         return int(database.sql(self.cluster, self.namespace, asked)[0][0])
-
-    def fetched(self, pod: str, path: str) -> str:
-        """What a pod of ours serves on its ops port."""
-        return self.cluster.kubectl.run("exec", pod, self.scope, "--", "python", "-c", FETCH.format(path=path))
-
-    def metric(self, name: str, **labels: str) -> float:
-        """Of the operator that runs now; 0 where it has none such."""
-        (operator,) = self.operator_pods()
-        for family in text_string_to_metric_families(self.fetched(operator, "/metrics")):
-            for sample in family.samples:
-                if sample.name == name and labels.items() <= sample.labels.items():
-                    return float(sample.value)
-        return 0.0
 
     def propagation(self, kind: str) -> tuple[float, float]:
         """How many changes of a Secret all pods were seen to follow, and the seconds that took altogether."""
