@@ -90,6 +90,11 @@ async def test_more_work_than_a_process_takes_on_is_turned_away_at_once(serve: S
         async with locked_item(slipway, database, headers) as path:
             stuck = [asyncio.create_task(client.patch(path, json={"body": "x"})) for _ in range(8)]
 
+            async def all_wait() -> bool:
+                return await _waiting_for_the_lock(database) == 8
+
+            await until(all_wait, within=10)
+
             async def turned_away() -> httpx.Response | None:
                 reply = await client.get("/api/v1/users/me")
                 return reply if reply.status_code == 503 else None

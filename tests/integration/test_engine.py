@@ -56,13 +56,13 @@ async def _use_at_once(database: Database, number: int) -> None:
 async def test_overflow_connections_are_kept_for_the_next_burst_and_closed_once_idle(
     empty_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slipway.storage.engine.IDLE_OVERFLOW", 0.2)
+    monkeypatch.setattr("slipway.storage.engine.IDLE_OVERFLOW", 1.0)
     settings = Settings(database_pool_size=2, database_max_overflow=4)
     database = Database(settings, empty_database.owner)
     try:
         await _use_at_once(database, 6)
-        assert await _open_connections(empty_database) == 6
         assert database.idle_connections == 6
+        assert await _open_connections(empty_database) == 6
 
         async def trimmed() -> bool:
             return await _open_connections(empty_database) == 2

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
-from servers.jobs import QUICK, done, enqueue, rows, working
+from servers.jobs import done, enqueue, rows, working
 from servers.waiting import until
 from slipway.jobs import queries
 from slipway.jobs.kinds import Job, JobError, Kind, LeaseLostError
@@ -75,10 +75,17 @@ async def test_without_the_notification_it_would_only_look_now_and_then(
     async def run(_: Job) -> None:
         pass
 
+    looked, take = asyncio.Event(), Worker._take  # noqa: SLF001 - it looks once, and finds nothing
+
+    async def tells(worker: Worker) -> float:
+        pause = await take(worker)
+        looked.set()
+        return pause
+
     monkeypatch.setattr("slipway.jobs.listener.Listener.run", deaf)
-    async with working(settings, db, {"greet": Kind(run)}, Pace(look=3600)) as worker:
-        await until(lambda: not worker._wake.is_set())  # noqa: SLF001 - it looked once, and found nothing
-        await asyncio.sleep(0.2)
+    monkeypatch.setattr(Worker, "_take", tells)
+    async with working(settings, db, {"greet": Kind(run)}, Pace(look=3600)):
+        await asyncio.wait_for(looked.wait(), 5)
         await enqueue(db, "greet")
         with pytest.raises(AssertionError):
             await done(db, within=0.5)
@@ -201,16 +208,16 @@ async def test_a_long_job_whose_lease_is_not_prolonged_would_run_twice(
 
 
 async def _run_longer_than_a_lease(settings: Settings, db: Database) -> int:
-    started = 0
+    started, pace = 0, Pace(lease=2, look=0.2)
 
     async def run(_: Job) -> None:
         nonlocal started
         started += 1
-        await asyncio.sleep(QUICK.lease * 2)
+        await asyncio.sleep(pace.lease * 2)
 
     await enqueue(db, "slow")
     kinds = {"slow": Kind(run)}
-    async with working(settings, db, kinds), working(settings, db, kinds):
+    async with working(settings, db, kinds, pace), working(settings, db, kinds, pace):
         await until(lambda: _nothing_alive(db), within=15)
     return started
 

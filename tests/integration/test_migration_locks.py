@@ -155,7 +155,7 @@ async def test_a_concurrent_build_waits_for_an_old_transaction_longer_than_for_a
     build = Step("build", body="create_index_concurrently('a_id', 'a', ['id'])")
     versions = image(tmp_path, table("a"), build)
     settings = owner_settings(empty_database, migration_lock_timeout=0.1, migration_statement_timeout=0.1)
-    await upgrade(settings, versions=versions, target="a")
+    await upgrade(owner_settings(empty_database), versions=versions, target="a")
     lines: list[str] = []
     async with session(empty_database.url_owner) as old:
         async with old.transaction():

@@ -182,7 +182,7 @@ async def test_without_a_last_moment_to_store_it_would(start: Start, monkeypatch
 
 
 async def test_a_lost_invalidation_is_mended_by_the_ttl(start: Start) -> None:
-    one, two = await start(ttl=0.6), await start(ttl=0.6)
+    one, two = await start(ttl=2), await start(ttl=2)
     row = Row()
     await fill(one, row)
     row.value = b"new"  # and the process that wrote it was killed before it could say so
@@ -198,7 +198,7 @@ async def test_a_lost_invalidation_is_mended_by_the_ttl(start: Start) -> None:
 
 
 async def test_without_an_end_in_redis_it_would_not_be(start: Start) -> None:
-    one, two = await start(ttl=0.6), await start(ttl=0.6)
+    one, two = await start(ttl=2), await start(ttl=2)
     row = Row()
     await fill(one, row)
     await one.gateway.call(lambda redis: redis.persist(KEY), "persist")

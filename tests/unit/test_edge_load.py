@@ -149,11 +149,11 @@ async def test_a_body_must_be_whole_before_its_own_deadline(whole: WholeEdge, mo
 async def test_work_after_the_body_has_the_longer_deadline_of_the_request(
     whole: WholeEdge, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange_module, "BODY_TIMEOUT", 0.1)
+    monkeypatch.setattr(exchange_module, "BODY_TIMEOUT", 0.5)
     api.go.clear()
     (quick,) = await _send_slowly(whole, 1)
     quick.go.set()
     with pytest.raises(AssertionError, match="Not seen"):
-        await until(lambda: quick.sent, within=0.4)
+        await until(lambda: quick.sent, within=0.8)
     api.go.set()
     assert (await quick.reply()).status == 200

@@ -104,7 +104,7 @@ async def test_a_redirect_is_not_followed(cluster: MemoryApi, http: aiohttp.Clie
 async def test_a_pod_that_stalls_is_given_up_in_time_and_holds_up_no_other(
     cluster: MemoryApi, answering: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(asking, "ANSWER_SECONDS", 1.0)
     cluster.put("pods", pod("b"))
     never, asked = asyncio.Event(), iter(range(2))
 
