@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from cluster.images.releases import Release
 from cluster.model import Cluster
+from load.disturbances import pods
 from load.looking import seen
 from load.reporting import line_writer
 from migrating.database import table_held, waiting_for
@@ -23,6 +25,7 @@ from migrating.pooler import pooled
 from migrating.resource import Migration
 from operated.resource import FAULT_WITHIN
 
+pytest_plugins = ["migrating.fixtures"]
 pytestmark = pytest.mark.timeout(240)
 
 OWNER = "slipway-database-owner"
@@ -136,3 +139,49 @@ def test_a_node_that_answers_nobody_when_the_plan_is_to_be_read(
 
 def ended(job: dict[str, Any]) -> bool:
     return any(one["type"] in ("Complete", "Failed") for one in job["status"].get("conditions", []))
+
+
+def test_a_contract_that_squawk_objects_to_runs_when_the_rule_is_ignored(
+    life: Life, release: Callable[[Release], str]
+) -> None:
+    life.upgrade(release("expanded"))
+    begun = monotonic()
+    strict = {"failOn": "Warning", "ignore": []}
+    life.upgrade(release("contracted"), wait=False, migrations={"lint": strict})
+    assert "ban-drop-function" in told_in_time(life, life.migration, "LintFailed", begun, "Stalled")
+    (finding,) = life.migration.read()["status"]["plan"]["findings"]
+    assert (finding["rule"], finding["revision"]) == ("ban-drop-function", "drop_body")
+    assert "drop_body" not in life.ledger()
+
+    since = monotonic()
+    life.upgrade(release("contracted"), migrations={"lint": {**strict, "ignore": ["ban-drop-function"]}})
+    mended(life, life.migration, since)
+    assert life.ledger()["drop_body"] == "applied"
+
+
+def test_an_image_from_before_a_contract_is_refused_and_the_way_forward_is_open(
+    life: Life, service_image: str, release: Callable[[Release], str]
+) -> None:
+    """Somebody rolls back past what the database can undo."""
+    begun = monotonic()
+    life.upgrade(service_image, wait=False)
+    sentence = "Contract drop_body of a later release"
+    assert sentence in told_in_time(life, life.migration, "RevisionUnknown", begun, "Stalled")
+    seen(lambda: sentence in waiting_logs(life, service_image), 30, "a pod that says why it waits")
+    assert life.serving(release("contracted"))
+    assert not life.serving(service_image)
+
+    since = monotonic()
+    life.upgrade(release("contracted"))
+    mended(life, life.migration, since)
+
+
+def waiting_logs(life: Life, image: str) -> str:
+    """What the init containers of the API's pods of an image have printed; one that never ran has no log to ask for."""
+    found = [
+        (pod["metadata"]["name"], container["name"])
+        for pod in pods(life.cluster, life.namespace)
+        for container in pod["status"].get("initContainerStatuses", [])
+        if pod["spec"]["containers"][0]["image"] == image and container.get("containerID")
+    ]
+    return "".join(life.cluster.kubectl.run("logs", pod, name, life.scope) for pod, name in found)
