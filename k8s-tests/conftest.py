@@ -77,8 +77,8 @@ def fixtures_of(item: pytest.Item) -> tuple[str, ...]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Build what tests need beforehand: the first time that takes longer than any test may."""
-    if session.testsfailed or session.config.option.collectonly:
-        return
+    if session.testsfailed or session.config.option.collectonly or not session.items:
+        return  # whoever only shares tests out to processes has none
     wanted = {fixture for item in session.items for fixture in fixtures_of(item) if fixture in NEEDS}
     possible = {fixture for fixture in wanted if NEEDS[fixture].why_absent() is None}
     try:

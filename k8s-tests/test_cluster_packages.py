@@ -13,6 +13,7 @@ import pytest
 import system_packages
 from cluster import packages
 from cluster.errors import ClusterError
+from cluster.locks import LockedError, exclusive
 from cluster.packages import ensure, missing
 from cluster.progress import Progress
 
@@ -20,14 +21,12 @@ LOCKED = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 1
 SILENT = Progress(str.strip)
 
 
-def apt(folder: Path, monkeypatch: pytest.MonkeyPatch, *, locked: int) -> Path:
-    """An apt-get whose `update` finds its lists locked so many times; the file of what it was asked."""
+def apt(folder: Path, monkeypatch: pytest.MonkeyPatch, *, locked: int, command: str = "update") -> Path:
+    """An apt-get whose command finds a lock held so many times; the file of what it was asked."""
     asked = folder / "asked"
     program = folder / "apt-get"
-    program.write_text(
-        f"#!/bin/sh\necho $1 >> {asked}\n"
-        f"if [ $1 = update ] && [ $(grep -c update {asked}) -le {locked} ]; then echo '{LOCKED}' >&2; exit 100; fi\n"
-    )
+    held = f"[ $1 = {command} ] && [ $(grep -c {command} {asked}) -le {locked} ]"
+    program.write_text(f"#!/bin/sh\necho $1 >> {asked}\nif {held}; then echo '{LOCKED}' >&2; exit 100; fi\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setattr(system_packages, "PAUSE", 0.01)
@@ -52,6 +51,8 @@ def test_two_that_miss_the_same_at_once_install_it_once(tmp_path: Path, monkeypa
         return absent
 
     def install(absent: list[str]) -> None:
+        with pytest.raises(LockedError), exclusive(tmp_path / "lock", within=0):
+            pass  # nobody else gets in meanwhile
         installed.append(absent)
         program.touch()
 
@@ -64,10 +65,19 @@ def test_two_that_miss_the_same_at_once_install_it_once(tmp_path: Path, monkeypa
     assert installed == [["package"]]
 
 
-def test_lists_that_another_apt_holds_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = apt(tmp_path, monkeypatch, locked=2)
+@pytest.mark.parametrize(
+    ("command", "commands"),
+    [
+        ("update", ["update", "update", "update", "install"]),
+        ("install", ["update", "install", "install", "install"]),
+    ],
+)
+def test_lists_and_archives_that_another_apt_holds_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, commands: list[str]
+) -> None:
+    asked = apt(tmp_path, monkeypatch, locked=2, command=command)
     system_packages.install(["any"])
-    assert asked.read_text().split() == ["update", "update", "update", "install"]
+    assert asked.read_text().split() == commands
 
 
 def test_lists_that_stay_locked_end_the_wait_with_apts_own_words(

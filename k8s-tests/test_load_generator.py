@@ -21,7 +21,6 @@ import pytest
 from cluster.errors import ClusterError
 from cluster.kubectl import Kubectl
 from load import faulty, generator
-from load.connections import Pool
 from load.faulty import FaultySlipway
 from load.harness import Outcome
 from load.looking import seen
@@ -287,17 +286,11 @@ async def test_connection_close_is_honoured(credentials: Path) -> None:
     assert max(Counter(request.connection for request in slipway.seen).values()) == 1
 
 
-async def test_kept_alive_connections_are_used_in_turn() -> None:
-    slipway, request = FaultySlipway(), Request("me", "GET", "/api/v1/users/me", lambda _: None)
-    async with slipway.listening():
-        pool = Pool(("127.0.0.1", slipway.port), 5)
-        for _ in range(20):
-            connection = pool.take() or await pool.open()
-            reply = await connection.exchange(request.encode("slipway", "token"))
-            pool.give_back(connection, keep=reply.keep)
-        pool.close()
-    assert [request.connection for request in slipway.seen] == [1, 2, 3, 4, 5] * 4
-    assert (pool.opened, pool.reused, pool.found_closed) == (5, 15, 0)
+async def test_as_many_connections_are_kept_alive_as_the_pool_is_asked_to_have(credentials: Path) -> None:
+    runs = [load(FaultySlipway(), credentials, "--new-share", "0", "--pool", str(size)) for size in (3, 30)]
+    few, many = [run.report["connections"]["opened"] for run in await asyncio.gather(*runs)]
+    assert few < 20
+    assert many >= 30
 
 
 async def test_a_connection_closed_while_idle_is_replaced_and_is_no_failure(credentials: Path) -> None:

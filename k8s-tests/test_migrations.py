@@ -17,6 +17,7 @@ from load.disturbances import evict
 from load.looking import seen
 from load.reporting import line_writer
 from load.verdict import nothing_failed
+from migrating import backups
 from migrating.life import Life, life_opened
 from operated.resource import of_kind
 
@@ -27,7 +28,7 @@ EXPANDED = {"0001": "applied", "add_content": "applied", "fill_content": "applie
 CONTRACTED = {**EXPANDED, "drop_body": "applied"}
 STORY = ["Planning", "RollingOut", "Announcing", "Contracting", "UpToDate"]
 """Of a release that brings a contract and nothing else."""
-BACKUP = "backup"
+STALLED = "slipway_operator_resource_stalled"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,7 @@ def test_a_release_that_was_skipped_is_named_and_harms_nobody(
     life.upgrade(release("skipping"), wait=False)
     message = life.migration.shows("ReleaseSkipped", "Stalled")
     assert "drop_body" in message
+    assert life.metric(STALLED, kind="SchemaMigration") == 1
     assert life.ledger() == {"0001": "applied"}
     assert len(life.serving(service_image)) == 2
 
@@ -104,9 +106,9 @@ def test_evicted_old_pods_come_back_and_a_rollout_that_is_undone_breaks_nobody(
     life: Life, service_image: str, release: Callable[[Release], str]
 ) -> None:
     before, after = release("contracted"), release("skipping")
-    make_backups(life, service_image)
+    backups.make_backups(life, service_image)
     with life.load() as running:
-        life.upgrade(after, wait=False, migrations={"backup": {"cronJobName": BACKUP}})
+        life.upgrade(after, wait=False, migrations=backups.VALUES)
         life.rollout("pause")
         life.migration.shows("RollingOut", "Reconciling", within=60)
         victim = min(life.serving(before))
@@ -124,29 +126,10 @@ def test_evicted_old_pods_come_back_and_a_rollout_that_is_undone_breaks_nobody(
     assert life.migration.condition("RollbackSafe")["status"] == "True"
 
 
-def make_backups(life: Life, image: str) -> None:
-    """A CronJob that never runs by itself."""
-    container = {
-        "name": BACKUP,
-        "image": image,
-        "command": ["python", "-c", "print('all of it is safe')"],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    pod = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [container],
-    }
-    spec = {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": {"template": {"spec": pod}}}}
-    cron_job = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": BACKUP}, "spec": spec}
-    life.cluster.kubectl.apply([cron_job], life.namespace)
-
-
 def test_a_release_that_is_rolled_out_after_all_is_ready_while_its_contract_waits_for_approval(
     life: Life, release: Callable[[Release], str]
 ) -> None:
-    life.upgrade(release("skipping"), migrations={"backup": {"cronJobName": BACKUP}, "approval": "Destructive"})
+    life.upgrade(release("skipping"), migrations={**backups.VALUES, "approval": "Destructive"})
     assert life.migration.ready(), life.migration.told()
     shown = life.migration.read()
     assert (of_kind(shown, "Ready")["reason"], shown["status"]["pending"]) == ("AwaitingApproval", 1)
@@ -177,7 +160,7 @@ def test_the_operator_counts_its_looks_and_its_jobs(life: Life) -> None:
     looks = life.metric("slipway_operator_reconciles_total", kind="SchemaMigration", result="succeeded")
     assert looks > 20
     assert life.metric("slipway_operator_reconcile_duration_seconds_count", kind="SchemaMigration") >= looks
-    assert life.metric("slipway_operator_resource_stalled", kind="SchemaMigration") == 0
+    assert life.metric(STALLED, kind="SchemaMigration") == 0
 
 
 def newest(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -29,6 +29,8 @@ SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
 
 LOCK_SECONDS = 300
 """How long another apt may hold its locks: a machine that has just started updates itself."""
+RUN_SECONDS = 900
+"""How long one run of apt-get may take, such a wait included."""
 PAUSE = 2.0
 """Seconds between two looks whether it has ended."""
 QUIET = ("--quiet", "--quiet", "-o=Dpkg::Use-Pty=0")
@@ -46,27 +48,25 @@ def missing(programs: list[str]) -> list[str]:
 
 def install(packages: list[str]) -> None:
     """Install by apt-get; raises CalledProcessError when that fails."""
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    update(environment)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    _patiently(["update"], environment)
     # A package's own service must not start here: tests start theirs on free ports.
-    subprocess.run(
-        ["apt-get", "install", "--yes", "--no-install-recommends", *QUIET, *PATIENT, *packages],
-        check=True,
-        env={**environment, "RUNLEVEL": "1"},
-        stdout=subprocess.DEVNULL,
-        timeout=1800,
-    )
+    _patiently(["install", "--yes", "--no-install-recommends", *packages], {**environment, "RUNLEVEL": "1"})
 
 
-def update(environment: dict[str, str]) -> None:
-    """Fetch apt's lists; raises CalledProcessError when that fails."""
-    command = ["apt-get", "update", *QUIET, *PATIENT]
+def _patiently(words: list[str], environment: dict[str, str]) -> None:
+    """apt itself waits for dpkg's lock, but not for those of its lists and of its archives."""
     end = time.monotonic() + LOCK_SECONDS
     while True:
         done = subprocess.run(
-            command, env={**environment, "LC_ALL": "C"}, stderr=subprocess.PIPE, text=True, timeout=600, check=False
+            ["apt-get", words[0], *QUIET, *PATIENT, *words[1:]],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
         )
-        # apt itself waits for dpkg's lock, but not for that of its lists.
         if "Could not get lock" not in done.stderr or time.monotonic() > end:
             sys.stderr.write(done.stderr)
             done.check_returncode()

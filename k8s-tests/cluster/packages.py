@@ -10,14 +10,14 @@ from pathlib import Path
 from cluster.errors import ClusterError
 from cluster.locks import exclusive
 from cluster.progress import Progress
-from system_packages import install
+from system_packages import LOCK_SECONDS, RUN_SECONDS, install
 
 SEARCHED = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PLUGINS = Path("/usr/lib/cni")
 """Where Debian keeps CNI plugins."""
 LOCK = Path(tempfile.gettempdir()) / "slipway-packages.lock"
-INSTALL_SECONDS = 1800.0
-"""How long one process waits for another that installs."""
+INSTALL_SECONDS = 2 * (LOCK_SECONDS + RUN_SECONDS) + 60.0
+"""How long one process waits for another that installs: longer than that may take, so that it works for both."""
 
 PACKAGES = {
     "etcd": "etcd-server",

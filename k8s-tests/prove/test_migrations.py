@@ -18,6 +18,7 @@ from load.looking import seen
 from load.reporting import line_writer
 from load.table import Row, write
 from load.verdict import nothing_failed
+from migrating import backups
 from migrating.database import sql, table_held
 from migrating.life import Life, life_opened
 from migrating.outages import api_server_restarted, database_restarted
@@ -41,7 +42,7 @@ MANY_ITEMS = f"""
 """  # noqa: S608 - a number of ours
 """Somebody else's: the load reads its own to the last one."""
 HELD = 10.0
-PHASES = ["Planning", "Expanding", "RollingOut", "Announcing", "Contracting"]
+PHASES = ["Planning", "Expanding", "RollingOut", "AwaitingApproval", "BackingUp", "Announcing", "Contracting"]
 LOADED = {"seconds": 800.0}
 
 
@@ -98,18 +99,21 @@ def test_a_lock_that_is_held_for_ten_seconds_stops_nobody_else(
 
 
 def test_an_operator_killed_in_each_phase_goes_on_where_it_was(
-    life: Life, rows: list[Row], release: Callable[[Release], str]
+    life: Life, rows: list[Row], service_image: str, release: Callable[[Release], str]
 ) -> None:
+    backups.make_backups(life, service_image)
     with life.load(**LOADED) as running:
-        life.upgrade(release("contracted"), wait=False)
+        life.upgrade(release("contracted"), wait=False, migrations={**backups.VALUES, "approval": "Destructive"})
         for phase in PHASES:
             seen(lambda phase=phase: reached(life, phase), 120, f"phase {phase}")  # type: ignore[misc]
             life.operator_killed()
+            if phase == "AwaitingApproval":
+                life.migration.patch({"approve": life.migration.read()["status"]["plan"]["digest"]})
         life.migration.become_ready(180)
         outcome = measured(rows, life, KILLS, running.finish(after=5))
     nothing_failed(outcome)
     assert life.ledger()["drop_body"] == "applied"
-    each_ran_once(life, "plan", "expand", "announce", "contract")
+    each_ran_once(life, "plan", "expand", "backup", "announce", "contract")
 
 
 def reached(life: Life, phase: str) -> bool:

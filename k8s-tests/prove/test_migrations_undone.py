@@ -1,7 +1,7 @@
 """`kubectl rollout undo` in every phase of a schema change, while requests are served.
 
 One release goes through its life, test by test: each begins where the one before it ended. What holds a phase open is
-a lock in the database. Writes a table in docs/schema-changes.md.
+a lock in the database, an approval that isn't given, or a backup that lasts. Writes a table in docs/schema-changes.md.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from load.looking import seen
 from load.reporting import line_writer
 from load.table import Row, write
 from load.verdict import nothing_failed
+from migrating import backups
 from migrating.database import runner_held, table_held, waiting_for
 from migrating.life import Life, life_opened
 
@@ -26,7 +27,9 @@ pytest_plugins = ["migrating.fixtures"]
 pytestmark = pytest.mark.timeout(400)
 
 TABLE = Path(__file__).parents[2] / "docs" / "schema-changes.md"
-PHASES = ["Expanding", "Planning", "RollingOut", "Announcing", "Contracting", "Complete"]
+PHASES = [
+    "AwaitingApproval", "Expanding", "Planning", "RollingOut", "BackingUp", "Announcing", "Contracting", "Complete",
+]  # fmt: skip
 """In the order of the tests."""
 LOADED = {"seconds": 390.0}
 PLANNING = "slipway db plan"
@@ -105,6 +108,19 @@ def measured(rows: list[Row], life: Life, phase: str, outcome: Outcome) -> None:
     nothing_failed(life.told(f"rollout undone, {phase}", outcome))
 
 
+def test_while_approval_is_waited_for_nothing_was_begun(life: Life, rows: list[Row], before: str, after: str) -> None:
+    with life.load(**LOADED) as running:
+        life.upgrade(after, wait=False, migrations={"approval": "Always"})
+        life.migration.shows("AwaitingApproval", "Reconciling", within=60)
+        assert at(life, "AwaitingApproval")
+        undone(life, before)
+        whole_again(life, before, after)
+        assert life.migration.jobs("expand") == []
+        assert "add_content" not in life.ledger()
+        measured(rows, life, "AwaitingApproval", running.finish(after=3))
+    life.upgrade(before)
+
+
 def test_while_expanding_it_expands_and_the_contract_waits(
     life: Life, rows: list[Row], before: str, after: str
 ) -> None:
@@ -142,6 +158,21 @@ def test_while_rolling_out_old_pods_come_back(life: Life, rows: list[Row], befor
         whole_again(life, before, after)
         contract_waits(life, before)
         measured(rows, life, "RollingOut", running.finish(after=3))
+
+
+def test_while_a_backup_is_made_old_pods_come_back_and_the_contract_waits(
+    life: Life, rows: list[Row], before: str, after: str
+) -> None:
+    backups.make_backups(life, before, held=True)
+    with life.load(**LOADED) as running:
+        life.upgrade(after, wait=False, migrations=backups.VALUES)
+        life.migration.shows("BackingUp", "Reconciling", within=120)
+        assert at(life, "BackingUp")
+        undone(life, before)
+        whole_again(life, before, after)
+        backups.let_go(life)
+        contract_waits(life, before)
+        measured(rows, life, "BackingUp", running.finish(after=3))
 
 
 def test_while_announcing_old_pods_that_came_first_are_waited_for_and_a_rollback_takes_it_back(

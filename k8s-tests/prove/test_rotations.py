@@ -236,7 +236,8 @@ def test_a_session_that_never_ends_is_named_and_not_killed(steady: World, rows: 
         with session_of(steady.cluster, steady.namespace, role) as pid:
             nonce = steady.login.rotate()
             message = steady.login.shows("OldSessionsRemain", "Reconciling")
-            assert str(pid) in message
+            assert f"pid {pid} (lingering, " in message
+            assert " s old)" in message
             running.carry_on(5)
             assert steady.sessions_of(role) == 1
         steady.login.handled(nonce)

@@ -248,6 +248,7 @@ async def test_a_signal_while_the_database_starts_leaves_no_server(
 
 
 async def test_ctrl_c_ends_it_in_time_with_a_slow_client_and_sign_ins_under_way(slipway: SlipwayProcess) -> None:
+    slipway.settings["SLIPWAY_PASSWORD_ITERATIONS"] = "6"  # so that a fast machine has a queue too
     slipway.start()
     slow = socket.create_connection(("127.0.0.1", slipway.port), timeout=10)
     slow.sendall(

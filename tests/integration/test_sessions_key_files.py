@@ -15,7 +15,8 @@ from slipway.sessions.keys import generate_keys
 from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 
-PROMISED = 2.0
+PATIENCE = 5.0
+"""Seconds, for a busy machine; test_credentials_change.py holds files to what is promised of them."""
 
 
 @pytest.fixture
@@ -79,13 +80,13 @@ async def test_a_key_added_to_the_files_signs_and_one_removed_verifies_no_more(
 ) -> None:
     assert key_id_of(user) == "old"
     mount(key_folder, "..2", ["old", "new"], signing="new")
-    await until(lambda: _published(anonymous, ["old", "new"]), within=PROMISED)
+    await until(lambda: _published(anonymous, ["old", "new"]), within=PATIENCE)
     newer = await enter(anonymous, user.id, user.email)
     assert key_id_of(newer) == "new"
     assert await is_signed_in(user), "its key is still listed"
 
     mount(key_folder, "..3", ["new"], signing="new")
-    await until(lambda: _refused(user), within=PROMISED)
+    await until(lambda: _refused(user), within=PATIENCE)
     assert await is_signed_in(newer)
     assert await published(anonymous) == ["new"]
 
@@ -107,9 +108,9 @@ async def test_half_written_files_are_refused_and_then_the_whole_ones_taken(
     (key_folder / "..data").unlink()
     whole = json.dumps({"keys": [jwk(key_folder, "new")]})
     (key_folder / "jwks.json").write_text(whole[: len(whole) // 2])
-    await until(lambda: refusals() > before, within=PROMISED)
+    await until(lambda: refusals() > before, within=PATIENCE)
     assert await is_signed_in(user)
     assert await published(anonymous) == ["old"]
     overwrite(key_folder, ["new"], signing="new")
-    await until(lambda: _refused(user), within=PROMISED)
+    await until(lambda: _refused(user), within=PATIENCE)
     assert key_id_of(await enter(anonymous, user.id, user.email)) == "new"

@@ -32,7 +32,7 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, given to nobody else: neither here nor to tests that run side by side."""
+    """A loopback port that nobody listens on, given to nobody else by up to eight processes of a run side by side."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SIDE_BY_SIDE
     ours = [port for port in range(PORTS[0] + worker, PORTS[1], _SIDE_BY_SIDE) if port not in _given]
     random.SystemRandom().shuffle(ours)
