@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,6 @@ from cluster.model import Cluster
 from cluster.processes import Processes, start_time
 from cluster.progress import Progress, to_stderr
 from cluster.settings import Settings
-from cluster.waiting import until
 from load.looking import seen
 from migrating.database import POD
 
@@ -30,10 +30,20 @@ def api_server_restarted() -> None:
     record = json.loads((settings.folder / "processes" / f"{API_SERVER}.json").read_text(encoding="utf-8"))
     program = binaries.ensure(binaries.KUBERNETES, settings.cache, Progress(to_stderr)) / API_SERVER
     if start_time(record["pid"]) == record["started"]:
-        os.kill(record["pid"], signal.SIGKILL)
-    until(lambda: start_time(record["pid"]) != record["started"], 10)
+        _killed(record["pid"], 10)
     processes.start(API_SERVER, control_plane.api_server(settings, program))
     processes.wait(API_SERVER, lambda: control_plane.ready(settings), API_SECONDS, "ready API")
+
+
+def _killed(pid: int, within: float) -> None:
+    """Returns when its last thread has ended, and its port is free: the first one may be gone long before."""
+    held = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(held, signal.SIGKILL)
+        if not select.select([held], [], [], within)[0]:
+            raise ClusterError(f"process {pid} didn't end within {within:g} s of its SIGKILL")
+    finally:
+        os.close(held)
 
 
 @contextmanager
