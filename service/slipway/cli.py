@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from slipway.problems import AppException
-from slipway.settings import Settings, SettingsError, load_settings
+from slipway.settings import Settings
+from slipway.settings_sources import SettingsError, load_settings
 from slipway.version import VERSION
 
 if TYPE_CHECKING:

@@ -1,36 +1,21 @@
-"""Every setting of the service, from `SLIPWAY_*` environment variables; nothing else reads the environment.
-
-`load_settings()` lists every fault at once, so that a bad deployment is mended in one go.
-"""
+"""Every setting of the service: its name, bounds, default and meaning. Where values come from: `settings_sources`."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
-
-DEMO_SECRETS = frozenset({"slipway", "slipway-demo", "demo", "postgres", "password", "changeme", "admin", "secret"})
-"""Passwords that documentation and demo values use; production refuses each of them."""
 
 PASSWORD_RESET_PAGE = "/docs?token={token}#/auth/confirm_password_reset"  # noqa: S105 - an address
 """Where reset mail leads in development: the documentation of what takes the token."""
 
 CommaSeparated = Annotated[list[str], NoDecode]
-
-
-class SettingsError(Exception):
-    """The environment doesn't make a service; `faults` holds a sentence for each reason."""
-
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("The settings are not usable:\n" + "\n".join(f"  - {fault}" for fault in faults))
-        self.faults = faults
 
 
 class Settings(BaseSettings):
@@ -203,111 +188,3 @@ class Settings(BaseSettings):
     def with_changes(self, **changes: object) -> Self:
         """A validated copy; for what a command line or `slipway run` decides itself."""
         return type(self)(**{**self.model_dump(), **changes})
-
-
-def _environment_name(location: tuple[int | str, ...]) -> str:
-    return "SLIPWAY_" + "_".join(str(part) for part in location).upper()
-
-
-def production_faults(settings: Settings) -> list[str]:
-    """Why these settings are unsafe in production, a sentence each; empty when they are fine."""
-    checks: list[tuple[bool, str]] = [
-        (settings.debug, "SLIPWAY_DEBUG must be off in production."),
-        (
-            settings.database_url is None and settings.database_credentials_dir is None,
-            "Production needs a database: set SLIPWAY_DATABASE_CREDENTIALS_DIR or SLIPWAY_DATABASE_URL "
-            "(the embedded one is for trying out).",
-        ),
-        (
-            _has_demo_secret(settings.database_url),
-            "SLIPWAY_DATABASE_URL carries a demo password; give the service a login of its own.",
-        ),
-        (_has_demo_secret(settings.redis_url), "SLIPWAY_REDIS_URL carries a demo password; choose another."),
-        (_has_demo_secret(settings.smtp_url), "SLIPWAY_SMTP_URL carries a demo password; choose another."),
-        (
-            settings.signing_keys_dir is None,
-            "Production needs signing keys: set SLIPWAY_SIGNING_KEYS_DIR to the mounted key folder.",
-        ),
-        (
-            settings.cors_credentials and "*" in settings.cors_origins,
-            "SLIPWAY_CORS_ORIGINS=* with SLIPWAY_CORS_CREDENTIALS lets any site act for your users: name the origins.",
-        ),
-        (
-            not settings.issuer.startswith("https://"),
-            "SLIPWAY_ISSUER must be the public https:// address of the API.",
-        ),
-        (
-            not settings.password_reset_url.startswith("https://") or "{token}" not in settings.password_reset_url,
-            "SLIPWAY_PASSWORD_RESET_URL must be the public https:// address of your page, with {token} in it.",
-        ),
-        (
-            not 900 <= settings.access_token_ttl <= 1800,  # noqa: PLR2004 - the bounds are the rule itself
-            "SLIPWAY_ACCESS_TOKEN_TTL must lie between 900 and 1800 seconds in production.",
-        ),
-    ]
-    return [sentence for broken, sentence in checks if broken]
-
-
-def is_demo_secret(secret: str | None) -> bool:
-    """Whether a password is one that documentation and demo values use."""
-    return secret is not None and secret.lower() in DEMO_SECRETS
-
-
-def _has_demo_secret(url: SecretStr | None) -> bool:
-    password = urlsplit(url.get_secret_value()).password if url is not None else None
-    return password is not None and is_demo_secret(unquote(password))
-
-
-def _from_secret_files(faults: list[str]) -> dict[str, object]:
-    """Values by field from the files of SLIPWAY_SECRETS_DIR, but for those that the environment has; adds to `faults`.
-
-    Hidden files are left alone (a mounted Secret has some), and so is what isn't named like a setting of ours.
-    """
-    folder = os.environ.get("SLIPWAY_SECRETS_DIR")
-    if not folder:
-        return {}
-    try:
-        files = [path for path in sorted(Path(folder).iterdir()) if path.name.lower().startswith("slipway_")]
-    except OSError:
-        faults.append("SLIPWAY_SECRETS_DIR names no folder that can be read: mount the Secret there, or unset it.")
-        return {}
-    values: dict[str, object] = {}
-    for path in files:
-        name = path.name.lower().removeprefix("slipway_")
-        if name not in Settings.model_fields:
-            faults.append(f"{path.name} in SLIPWAY_SECRETS_DIR is no setting: see `slipway settings` for their names.")
-        elif f"SLIPWAY_{name.upper()}" not in os.environ:
-            try:
-                values[name] = path.read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError):
-                faults.append(f"{path.name} in SLIPWAY_SECRETS_DIR can't be read as text.")
-    return values
-
-
-def load_settings(**changes: object) -> Settings:
-    """Read the environment; raises SettingsError with every fault at once, never repeating a secret's value."""
-    faults: list[str] = []
-    given = _from_secret_files(faults) | changes
-    try:
-        settings = Settings(**given)  # type: ignore[arg-type]
-    except ValidationError as error:
-        malformed = error.errors(include_input=False, include_url=False)
-        faults.extend(f"{_environment_name(fault['loc'])}: {fault['msg']}" for fault in malformed)
-        settings = _readable_rest({str(fault["loc"][0]) for fault in malformed if fault["loc"]}, given)
-    if settings.production:
-        faults.extend(production_faults(settings))
-    if faults:
-        raise SettingsError(faults)
-    return settings
-
-
-def _readable_rest(broken: set[str], given: dict[str, object]) -> Settings:
-    """The settings that are fine by themselves, so that production faults are listed beside malformed values."""
-    masked = {f"SLIPWAY_{name.upper()}" for name in broken}
-    saved = {name: os.environ.pop(name) for name in list(os.environ) if name.upper() in masked}
-    try:
-        return Settings(**{k: v for k, v in given.items() if k not in broken})  # type: ignore[arg-type]
-    except ValidationError:
-        return Settings.model_construct()
-    finally:
-        os.environ.update(saved)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.jobs import queries
-from slipway.settings import SettingsError, load_settings
+from slipway.settings_sources import SettingsError, load_settings
 from slipway.storage.engine import Database
 from slipway.storage.login import login_from_settings
 

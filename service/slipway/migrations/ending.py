@@ -11,7 +11,8 @@ import click
 
 from slipway.migrations.errors import DATABASE_ERRORS, LASTING, MigrationError, describe, reason_of
 from slipway.migrations.marked import failed_line
-from slipway.settings import Settings, SettingsError, load_settings
+from slipway.settings import Settings
+from slipway.settings_sources import SettingsError, load_settings
 from slipway.storage.files import FilesError
 
 TERMINATED = 128 + signal.SIGTERM

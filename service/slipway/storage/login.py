@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from slipway.settings import Settings, is_demo_secret
+from slipway.settings import Settings
+from slipway.settings_production import is_demo_secret
 from slipway.storage.files import Files, FilesError, read_folder
 
 
