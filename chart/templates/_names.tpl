@@ -50,12 +50,17 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- merge (dict "name" (index . 1)) (omit $metadata "namespace") | toYaml -}}
 {{- end -}}
 
-{{/* A pod's metadata, from (list $ component). No chart version: a new chart with the same image replaces no pod. */}}
+{{/*
+A pod's metadata, from (list $ component annotations); the annotations may be left out. No chart version: a new chart with
+the same image replaces no pod.
+*/}}
 {{- define "slipway.podMetadata" -}}
 {{- $root := index . 0 -}}
 {{- $selector := include "slipway.selector" . | fromYaml -}}
+{{- $annotations := $root.Values.podAnnotations | default dict -}}
+{{- if gt (len .) 2 }}{{ $annotations = merge dict (index . 2 | default dict) $annotations }}{{ end -}}
 labels: {{- merge $selector ($root.Values.podLabels | default dict) ($root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
-{{- with $root.Values.podAnnotations }}
+{{- with $annotations }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}

@@ -33,6 +33,7 @@ COMPLETE: dict[str, dict[str, Any]] = {
         "budget": "1h30m",
         "retries": 0,
         "backup": {"cronJobName": "slipway-backup"},
+        "jobAnnotations": {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled", "plain": ""},
         "historyLimit": 3,
         "suspend": True,
     },
@@ -142,6 +143,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("SchemaMigration", {"lint": {"failOn": "Info"}}, 'supported values: "Never", "Error", "Warning"'),
     ("SchemaMigration", {"retries": 21}, "less than or equal to 20"),
     ("SchemaMigration", {"consumers": {"selector": {"matchLabels": {}}}}, "selector needs at least one label"),
+    ("SchemaMigration", {"jobAnnotations": {"two words": "x"}}, "an annotation's name looks like example.com/name"),
+    (
+        "SchemaMigration",
+        {"jobAnnotations": {"slipway.dev/a": "x"}},
+        "annotations of slipway.dev are the operator's own",
+    ),
     ("SchemaMigration", {"workload": {"container": None}}, "spec.workload.container: Required value"),
 ]
 """Kind, merge patch of its least spec, and what the refusal must say."""

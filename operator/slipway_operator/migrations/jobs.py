@@ -77,14 +77,18 @@ def migration_job(
     script = script_config_map(resource["metadata"]["name"]) if spec.config is not None else None
     pod = pod_spec(deployment, spec, command(spec), arguments(spec, purpose, memory.plan), script)
     metadata = _metadata(resource, memory.plan_key, purpose, attempt)
-    metadata["annotations"][TEMPLATE] = sha256(json.dumps(pod, sort_keys=True).encode()).hexdigest()
+    wished = dict(spec.job_annotations)
+    asked = {"annotations": wished, **pod} if wished else pod
+    ours = {**metadata["annotations"], TEMPLATE: sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}
+    metadata["annotations"] = {**wished, **ours}
+    pods = {"labels": metadata["labels"], **({"annotations": wished} if wished else {})}
     body = {
         "backoffLimit": 0,
         # A plan that was given up is asked for again every few minutes: its Jobs mustn't pile up for a day.
         "ttlSecondsAfterFinished": KEPT_FOR if attempt <= spec.retries else KEPT_SHORTER,
         # Another pod only once this one has certainly ended.
         "podReplacementPolicy": "Failed",
-        "template": {"metadata": {"labels": metadata["labels"]}, "spec": pod},
+        "template": {"metadata": pods, "spec": pod},
     }
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": body}
 

@@ -44,6 +44,7 @@ class Spec:
     budget: float = 3600.0
     retries: int = 3
     backup: str | None = None
+    job_annotations: tuple[tuple[str, str], ...] = ()
     history_limit: int = 10
     suspend: bool = False
 

@@ -57,6 +57,7 @@ def _parse(resource: Mapping[str, Any]) -> Spec:
         budget=seconds_of(spec.get("budget", "1h")),
         retries=spec.get("retries", 3),
         backup=(spec.get("backup") or {}).get("cronJobName"),
+        job_annotations=tuple(sorted((spec.get("jobAnnotations") or {}).items())),
         history_limit=spec.get("historyLimit", 10),
         suspend=bool(spec.get("suspend")),
     )

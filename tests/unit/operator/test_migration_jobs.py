@@ -45,6 +45,25 @@ def test_a_job_is_marked_as_ours_and_not_as_the_workloads() -> None:
     assert job["spec"]["ttlSecondsAfterFinished"] == 86400
 
 
+def test_jobs_and_their_pods_carry_the_wished_annotations_beside_the_operators_own() -> None:
+    mesh = {"sidecar.istio.io/inject": "false"}
+
+    job = made(deployment(), jobAnnotations={**mesh, "slipway.dev/attempt": "7"})
+
+    assert job["metadata"]["annotations"].items() >= {**mesh, "slipway.dev/attempt": "0"}.items()
+    assert job["spec"]["template"]["metadata"]["annotations"].items() >= mesh.items()
+    assert "annotations" not in made(deployment())["spec"]["template"]["metadata"]
+
+
+def test_other_annotations_are_another_pod() -> None:
+    def hashed(**spec: Any) -> str:
+        found: str = made(deployment(), **spec)["metadata"]["annotations"]["slipway.dev/template"]
+        return found
+
+    assert len({hashed(), hashed(jobAnnotations={"a": "b"}), hashed(jobAnnotations={"a": "c"})}) == 3
+    assert hashed() == hashed(jobAnnotations={})
+
+
 def test_it_runs_the_wished_image_as_the_workloads_container() -> None:
     origin: dict[str, Any] = {
         "image": "registry.example/shop:1",
