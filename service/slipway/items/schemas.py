@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from slipway.fields import CleanText
+from slipway.fields import Body, Change, CleanText, Name
 
-Title = Annotated[CleanText, Field(min_length=1, max_length=200, examples=["Paint the hull"])]
-Body = Annotated[CleanText, Field(max_length=10_000, examples=["Two coats, red below the waterline."])]
+Title = Annotated[Name, Field(min_length=1, max_length=200, examples=["Paint the hull"])]
+Text = Annotated[CleanText, Field(max_length=10_000, examples=["Two coats, red below the waterline."])]
 
 
 class ItemOut(BaseModel):
@@ -27,25 +27,15 @@ class ItemOut(BaseModel):
     updated_at: datetime
 
 
-class ItemContent(BaseModel):
+class ItemContent(Body):
     """Everything of an item that its owner decides."""
 
-    model_config = ConfigDict(extra="forbid")
-
     title: Title
-    body: Body = ""
+    body: Text = ""
 
 
-class ItemPatch(BaseModel):
+class ItemPatch(Change):
     """Only what changes; at least one member."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
-
     title: Title | None = None
-    body: Body | None = None
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> ItemPatch:
-        if self.title is None and self.body is None:
-            raise ValueError("name at least one member to change; none of them can be null")
-        return self
+    body: Text | None = None

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from slipway.fields import CleanText, Email
+from slipway.fields import Body, Change, Email, Name
 from slipway.sessions.schemas import TypedPassword
 from slipway.settings import Settings
 
 Permission = Literal["admin:write", "items:read", "items:write"]
 DEFAULT_PERMISSIONS: tuple[Permission, ...] = ("items:read", "items:write")
 
-DisplayName = Annotated[CleanText, Field(max_length=200, examples=["Ada Lovelace"])]
+DisplayName = Annotated[Name, Field(max_length=200, examples=["Ada Lovelace"])]
 Password = Annotated[
     SecretStr,
     Field(
@@ -52,10 +52,8 @@ class UserOut(BaseModel):
         return sorted(value)
 
 
-class UserCreate(BaseModel):
+class UserCreate(Body):
     """A new user."""
-
-    model_config = ConfigDict(extra="forbid")
 
     email: Email = Field(examples=["ada@example.com"])
     password: Password
@@ -63,10 +61,8 @@ class UserCreate(BaseModel):
     permissions: list[Permission] = Field(list(DEFAULT_PERMISSIONS), max_length=16)
 
 
-class UserReplace(BaseModel):
+class UserReplace(Body):
     """Everything of a user that can be changed. Only administrators change `is_active`; others send what it is."""
-
-    model_config = ConfigDict(extra="forbid")
 
     email: Email = Field(examples=["ada@example.com"])
     display_name: DisplayName
@@ -74,26 +70,18 @@ class UserReplace(BaseModel):
     current_password: OwnPassword = None
 
 
-class UserPatch(BaseModel):
+class UserPatch(Change):
     """Only what changes; at least one member."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
+    proofs: ClassVar[frozenset[str]] = frozenset({"current_password"})
 
     email: Email | None = Field(None, examples=["ada@example.com"])
     display_name: DisplayName | None = None
     is_active: bool | None = None
     current_password: OwnPassword = None
 
-    @model_validator(mode="after")
-    def _changes_something(self) -> UserPatch:
-        if all(getattr(self, name) is None for name in self.model_fields_set - {"current_password"}):
-            raise ValueError("name at least one member to change; none of them can be null")
-        return self
 
-
-class Permissions(BaseModel):
+class Permissions(Body):
     """The whole set of a user's permissions."""
-
-    model_config = ConfigDict(extra="forbid")
 
     permissions: list[Permission] = Field(max_length=16, examples=[["items:read", "items:write"]])
