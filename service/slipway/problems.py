@@ -16,6 +16,9 @@ from pydantic import BaseModel, Field
 
 PROBLEM_JSON = "application/problem+json"
 
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+"""The header of every reply: a browser takes it for what it says it is, and for nothing else."""
+
 
 class ProblemDetail(BaseModel):
     """One thing that is wrong with a request."""

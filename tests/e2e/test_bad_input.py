@@ -99,6 +99,7 @@ def test_every_kind_of_reply_carries_the_request_id_and_cors_headers(serve: Serv
         assert {reply.status_code for reply in replies} == {200, 404, 401, 429}
         for reply in replies:
             assert reply.headers["X-Request-ID"] == "mine-1"
+            assert reply.headers["X-Content-Type-Options"] == "nosniff"
             assert reply.headers["Access-Control-Allow-Origin"] == ORIGIN
             assert "x-request-id" in reply.headers["Access-Control-Expose-Headers"].lower()
         assert int(replies[-1].headers["Retry-After"]) >= 1

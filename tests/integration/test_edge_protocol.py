@@ -108,6 +108,7 @@ async def _problem(reader: Reader) -> dict[str, Any]:
     assert headers["content-type"] == "application/problem+json"
     assert headers["x-request-id"] == problem["request_id"]
     assert headers["connection"] == "close"
+    assert headers["x-content-type-options"] == "nosniff"
     assert status == problem["status"]
     return problem
 

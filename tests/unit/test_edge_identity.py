@@ -85,3 +85,9 @@ async def test_while_draining_every_reply_closes_its_connection(whole: WholeEdge
 async def test_a_query_is_not_logged(whole: WholeEdge) -> None:
     await call(whole.edge, path="/items/7", headers={"Referer": "https://x.example/?token=abc"})
     assert "token=abc" not in str(whole.access())
+
+
+@pytest.mark.parametrize("path", ["/items/1", "/boom", "/nowhere"])
+async def test_no_reply_is_taken_for_another_kind_of_document_than_it_says(whole: WholeEdge, path: str) -> None:
+    headers = (await call(whole.edge, path=path)).headers
+    assert headers["x-content-type-options"] == "nosniff"

@@ -91,3 +91,9 @@ async def test_its_lifespan_has_nothing_to_do() -> None:
 
     await ops()({"type": "lifespan"}, receive, send)
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/healthz", "/readyz", "/metrics", "/keys", "/nowhere"])
+async def test_no_reply_is_taken_for_another_kind_of_document_than_it_says(path: str) -> None:
+    for method in ("GET", "HEAD", "POST"):
+        assert (await get(ops(), path, method=method)).headers["x-content-type-options"] == "nosniff"

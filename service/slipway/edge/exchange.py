@@ -13,7 +13,14 @@ from slipway.edge.deadline import set_deadline
 from slipway.edge.drain import DrainState
 from slipway.edge.json_depth import deeper_than
 from slipway.edge.load import BODY_TIMEOUT, Load
-from slipway.problems import AppException, BadRequestError, PayloadTooLargeError, problem_body, problem_headers
+from slipway.problems import (
+    NO_SNIFFING,
+    AppException,
+    BadRequestError,
+    PayloadTooLargeError,
+    problem_body,
+    problem_headers,
+)
 from slipway.settings import Settings
 from slipway.telemetry.context import RequestContext
 
@@ -129,7 +136,7 @@ class Exchange(RequestContext):
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers: Headers = [*message.get("headers", ()), (b"x-request-id", self.id_header)]
+            headers: Headers = [*message.get("headers", ()), NO_SNIFFING, (b"x-request-id", self.id_header)]
             if self.rate_headers is not None:
                 headers += self.rate_headers
             if self.drain.draining:

@@ -10,6 +10,7 @@ import orjson
 from prometheus_client.exposition import choose_encoder
 from starlette.types import Receive, Scope, Send
 
+from slipway.problems import NO_SNIFFING
 from slipway.telemetry import collectors  # noqa: F401 - what it registers belongs to /metrics
 from slipway.telemetry.registry import REGISTRY
 
@@ -55,6 +56,7 @@ class OpsApp:
             (b"content-type", media_type),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
+            NO_SNIFFING,
         ]
         if status == 405:  # noqa: PLR2004 - Method Not Allowed
             headers.append((b"allow", b"GET, HEAD"))

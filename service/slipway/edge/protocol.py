@@ -17,7 +17,14 @@ from typing import Any, ClassVar
 from uuid_utils import uuid7
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from slipway.problems import AppException, BadRequestError, HeadersTooLargeError, problem_body, problem_headers
+from slipway.problems import (
+    NO_SNIFFING,
+    AppException,
+    BadRequestError,
+    HeadersTooLargeError,
+    problem_body,
+    problem_headers,
+)
 
 HEAD_TIMEOUT = 10.0
 """Seconds for a request's head to arrive. Looked at every half of it: a slow head is closed after 5 to 10."""
@@ -127,6 +134,11 @@ def bounded(max_head_bytes: int) -> type[BoundedProtocol]:
 def _response(problem: AppException, request_id: str) -> bytes:
     body = problem_body(problem, request_id)
     lines = [f"HTTP/1.1 {int(problem.status)} {problem.status.phrase}".encode()]
-    headers = [*problem_headers(problem, body), (b"x-request-id", request_id.encode()), (b"connection", b"close")]
+    headers = [
+        *problem_headers(problem, body),
+        NO_SNIFFING,
+        (b"x-request-id", request_id.encode()),
+        (b"connection", b"close"),
+    ]
     lines += [name + b": " + value for name, value in headers]
     return b"\r\n".join([*lines, b"", body])
