@@ -3,8 +3,9 @@
 # make lint     format, lint and types            make image         the container image and its bill of materials
 # make format   mend the format                   make lock          refresh the pinned requirements
 # make chart    the chart's schema and value table, from values.yaml; the operator's copy of the CRDs
+# make env      .env.example, from the settings
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock bench clean cluster cluster-down image chart prove
+.PHONY: help run test lint format lock bench clean cluster cluster-down image chart env prove
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -54,6 +55,9 @@ lint: $(VENV)/.installed-dev
 chart: $(VENV)/.installed-dev
 	@cp chart/crds/*.yaml operator/slipway_operator/crds/
 	@$(K8S) charts.reference
+
+env: $(VENV)/.installed-run
+	@$(BIN)/slipway settings --env > .env.example
 
 cluster: $(VENV)/.installed-dev
 	@$(K8S) cluster up

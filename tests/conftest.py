@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from servers.databases import APP, TestDatabase, create_database, create_roles, drop_database, superuser_sql
 from servers.postgres import PostgresServer
 from servers.redis import RedisServer
+from slipway import settings_sources
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.storage.login import Login
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_env_file() -> Iterator[None]:
+    """What a developer wrote into the checkout's `.env` is no test's business; processes start in other folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings_sources, "ENV_FILE", Path(__file__).parent / "no.env")
+        yield
 
 
 @pytest.fixture(scope="session")

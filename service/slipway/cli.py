@@ -14,7 +14,7 @@ import click
 
 from slipway.problems import AppException
 from slipway.settings import Settings
-from slipway.settings_sources import SettingsError, load_settings
+from slipway.settings_sources import SettingsError, load_settings, tell_of_unread_env_file
 from slipway.version import VERSION
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def openapi(output: Path | None) -> None:
     """Print the OpenAPI document."""
     from slipway.app import openapi_document  # noqa: PLC0415
 
-    text = json.dumps(openapi_document(settings_or_exit()), indent=2) + "\n"
+    settings = settings_or_exit()
+    tell_of_unread_env_file(settings)
+    text = json.dumps(openapi_document(settings), indent=2) + "\n"
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -147,11 +149,12 @@ def openapi(output: Path | None) -> None:
 
 
 @root.command("settings")
-def show_settings() -> None:
+@click.option("--env", "as_env_file", is_flag=True, help="As a `.env` with every line commented out.")
+def show_settings(*, as_env_file: bool) -> None:
     """Print every setting with its default and meaning, as a Markdown table."""
-    from slipway.settings_table import settings_table  # noqa: PLC0415
+    from slipway.settings_table import env_example, settings_table  # noqa: PLC0415
 
-    click.echo(settings_table(), nl=False)
+    click.echo(env_example() if as_env_file else settings_table(), nl=False)
 
 
 @root.group()
@@ -175,7 +178,9 @@ def create_admin(email: str, password_file: Any) -> None:
         if password_file is not None
         else click.prompt("Password", hide_input=True, confirmation_prompt=True)
     )
-    run_async(create(settings_or_exit(), email, password))
+    settings = settings_or_exit()
+    tell_of_unread_env_file(settings)
+    run_async(create(settings, email, password))
 
 
 @root.group()
@@ -203,7 +208,9 @@ def generate_signing_keys(folder: Path, algorithm: Any) -> None:
 def _logging(settings: Settings) -> LineWriter:
     from slipway.telemetry.logs import configure_logging  # noqa: PLC0415 - not for `db wait`
 
-    return configure_logging(settings)
+    lines = configure_logging(settings)
+    tell_of_unread_env_file(settings)
+    return lines
 
 
 def main() -> None:

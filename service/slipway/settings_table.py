@@ -1,7 +1,8 @@
-"""The table of settings that the README shows; made here so that it can't go stale."""
+"""The settings as the README's table and as `.env.example`; made here so that neither can go stale."""
 
 from __future__ import annotations
 
+import textwrap
 import typing
 from typing import Any
 
@@ -18,6 +19,24 @@ def settings_table() -> str:
         meaning = (field.description or "").replace("|", "\\|")
         rows.append(f"| `SLIPWAY_{name.upper()}` | {_default(field)} | {meaning}{_choices(field)} |")
     return "\n".join(rows) + "\n"
+
+
+HEAD = """\
+# Settings for development: copy this to `.env`, and take the `#` away where you want another value.
+# Made by `make env`. The environment goes before a `.env`, and production doesn't read one. Values are taken as they
+# are written: what has spaces or a `#` goes in quotes, and nothing is put in for `$NAME`.
+"""
+
+
+def env_example() -> str:
+    """A `.env` in the order of `Settings`, every line commented out: meanings after `# `, settings after `#`."""
+    parts = [HEAD]
+    for name, field in Settings.model_fields.items():
+        meaning = textwrap.fill((field.description or "") + _choices(field), 110, break_on_hyphens=False)
+        default = _default(field).strip("`")
+        value = "" if default == "none" else default
+        parts.append(f"{textwrap.indent(meaning, '# ')}\n#SLIPWAY_{name.upper()}={value}\n")
+    return "\n".join(parts)
 
 
 def _default(field: FieldInfo) -> str:

@@ -171,6 +171,7 @@ def _beside(slipway: SlipwayProcess, *command: str, url: str | None = None, text
         [str(Path(sys.executable).parent / "slipway"), *command],
         env={**environment, **({"SLIPWAY_DATABASE_URL": url} if url else {})},
         input=text,
+        cwd=slipway.folder,
         capture_output=True,
         text=True,
         timeout=30,

@@ -140,13 +140,14 @@ def test_without_a_database_the_message_names_the_setting() -> None:
     assert (done.exit_code, "SLIPWAY_DATABASE_URL" in done.stderr) == (1, True)
 
 
-async def test_sigterm_ends_a_wait_at_once() -> None:
+async def test_sigterm_ends_a_wait_at_once(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         "from slipway.migrations.cli import db; db()",
         "wait",
         stdout=subprocess.PIPE,
+        cwd=tmp_path,
         env={**os.environ, "SLIPWAY_DATABASE_URL": f"postgresql://u:p@127.0.0.1:{free_port()}/d"},
     )
     assert process.stdout is not None

@@ -296,12 +296,12 @@ async def test_waiting_for_a_database_that_is_not_up_is_told(
     assert "hidden" not in waiting.message
 
 
-async def test_after_sigterm_the_last_line_is_marked_too(empty_database: TestDatabase) -> None:
+async def test_after_sigterm_the_last_line_is_marked_too(empty_database: TestDatabase, tmp_path: Path) -> None:
     async with session(empty_database.url_owner) as other:
         await other.execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "from slipway.migrations.cli import db; db()", "upgrade", "--marked",
-            stdout=subprocess.PIPE, env={**os.environ, "SLIPWAY_DATABASE_URL": empty_database.url_owner},
+            cwd=tmp_path, stdout=subprocess.PIPE, env={**os.environ, "SLIPWAY_DATABASE_URL": empty_database.url_owner},
         )  # fmt: skip
         assert process.stdout is not None
         async with asyncio.timeout(30):

@@ -54,11 +54,11 @@ async def test_every_command_refuses_a_pooler_and_changes_nothing(
     assert await tables_of(empty_database) == set()
 
 
-async def test_the_operator_reads_it_in_the_last_line(empty_database: TestDatabase) -> None:
+async def test_the_operator_reads_it_in_the_last_line(empty_database: TestDatabase, tmp_path: Path) -> None:
     async with pooler(empty_database, "transaction", *IGNORED) as url:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", "from slipway.migrations.cli import db; db()", "upgrade", "--marked",
-            stdout=subprocess.PIPE, env={**os.environ, "SLIPWAY_DATABASE_URL": url},
+            cwd=tmp_path, stdout=subprocess.PIPE, env={**os.environ, "SLIPWAY_DATABASE_URL": url},
         )  # fmt: skip
         printed, _ = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 1

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.jobs import queries
-from slipway.settings_sources import SettingsError, load_settings
+from slipway.settings_sources import SettingsError, load_settings, tell_of_unread_env_file
 from slipway.storage.engine import Database
 from slipway.storage.login import login_from_settings
 
@@ -81,6 +81,7 @@ def _ask(statements: Callable[[AsyncSession], Awaitable[T]]) -> T:
 
     async def work() -> T:
         settings = load_settings()
+        tell_of_unread_env_file(settings)
         database = Database(settings, login_from_settings(settings))
         try:
             async with asyncio.timeout(settings.request_deadline), database.transaction() as session:

@@ -12,7 +12,7 @@ import click
 from slipway.migrations.errors import DATABASE_ERRORS, LASTING, MigrationError, describe, reason_of
 from slipway.migrations.marked import failed_line
 from slipway.settings import Settings
-from slipway.settings_sources import SettingsError, load_settings
+from slipway.settings_sources import SettingsError, load_settings, tell_of_unread_env_file
 from slipway.storage.files import FilesError
 
 TERMINATED = 128 + signal.SIGTERM
@@ -67,6 +67,8 @@ def _fail(reason: str, message: str, *, lasting: bool, code: int = 1) -> None:
 
 async def _until_terminated(command: Command, changes: dict[str, object]) -> None:
     """SIGTERM rolls back and ends; without a handler, the first process of a container wouldn't even notice it."""
-    task = asyncio.ensure_future(command(load_settings(**changes)))
+    settings = load_settings(**changes)
+    tell_of_unread_env_file(settings)
+    task = asyncio.ensure_future(command(settings))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     await task
