@@ -18,13 +18,14 @@ from load.looking import seen
 from load.reporting import line_writer
 from load.verdict import nothing_failed
 from migrating import backups
-from migrating.life import Life, life_opened
+from migrating.life import OURS, Life, life_opened
 from operated.resource import of_kind
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
-EXPANDED = {"0001": "applied", "add_content": "applied", "fill_content": "applied"}
+INSTALLED = dict.fromkeys(OURS, "applied")
+EXPANDED = {**INSTALLED, "add_content": "applied", "fill_content": "applied"}
 CONTRACTED = {**EXPANDED, "drop_body": "applied"}
 STORY = ["Planning", "RollingOut", "Announcing", "Contracting", "UpToDate"]
 """Of a release that brings a contract and nothing else."""
@@ -54,12 +55,12 @@ def is_ready_for(life: Life, image: str) -> dict[str, Any]:
 def test_an_install_comes_back_when_the_schema_is_ready_for_its_image(life: Life, service_image: str) -> None:
     shown = is_ready_for(life, service_image)
     assert shown["status"]["history"][0]["result"] == "Succeeded"
-    assert life.ledger() == {"0001": "applied"}
+    assert life.ledger() == INSTALLED
     columns = life.migration.columns()
     assert [*columns] == ["NAME", "READY", "REASON", "REVISION", "TARGET", "PENDING", "AGE"]
     assert [columns[name] for name in ("READY", "REASON", "REVISION", "TARGET", "PENDING")] == [
         *("True", "UpToDate"),
-        *("0001", "0001"),
+        *(OURS[-1], OURS[-1]),
         "0",
     ]
 
@@ -71,7 +72,7 @@ def test_a_release_that_was_skipped_is_named_and_harms_nobody(
     message = life.migration.shows("ReleaseSkipped", "Stalled")
     assert "drop_body" in message
     assert life.metric(STALLED, kind="SchemaMigration") == 1
-    assert life.ledger() == {"0001": "applied"}
+    assert life.ledger() == INSTALLED
     assert len(life.serving(service_image)) == 2
 
 

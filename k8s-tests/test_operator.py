@@ -11,13 +11,13 @@ from cluster.commands import CommandError
 from cluster.images.releases import Release
 from cluster.model import Cluster
 from load.reporting import line_writer
-from migrating.life import SMALL, Life, life_opened
+from migrating.life import OURS, SMALL, Life, life_opened
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
 APPROVER, DEPLOYER = "approver@example.com", "deployer@example.com"
-IN_ORDER = ["0001", "add_content", "fill_content", "drop_body", "add_note", "drop_note"]
+IN_ORDER = [*OURS, "add_content", "fill_content", "drop_body", "add_note", "drop_note"]
 
 
 @pytest.fixture(scope="module")

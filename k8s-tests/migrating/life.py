@@ -21,6 +21,10 @@ from load.looking import seen
 from migrating import database
 from migrating.resource import Migration
 from operated.resource import OPERATOR
+from slipway.migrations.script import read_chain
+
+OURS = [revision.id for revision in read_chain().revisions]
+"""The revisions of the release itself, which those of the tests follow."""
 
 SMALL = {"replicas": 1, "worker": {"enabled": False}, "redis": {"enabled": False}}
 """For tests that load nothing."""

@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     )
     access_token_ttl: int = Field(900, ge=1, le=3600, description="Lifetime of access tokens; production: 900-1800.")
     refresh_token_ttl: int = Field(30 * 86400, ge=60, description="Lifetime of a session without use.")
+    session_max_lifetime: int = Field(
+        90 * 86400, ge=1, le=3650 * 86400, description="Lifetime of a session from its sign-in on, however much used."
+    )
     refresh_grace: float = Field(10.0, ge=0, le=60, description="How long a used refresh token gives its reply again.")
     token_leeway: int = Field(5, ge=0, le=60, description="Clock difference forgiven in `exp` and `nbf`.")
     session_max_age: float = Field(

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from slipway.settings import Settings
 from slipway.settings_production import production_faults
+from slipway.settings_times import time_faults
 
 PREFIX = "SLIPWAY_"
 OPERATORS = "SLIPWAY_OPERATOR_"
@@ -56,6 +57,7 @@ def load_settings(**changes: object) -> Settings:
                 "Production doesn't read a .env, and one was read: set SLIPWAY_ENVIRONMENT=production in the "
                 "environment itself, and what else the .env says."
             )
+    faults.extend(time_faults(settings))
     if faults:
         raise SettingsError(faults)
     return settings

@@ -16,7 +16,7 @@ CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
     "response_headers_conformance"
 )
-ENDING = ("sign_out", "change_password", "end_session")
+ENDING = ("sign_out", "change_password", "end_session", "end_sessions")
 """Operations that would end the run's own session."""
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from asyncio.subprocess import PIPE, STDOUT
+
 import asyncpg
 import pytest
 
@@ -12,6 +15,7 @@ import slipway.sessions.models
 import slipway.users.models  # noqa: F401 - fills the metadata
 from servers.databases import TestDatabase
 from servers.migration_images import owner_settings, session, tables_of, value
+from servers.postgres import BIN
 from slipway.migrations.inspection import as_document, plan
 from slipway.storage.models import Base, new_id
 
@@ -98,6 +102,9 @@ async def test_the_planned_sql_run_by_hand_makes_the_same_tables(
     database: TestDatabase, empty_database: TestDatabase
 ) -> None:
     document = as_document(await plan(owner_settings(empty_database)))
-    async with session(empty_database.url_owner) as connection:
-        await connection.execute(document["sql"])
+    # As people do: statement by statement, because an index can't be built concurrently within a transaction.
+    command = [BIN / "psql", "--set=ON_ERROR_STOP=1", "--quiet", empty_database.url_owner]
+    psql = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=STDOUT)
+    said, _ = await psql.communicate(document["sql"].encode())
+    assert psql.returncode == 0, said.decode()
     assert await tables_of(empty_database) == await tables_of(database)

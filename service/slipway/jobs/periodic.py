@@ -38,6 +38,7 @@ class Expiry:
 EXPIRIES = (
     Expiry("exports", "expires_at < now()", batch=10),
     Expiry("sessions", "expires_at < now()", batch=100),
+    Expiry("sessions", "created_at < now() - CAST(:session_max_lifetime AS interval)", batch=100),
     # A used token is kept as long as one could come back, to recognise that; the newest one of a session isn't used.
     Expiry("refresh_tokens", "used_at < now() - CAST(:refresh_token_ttl AS interval)"),
     Expiry("password_resets", "expires_at < now()"),
@@ -53,6 +54,7 @@ class Purge:
         self._database = database
         self._parameters = {
             "refresh_token_ttl": timedelta(seconds=settings.refresh_token_ttl),
+            "session_max_lifetime": timedelta(seconds=settings.session_max_lifetime),
             "login_memory": timedelta(seconds=max(86400, settings.login_backoff_max)),
         }
 

@@ -12,7 +12,7 @@ from fastapi.security import OAuth2PasswordBearer
 from prometheus_client import Counter
 
 from slipway.permissions import ADMIN
-from slipway.problems import AuthenticationError, AuthorizationError
+from slipway.problems import AuthenticationError, AuthorizationError, NotFoundError
 from slipway.sessions.principals import SessionUser
 from slipway.sessions.tokens import TokenClaims
 from slipway.telemetry.http_metrics import SCOPE_KEY
@@ -48,6 +48,21 @@ class Principal:
     @property
     def session_id(self) -> UUID:
         return self.user.session_id
+
+    def may_see(self, owner_id: UUID) -> bool:
+        """One's own is seen, and by administrators anyone's. For others there is no such thing: 404, whatever is."""
+        return owner_id == self.id or ADMIN in self.permissions
+
+    def owner(self, wanted: UUID | None) -> UUID:
+        """Whose things a request is about that may name a user. Raises NotFoundError."""
+        if wanted is None or self.may_see(wanted):
+            return wanted or self.id
+        raise no_such_user()
+
+
+def no_such_user() -> NotFoundError:
+    """The one answer about a user who isn't there, or isn't the asker's to see."""
+    return NotFoundError("There is no such user.")
 
 
 class SignedInUser(OAuth2PasswordBearer):

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from slipway.sessions.lifetimes import Lifetimes
 from slipway.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ CACHE_SIZE = 10_000
 LIVE_SESSION = """
     SELECT users.id, email, display_name, permissions, is_active, version, users.created_at, users.updated_at
     FROM sessions JOIN users ON users.id = sessions.user_id
-    WHERE sessions.id = $1 AND sessions.revoked_at IS NULL AND sessions.expires_at > now() AND users.is_active
+    WHERE sessions.id = $1 AND sessions.revoked_at IS NULL AND users.is_active
+        AND sessions.expires_at > now() AND sessions.created_at > now() - $2::interval
 """
-"""The user behind a session that may still be used; no row otherwise."""
+"""The user behind a session that may still be used; no row otherwise. `$2` is the longest lifetime of a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Principals:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._database = database
         self._max_age = settings.session_max_age
+        self._lifetimes = Lifetimes.of(settings)
         self._entries: OrderedDict[UUID, _Entry] = OrderedDict()
         self._flights: dict[UUID, _Flight] = {}
 
@@ -119,7 +122,7 @@ class Principals:
                 self._entries.popitem(last=False)
 
     async def _read(self, session_id: UUID) -> SessionUser | None:
-        row = await self._database.fetch_row(LIVE_SESSION, session_id)
+        row = await self._database.fetch_row(LIVE_SESSION, session_id, self._lifetimes.longest)
         if row is None:
             return None
         user_id, email, display_name, permissions, is_active, version, created_at, updated_at = row

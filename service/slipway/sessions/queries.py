@@ -5,13 +5,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import Select, case, delete, func, insert, literal, select, text, update
+from sqlalchemy import ColumnElement, Select, case, delete, func, insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.paging import PageRequest
+from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.models import LoginAttempt, PasswordReset, RefreshToken, Session
 from slipway.users.models import User
 
@@ -53,12 +54,13 @@ class Account(NamedTuple):
 
 
 class Family(NamedTuple):
-    """The locked session behind a refresh token, and its user."""
+    """The locked session behind a refresh token, and its user. `left` is how long it still lives, if it does."""
 
     session_id: UUID
     user_id: UUID
     permissions: list[str]
     is_live: bool
+    left: timedelta
 
 
 class UsedToken(NamedTuple):
@@ -105,6 +107,12 @@ async def lock_verified_account(session: AsyncSession, account: Account) -> bool
     return (await session.scalars(statement)).one_or_none() is not None
 
 
+async def lock_user(session: AsyncSession, user_id: UUID) -> bool:
+    """Whether there is such a user; their row is locked, so that sign-ins under way end before or begin after."""
+    statement = select(User.id).where(User.id == user_id).with_for_update(key_share=True)
+    return (await session.scalars(statement)).one_or_none() is not None
+
+
 async def set_password(session: AsyncSession, user_id: UUID, password_hash: str, *, instead_of: str | None) -> bool:
     """Store a hash; only over `instead_of` where that is given. Whether it was stored."""
     statement = update(User).where(User.id == user_id, User.is_active).values(password_hash=password_hash)
@@ -124,26 +132,34 @@ async def add_session(session: AsyncSession, row: Session, token_hash: bytes) ->
     await add_refresh_token(session, row.id, token_hash)
 
 
-def _live() -> Select[Session]:
-    return select(Session).where(Session.revoked_at.is_(None), Session.expires_at > func.now())
+def _ends_at(lifetimes: Lifetimes) -> ColumnElement[Any]:
+    """Earlier than the row says where the row is of a release, or a setting, that let sessions live longer."""
+    return func.least(Session.expires_at, Session.created_at + lifetimes.longest)
 
 
-async def page_of_live(session: AsyncSession, user_id: UUID, wanted: PageRequest) -> Sequence[Session]:
+def _live(lifetimes: Lifetimes) -> Select[Session]:
+    return select(Session).where(Session.revoked_at.is_(None), _ends_at(lifetimes) > func.now())
+
+
+async def page_of_live(
+    session: AsyncSession, user_id: UUID, wanted: PageRequest, lifetimes: Lifetimes
+) -> Sequence[Session]:
     """One row more than wanted, so that the caller knows whether more follow."""
-    statement = _live().where(Session.user_id == user_id).order_by(Session.id)
+    statement = _live(lifetimes).where(Session.user_id == user_id).order_by(Session.id)
     statement = statement.limit(wanted.per_page + 1).offset(wanted.offset)
     if wanted.after:
         statement = statement.where(Session.id > wanted.after)
     return (await session.scalars(statement)).all()
 
 
-async def count_live(session: AsyncSession, user_id: UUID) -> int:
-    counted = select(func.count()).select_from(_live().where(Session.user_id == user_id).subquery())
+async def count_live(session: AsyncSession, user_id: UUID, lifetimes: Lifetimes) -> int:
+    counted = select(func.count()).select_from(_live(lifetimes).where(Session.user_id == user_id).subquery())
     return (await session.execute(counted)).scalar_one()
 
 
-async def owner_of_live(session: AsyncSession, session_id: UUID) -> UUID | None:
-    found = await session.scalars(_live().with_only_columns(Session.user_id).where(Session.id == session_id))
+async def owner_of_live(session: AsyncSession, session_id: UUID, lifetimes: Lifetimes) -> UUID | None:
+    live = _live(lifetimes).with_only_columns(Session.user_id)
+    found = await session.scalars(live.where(Session.id == session_id))
     return found.one_or_none()
 
 
@@ -176,14 +192,15 @@ async def add_refresh_token(session: AsyncSession, session_id: UUID, token_hash:
     await session.execute(insert(RefreshToken).values(token_hash=token_hash, session_id=session_id))
 
 
-async def lock_family(session: AsyncSession, token_hash: bytes) -> Family | None:
-    """The session of a token, locked.
+async def lock_family(session: AsyncSession, token_hash: bytes, lifetimes: Lifetimes) -> Family | None:
+    """The session of a token, locked: what ends sessions comes before this, and is seen, or after the commit.
 
     Deleting a user goes from session to token as well: one order everywhere, no deadlocks.
     """
-    is_live = Session.revoked_at.is_(None) & (Session.expires_at > func.now()) & User.is_active
+    left = _ends_at(lifetimes) - func.now()
+    is_live = Session.revoked_at.is_(None) & (left > timedelta(0)) & User.is_active
     statement = (
-        select(Session.id, Session.user_id, User.permissions, is_live)
+        select(Session.id, Session.user_id, User.permissions, is_live, left)
         .join(RefreshToken, RefreshToken.session_id == Session.id)
         .join(User, User.id == Session.user_id)
         .where(RefreshToken.token_hash == token_hash)
@@ -218,13 +235,13 @@ async def is_unused(session: AsyncSession, token_hash: bytes) -> bool:
     return (await session.scalars(statement)).one_or_none() is True
 
 
-async def extend_session(session: AsyncSession, session_id: UUID, lifetime: timedelta) -> None:
-    await session.execute(
-        update(Session)
-        .where(Session.id == session_id)
-        .values(last_used_at=func.now(), expires_at=func.now() + lifetime),
-        execution_options=_NO_SYNC,
-    )
+async def extend_session(session: AsyncSession, session_id: UUID, lifetimes: Lifetimes) -> timedelta:
+    """Note a use; how long the session lives from now on without another."""
+    ends_at = func.least(func.now() + lifetimes.unused, Session.created_at + lifetimes.longest)
+    statement = update(Session).where(Session.id == session_id).values(last_used_at=func.now(), expires_at=ends_at)
+    left = statement.returning(Session.expires_at - func.now())
+    found: Any = await session.scalar(left, execution_options=_NO_SYNC)
+    return cast("timedelta", found)
 
 
 # Sign-in attempts

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.problems import AuthenticationError
 from slipway.sessions import queries
+from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.queries import Family, UsedToken
 from slipway.sessions.secret_tokens import hash_token, new_token, open_successor, seal_successor
 from slipway.settings import Settings
@@ -35,12 +36,13 @@ REFRESHES = Counter(
 
 
 class Grant(NamedTuple):
-    """What a client is given: a session of a user, and its newest refresh token."""
+    """What a client is given: a session of a user, its newest refresh token, and how long it lives without use."""
 
     user_id: UUID
     session_id: UUID
     permissions: list[str]
     refresh_token: str
+    left: timedelta
 
 
 class _Failure(Enum):
@@ -50,8 +52,9 @@ class _Failure(Enum):
 
 async def refresh(resources: Resources, token: str) -> Grant:
     """Use a refresh token. Raises AuthenticationError for one that is unknown, ended or reused."""
+    lifetimes = Lifetimes.of(resources.settings)
     async with resources.database.transaction() as session:
-        family = await queries.lock_family(session, hash_token(token))
+        family = await queries.lock_family(session, hash_token(token), lifetimes)
         outcome = await _rotate(session, resources.settings, token, family) if family else _Failure.REFUSED
     # Raised only now: inside, it would roll back the revocation that a reused token caused.
     if isinstance(outcome, _Failure):
@@ -68,16 +71,16 @@ async def _rotate(session: AsyncSession, settings: Settings, token: str, family:
     successor = new_token()
     if await queries.use_refresh_token(session, hash_token(token), seal_successor(token, successor)):
         await queries.add_refresh_token(session, family.session_id, hash_token(successor))
-        await queries.extend_session(session, family.session_id, timedelta(seconds=settings.refresh_token_ttl))
+        left = await queries.extend_session(session, family.session_id, Lifetimes.of(settings))
         REFRESHES.labels("rotated").inc()
     else:
         repeated = await _repeatable(session, settings, token)
         if repeated is None:
             await queries.revoke_session(session, family.session_id, REUSED)
             return _Failure.REUSED
-        successor = repeated
+        successor, left = repeated, family.left
         REFRESHES.labels("repeated").inc()
-    return Grant(family.user_id, family.session_id, family.permissions, successor)
+    return Grant(family.user_id, family.session_id, family.permissions, successor, left)
 
 
 async def _repeatable(session: AsyncSession, settings: Settings, token: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from slipway.resources import Resources, resources_of
 from slipway.routing import domain_router
 from slipway.sessions import queries, service
 from slipway.sessions.dependencies import SCOPES, CurrentUser
+from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.models import Session
 from slipway.sessions.refresh import Grant, refresh
 from slipway.sessions.schemas import (
@@ -52,9 +54,9 @@ def _address(request: Request) -> str:
 def _token_reply(resources: Resources, grant: Grant, response: Response) -> TokenReply:
     response.headers["Cache-Control"] = "no-store"
     return TokenReply(
-        access_token=resources.tokens.issue(grant.user_id, grant.session_id, grant.permissions),
+        access_token=resources.tokens.issue(grant.user_id, grant.session_id, grant.permissions, grant.left),
         refresh_token=grant.refresh_token,
-        expires_in=resources.settings.access_token_ttl,
+        expires_in=resources.tokens.expires_in(grant.left),
         scope=" ".join(sorted(grant.permissions)),
     )
 
@@ -83,7 +85,7 @@ async def refresh_session(request: Request, response: Response, body: RefreshReq
 async def sign_out(request: Request, user: CurrentUser, session: DbSession) -> None:
     """Ends this session: its tokens are refused everywhere within a second."""
     await queries.revoke_session(session, user.session_id, "signed_out")
-    _forget_after_commit(request, session, user.session_id)
+    _forget_after_commit(request, session, [user.session_id])
 
 
 @router.get("/sessions", summary="List sessions", responses=responses(AuthenticationError, NotFoundError))
@@ -94,24 +96,43 @@ async def list_sessions(
     user_id: Annotated[UUID | None, Query(description="Whose; others' only for administrators.")] = None,
 ) -> Page[SessionOut]:
     """Where one is signed in, oldest first."""
-    database = resources_of(request).database
-    owner = service.list_owner(user, user_id)
-    rows = await database.read(lambda session: queries.page_of_live(session, owner, wanted))
-    total = await wanted.total(rows, lambda: database.read(lambda session: queries.count_live(session, owner)))
-    return build_page(rows, wanted, total, lambda row: _shown(row, user.session_id))
+    resources = resources_of(request)
+    lifetimes, database = Lifetimes.of(resources.settings), resources.database
+    owner = user.owner(user_id)
+    rows = await database.read(lambda session: queries.page_of_live(session, owner, wanted, lifetimes))
+    total = await wanted.total(
+        rows, lambda: database.read(lambda session: queries.count_live(session, owner, lifetimes))
+    )
+    return build_page(rows, wanted, total, lambda row: _shown(row, user.session_id, lifetimes))
 
 
-def _shown(row: Session, current: UUID) -> SessionOut:
+def _shown(row: Session, current: UUID, lifetimes: Lifetimes) -> SessionOut:
     return SessionOut(
         id=row.id,
         user_id=row.user_id,
         created_at=row.created_at,
         last_used_at=row.last_used_at,
-        expires_at=row.expires_at,
+        expires_at=min(row.expires_at, row.created_at + lifetimes.longest),
         user_agent=row.user_agent,
         address=row.address,
         current=row.id == current,
     )
+
+
+@router.delete(
+    "/sessions", status_code=204, summary="End all sessions", responses=responses(AuthenticationError, NotFoundError)
+)
+async def end_sessions(
+    request: Request,
+    user: CurrentUser,
+    session: DbSession,
+    user_id: Annotated[UUID | None, Query(description="Whose; others' only for administrators.")] = None,
+    keep_current: Annotated[bool, Query(description="Leaves the session of this request.")] = False,  # noqa: FBT002
+) -> None:
+    """One's own, this one too, or as an administrator anyone's: their tokens are refused everywhere within a second."""
+    keep = user.session_id if keep_current else None
+    ended = await service.end_sessions(session, user, user.owner(user_id), keep=keep)
+    _forget_after_commit(request, session, ended)
 
 
 @router.delete(
@@ -122,13 +143,13 @@ def _shown(row: Session, current: UUID) -> SessionOut:
 )
 async def end_session(request: Request, session_id: UUID, user: CurrentUser, session: DbSession) -> None:
     """One's own, or as an administrator anyone's; otherwise 404."""
-    await service.end_session(session, user, session_id)
-    _forget_after_commit(request, session, session_id)
+    await service.end_session(session, user, session_id, Lifetimes.of(resources_of(request).settings))
+    _forget_after_commit(request, session, [session_id])
 
 
-def _forget_after_commit(request: Request, session: DbSession, session_id: UUID) -> None:
+def _forget_after_commit(request: Request, session: DbSession, session_ids: Sequence[UUID]) -> None:
     async def forget() -> None:
-        resources_of(request).principals.forget([session_id])
+        resources_of(request).principals.forget(session_ids)
 
     after_commit(session, forget)
 

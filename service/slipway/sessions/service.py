@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,7 +14,6 @@ from sqlalchemy import func
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.permissions import ADMIN
 from slipway.problems import (
     AuthenticationError,
     ConflictError,
@@ -23,7 +23,8 @@ from slipway.problems import (
     ValidationError,
 )
 from slipway.sessions import queries
-from slipway.sessions.dependencies import Principal
+from slipway.sessions.dependencies import Principal, no_such_user
+from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.models import Session
 from slipway.sessions.passwords import Verdict
 from slipway.sessions.queries import Account
@@ -135,10 +136,11 @@ async def _start_session(
 ) -> Grant | None:
     """None when the password is another than the one that was verified."""
     token = new_token()
+    left = Lifetimes.of(resources.settings).first
     row = Session(
         id=new_id(),
         user_id=account.id,
-        expires_at=func.now() + timedelta(seconds=resources.settings.refresh_token_ttl),
+        expires_at=func.now() + left,
         address=device.address,
         user_agent=device.user_agent,
     )
@@ -148,22 +150,26 @@ async def _start_session(
             return None
         await resources.throttle.succeed(session, reservation)
         await queries.add_session(session, row, hash_token(token))
-    return Grant(account.id, row.id, account.permissions, token)
+    return Grant(account.id, row.id, account.permissions, token, left)
 
 
-def list_owner(actor: Principal, user_id: UUID | None) -> UUID:
-    """Whose sessions are listed: one's own, or for administrators anyone's. Raises NotFoundError."""
-    if user_id is None or user_id == actor.id or ADMIN in actor.permissions:
-        return user_id or actor.id
-    raise NotFoundError("There is no such user.")
-
-
-async def end_session(session: AsyncSession, actor: Principal, session_id: UUID) -> None:
+async def end_session(session: AsyncSession, actor: Principal, session_id: UUID, lifetimes: Lifetimes) -> None:
     """End one's own session, or as an administrator anyone's. Raises NotFoundError for all others alike."""
-    owner = await queries.owner_of_live(session, session_id)
-    if owner is None or (owner != actor.id and ADMIN not in actor.permissions):
+    owner = await queries.owner_of_live(session, session_id, lifetimes)
+    if owner is None or not actor.may_see(owner):
         raise NotFoundError("There is no such session.")
-    await queries.revoke_session(session, session_id, "signed_out" if owner == actor.id else "ended_by_administrator")
+    await queries.revoke_session(session, session_id, _ended_by(actor, owner))
+
+
+async def end_sessions(session: AsyncSession, actor: Principal, owner: UUID, *, keep: UUID | None) -> Sequence[UUID]:
+    """End all sessions of `owner` but `keep`; the ids of those ended. Raises NotFoundError where there is no owner."""
+    if not await queries.lock_user(session, owner):
+        raise no_such_user()
+    return await queries.revoke_sessions_of(session, owner, _ended_by(actor, owner), keep=keep)
+
+
+def _ended_by(actor: Principal, owner: UUID) -> str:
+    return "signed_out" if owner == actor.id else "ended_by_administrator"
 
 
 async def change_password(resources: Resources, actor: Principal, current: str, new: str, address: str) -> None:

@@ -9,6 +9,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from time import time
 from types import MappingProxyType
@@ -79,8 +80,10 @@ class Tokens:
         # A key that was taken out must not live on in what it signed.
         keystore.on_change(self._verified.clear)
 
-    def issue(self, user_id: UUID, session_id: UUID, permissions: Collection[str]) -> str:
-        """A token for one session, signed with the key that signs now."""
+    def issue(
+        self, user_id: UUID, session_id: UUID, permissions: Collection[str], left: timedelta = timedelta.max
+    ) -> str:
+        """A token for one session that still lives for `left`, signed with the key that signs now."""
         now = int(time())
         key = self._keystore.current.signing
         claims = {
@@ -90,11 +93,15 @@ class Tokens:
             "sid": str(session_id),
             "iat": now,
             "nbf": now,
-            "exp": now + self._lifetime,
+            "exp": now + self.expires_in(left),
             "jti": new_id().hex,
             "scope": " ".join(sorted(permissions)),
         }
         return jwt.encode(claims, key.private, key.algorithm, {"kid": key.id, "typ": TOKEN_TYPE})
+
+    def expires_in(self, left: timedelta) -> int:
+        """Seconds until a token made now ends: none says that it outlasts its session, which has `left`."""
+        return min(self._lifetime, int(left.total_seconds()))
 
     def identify(self, token: str) -> TokenClaims | None:
         """Whose token this is; None when it isn't valid now."""

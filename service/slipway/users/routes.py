@@ -24,7 +24,7 @@ from slipway.problems import (
 )
 from slipway.resources import Resources, resources_of
 from slipway.routing import domain_router
-from slipway.sessions.dependencies import Admin, CurrentUser
+from slipway.sessions.dependencies import Admin, CurrentUser, no_such_user
 from slipway.sessions.principals import SessionUser
 from slipway.sessions.service import prove_password
 from slipway.storage.engine import after_commit
@@ -122,7 +122,7 @@ async def read_user(request: Request, user_id: UUID, actor: CurrentUser) -> Resp
     service.require_visible(actor, user_id)
     user = await resources_of(request).database.read(lambda session: queries.get(session, user_id))
     if user is None:
-        raise NotFoundError("There is no such user.")
+        raise no_such_user()
     return _reply(user)
 
 
@@ -141,6 +141,7 @@ async def _change(
     resources = resources_of(request)
     changed = await service.change(session, actor, user_id, wanted, matching)
     await service.follow_address(session, resources.queue, changed)
+    await service.follow_switch(session, changed)
     _forget(session, resources, user_id)
     return _reply(changed.user)
 

@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from slipway.jobs.queue import JobQueue
 from slipway.permissions import ADMIN
 from slipway.preconditions import require_match
-from slipway.problems import AuthorizationError, ConflictError, NotFoundError
-from slipway.sessions.dependencies import Principal
-from slipway.sessions.queries import void_password_resets
+from slipway.problems import AuthorizationError, ConflictError
+from slipway.sessions.dependencies import Principal, no_such_user
+from slipway.sessions.queries import revoke_sessions_of, void_password_resets
 from slipway.sessions.service import wrong_password
 from slipway.users import queries
 from slipway.users.models import User
@@ -36,16 +36,17 @@ class UserChange:
 
 
 class Changed(NamedTuple):
-    """A user after a change, and the address from before it."""
+    """A user after a change, and what they were before it."""
 
     user: User
     address_before: str
+    active_before: bool
 
 
 def require_visible(actor: Principal, user_id: UUID) -> None:
     """Raises NotFoundError for strangers, so that nobody learns who exists."""
-    if actor.id != user_id and ADMIN not in actor.permissions:
-        raise NotFoundError("There is no such user.")
+    if not actor.may_see(user_id):
+        raise no_such_user()
 
 
 async def create(session: AsyncSession, new: UserCreate, password_hash: str) -> User:
@@ -74,25 +75,36 @@ async def change(
     administrators = await queries.lock_administrators(session) if _ends_administrator(wanted) else ()
     user = await queries.get_for_update(session, user_id)
     if user is None:
-        raise NotFoundError("There is no such user.")
+        raise no_such_user()
     require_match(matching, user.version)
     if wanted.is_active not in {None, user.is_active} and ADMIN not in actor.permissions:
         raise AuthorizationError("Only administrators switch users on and off.")
     if actor.id == user_id and wanted.email not in {None, user.email} and not wanted.by_password:
         raise wrong_password("Name your password to change your address.")
     _refuse_if_last(administrators, user_id)
-    before = user.email
+    before = user.email, user.is_active
     _apply(user, wanted)
     await _flush(session)
-    return Changed(user, before)
+    return Changed(user, *before)
 
 
 async def follow_address(session: AsyncSession, queue: JobQueue, changed: Changed) -> None:
     """After a change of address: open reset links end, and the old address is told, in the same transaction."""
-    user, before = changed
+    user, before = changed.user, changed.address_before
     if user.email != before:
         await void_password_resets(session, user.id)
         await queue.enqueue(session, "send_mail", {"to": before, "template": "email_changed", "values": {}})
+
+
+async def follow_switch(session: AsyncSession, changed: Changed) -> None:
+    """After a change of somebody who is off, or was: nothing that was given to them before works again.
+
+    Also when they are switched on, because a release that ended nothing may have switched them off. Under the lock of
+    their row, which signing in and setting a password by mail wait for; a refresh waits for its session's.
+    """
+    if not (changed.active_before and changed.user.is_active):
+        await void_password_resets(session, changed.user.id)
+        await revoke_sessions_of(session, changed.user.id, "user_switched_off")
 
 
 async def remove(session: AsyncSession, user_id: UUID, matching: frozenset[str] | None) -> None:
@@ -100,7 +112,7 @@ async def remove(session: AsyncSession, user_id: UUID, matching: frozenset[str] 
     administrators = await queries.lock_administrators(session)
     user = await queries.get_for_update(session, user_id)
     if user is None:
-        raise NotFoundError("There is no such user.")
+        raise no_such_user()
     require_match(matching, user.version)
     _refuse_if_last(administrators, user_id)
     await queries.remove(session, user_id)
