@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from charts.render import DEMO, PRODUCTION, Document, Objects, Renderer, merged
+from charts.render import DEMO, PRODUCTION, Document, Objects, RefusedError, Renderer, merged, nested
 
 NO_SIDECAR = {"sidecar.istio.io/inject": "false"}
 AUTOSCALED = {"autoscaling": {"enabled": True}}
@@ -57,3 +57,55 @@ def test_the_operators_pod_has_annotations_of_its_own(renderer: Renderer) -> Non
     assert [name for name, found in pods.items() if found.items() >= NO_SIDECAR.items()] == [
         "Deployment/slipway-operator"
     ]
+
+
+# Images
+
+DIGEST = f"sha256:{'a' * 64}"
+IMAGES = {
+    ("image",): ("slipway", "0.1.0"),
+    ("operator", "image"): ("slipway-operator", "0.1.0"),
+    ("redis", "image"): ("docker.io/library/redis", "8"),
+    ("postgresql", "image"): ("docker.io/library/postgres", "17"),
+}
+"""By value, what the demo runs of it."""
+
+
+def images(objects: Objects) -> set[str]:
+    return {
+        container["image"]
+        for pod in objects.pods().values()
+        for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+    }
+
+
+def each_image(**fields: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for path in IMAGES:
+        values = merged(values, nested(path, fields))
+    return values
+
+
+def test_an_image_is_named_by_tag_or_digest_or_both(renderer: Renderer) -> None:
+    usual = {f"{name}:{tag}" for name, tag in IMAGES.values()}
+    assert images(renderer.objects(DEMO)) == usual
+    both = each_image(tag="1.10", digest=DIGEST)
+    assert images(renderer.objects(merged(DEMO, both))) == {f"{name}:1.10@{DIGEST}" for name, _ in IMAGES.values()}
+    by_digest = each_image(tag="", digest=DIGEST)
+    assert images(renderer.objects(merged(DEMO, by_digest))) == {f"{name}@{DIGEST}" for name, _ in IMAGES.values()}
+
+
+def test_what_skaffold_has_no_value_for_is_as_good_as_empty(renderer: Renderer) -> None:
+    unknown = dict.fromkeys(("repository", "tag", "digest"), "<no value>")
+    objects = renderer.objects(merged(DEMO, {**each_image(**unknown), "scriptImage": "<no value>"}))
+    assert images(objects) == images(renderer.objects(DEMO))
+    registry = each_image(registry="<no value>")
+    assert "library/redis:8" in images(renderer.objects(merged(DEMO, registry)))
+    mirrored = merged(DEMO, {"global": {"imageRegistry": "<no value>"}})
+    assert images(renderer.objects(mirrored)) == images(renderer.objects(DEMO))
+    assert "Slipway 0.1.0 is release" in renderer.notes(merged(DEMO, {"image": {"tag": "<no value>"}}))
+
+
+def test_only_the_word_itself_goes_for_a_missing_digest(renderer: Renderer) -> None:
+    with pytest.raises(RefusedError, match="at '/image/digest'"):
+        renderer.text(merged(DEMO, {"image": {"digest": "<no value>x"}}))

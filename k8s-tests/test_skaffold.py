@@ -1,26 +1,20 @@
+"""skaffold.yaml: what it builds, when, and what the chart makes of the images' names."""
+
 from __future__ import annotations
 
-import copy
 import json
-import os
 import re
-import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import pytest
 import yaml
 from jsonschema import Draft7Validator, ValidationError
 
+from charts.skaffold import ROOT, Document, configuration, inputs
 from cluster.binaries import tool
 from cluster.helm import Helm
-from cluster.images import buildah
-from cluster.images.build import ROOT
-from cluster.images.store import one_at_a_time
-from cluster.waiting import until
+from cluster.images.build import slipway
 
 SCHEMA = ROOT.parent / "shared" / "schemas" / "skaffold-v4beta14.json"
 PROFILES = ("dev", "daemonless", "ci", "prod-like")
@@ -32,40 +26,16 @@ BUILT = {
     "IMAGE_TAG_slipway_operator": "def",
     "IMAGE_DIGEST_slipway_operator": "",
 }
-"""What skaffold's templates see of an image that it built."""
+"""What skaffold's templates see of images that it built and didn't push."""
 
-LISTENING = re.compile(r'listening on (127\.0\.0\.1:\d+)"')
-"""In a registry's log, with the end of the message: the number before may be half of one."""
-
-Document = dict[str, Any]
-
-
-def configuration(*profiles: str) -> Document:
-    """skaffold.yaml with the patches of these profiles, in order."""
-    document: Document = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
-    known = {profile["name"]: profile for profile in document["profiles"]}
-    for name in profiles:
-        for change in known[name]["patches"]:
-            patch(document, change)
-    return document
+DIGESTS = {"slipway": f"sha256:{'a' * 64}", "slipway_operator": f"sha256:{'b' * 64}"}
+PUSHED = BUILT | {f"IMAGE_DIGEST_{name}": digest for name, digest in DIGESTS.items()}
+UNKNOWN = dict.fromkeys(BUILT, "<no value>")
+"""As `skaffold render --digest-source=none` fills them in: Go's word for what isn't there."""
 
 
-def patch(document: Document, change: Document) -> None:
-    """One JSON patch operation; KeyError where its place doesn't exist, as skaffold would complain."""
-    *parents, last = change["path"].strip("/").split("/")
-    place: Any = document
-    for part in parents:
-        place = place[int(part)] if isinstance(place, list) else place[part]
-    if change["op"] != "add" and last not in place:
-        raise KeyError(change["path"])
-    if change["op"] == "remove":
-        del place[last]
-    else:
-        place[last] = copy.deepcopy(change["value"])
-
-
-def expanded(text: str) -> str:
-    return re.sub(r"{{\.(\w+)}}", lambda found: BUILT[found[1]], text)
+def expanded(text: str, images: dict[str, str]) -> str:
+    return re.sub(r"{{\.(\w+)}}", lambda found: images[found[1]], text)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +43,14 @@ def render(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[Docum
     """The release as skaffold's helm deployer asks for it, but `template` for `install`."""
     helm = Helm(tool("helm"))
 
-    def rendered(*profiles: str) -> list[Document]:
+    def rendered(*profiles: str, images: dict[str, str] = BUILT) -> list[Document]:
         (release,) = configuration(*profiles)["deploy"]["helm"]["releases"]
         overrides = tmp_path_factory.mktemp("skaffold") / "skaffold-overrides.yaml"
         overrides.write_text(yaml.safe_dump(release["overrides"]))
         arguments = ["template", release["name"], str(ROOT / release["chartPath"])]
         arguments += ["--namespace", release["namespace"], "-f", str(overrides)]
         for key, value in sorted(release["setValueTemplates"].items()):
-            arguments += ["--set", f"{key}={expanded(value)}"]
+            arguments += ["--set", f"{key}={expanded(value, images)}"]
         for file in release.get("valuesFiles", []):
             arguments += ["-f", str(ROOT / file)]
         return [document for document in yaml.safe_load_all(helm.run(*arguments)) if document]
@@ -114,17 +84,29 @@ def test_the_file_is_what_skaffold_reads(profiles: tuple[str, ...]) -> None:
             Draft7Validator(schema()).validate(document)
 
 
+def test_a_patch_that_has_no_place_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        configuration("daemonless", "dev")
+
+
 def test_every_profile_that_is_promised_is_there() -> None:
     assert {profile["name"] for profile in configuration()["profiles"]} == set(PROFILES)
 
 
+def stages(dockerfile: str) -> dict[str, str]:
+    """Instructions by stage, without comments."""
+    lines = "\n".join(line for line in dockerfile.splitlines() if line and not line.startswith("#"))
+    return dict(re.findall(r"^FROM .*? AS ([\w-]+)\n(.*?)(?=^FROM |\Z)", lines, re.MULTILINE | re.DOTALL))
+
+
 def test_targets_and_paths_exist() -> None:
-    stages = re.findall(r"^FROM .* AS ([\w-]+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    assert configuration()["build"]["artifacts"][0]["docker"]["target"] == "service"
-    assert configuration("dev")["build"]["artifacts"][0]["docker"]["target"] == "dev"
-    assert configuration()["build"]["artifacts"][1]["docker"]["target"] == "operator"
-    assert configuration("dev")["build"]["artifacts"][1] == configuration()["build"]["artifacts"][1]
-    assert {"service", "dev", "operator"} <= set(stages)
+    targets = {
+        artifact["docker"]["target"]: stages((ROOT / artifact["docker"]["dockerfile"]).read_text())
+        for profiles in ((), ("dev",))
+        for artifact in configuration(*profiles)["build"]["artifacts"]
+    }
+    assert set(targets) == {"service", "dev", "operator"}
+    assert all(target in found for target, found in targets.items())
     (rule,) = configuration("dev")["build"]["artifacts"][0]["sync"]["manual"]
     synced = list(ROOT.glob(rule["src"]))
     assert ROOT / "service/slipway/cli.py" in synced
@@ -141,6 +123,90 @@ def test_the_release_runs_the_built_image_with_the_demo(render: Callable[..., li
     assert migration["spec"]["image"] == container(objects, "slipway")["image"]
     assert one(objects, "Secret", "slipway-admin")
     assert one(objects, "Deployment", "slipway")["spec"]["replicas"] == 2
+
+
+def test_images_that_were_pushed_have_the_very_names_that_skaffold_looks_for(
+    render: Callable[..., list[Document]],
+) -> None:
+    objects = render("dev", images=PUSHED)
+    service = f"registry.example/team/slipway:abc@{DIGESTS['slipway']}"
+    operator = f"registry.example/team/slipway-operator:def@{DIGESTS['slipway_operator']}"
+    named = {
+        each["image"]
+        for found in objects
+        if found["kind"] in {"Deployment", "Pod"}
+        for each in pod_of(found).get("initContainers", []) + pod_of(found)["containers"]
+    }
+    assert named == {service, operator}
+
+
+def pod_of(found: Document) -> Document:
+    pod: Document = (found if found["kind"] == "Pod" else found["spec"]["template"])["spec"]
+    return pod
+
+
+@pytest.mark.parametrize("profiles", [(), *((name,) for name in PROFILES), ("dev", "daemonless")], ids="+".join)
+def test_images_that_nobody_built_are_those_of_the_chart(
+    render: Callable[..., list[Document]], profiles: tuple[str, ...]
+) -> None:
+    objects = render(*profiles, images=UNKNOWN)
+    assert container(objects, "slipway")["image"] == "slipway:0.1.0"
+    assert container(objects, "slipway-operator")["image"] == "slipway-operator:0.1.0"
+
+
+# What is built anew
+
+PATHS = {"slipway": "service/", "slipway-operator": "operator/"}
+TOLD = [(), ("dev",), ("daemonless",), ("dev", "daemonless"), ("ci",), ("prod-like",)]
+
+
+@pytest.mark.parametrize("profiles", TOLD, ids="+".join)
+def test_a_change_of_one_half_builds_no_image_of_the_other(profiles: tuple[str, ...]) -> None:
+    artifacts = {each["image"]: inputs(each) for each in configuration(*profiles)["build"]["artifacts"]}
+    assert set(artifacts) == set(PATHS)
+    for image, files in artifacts.items():
+        assert any(name.startswith(PATHS[image]) for name in files)
+        (other,) = set(PATHS) - {image}
+        assert not [name for name in files if name.startswith(PATHS[other])]
+
+
+def test_a_dockerfile_of_both_halves_would_be_noticed(tmp_path: Path) -> None:
+    (artifact, _) = configuration()["build"]["artifacts"]
+    for name in ("Dockerfile", ".dockerignore"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    for name in ("service/slipway", "operator/slipway_operator", "requirements"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.py").touch()
+    for name in sorted(inputs(artifact) - {"Dockerfile"}):
+        if "/slipway/" not in name:
+            (tmp_path / name).touch()
+    assert "operator/slipway_operator/a.py" not in inputs(artifact, tmp_path)
+    with (tmp_path / "Dockerfile").open("a") as file:
+        file.write("FROM scratch AS operator\nCOPY --chown=1:1 operator /\n")
+    assert "operator/slipway_operator/a.py" in inputs(artifact, tmp_path)
+
+
+def test_without_docker_nothing_is_read_out_of_a_dockerfile_and_nothing_is_forgotten() -> None:
+    # To read one, skaffold asks the registry for its base image.
+    listed = {each["image"]: each for each in configuration("daemonless")["build"]["artifacts"]}
+    for artifact in configuration()["build"]["artifacts"]:
+        custom = listed[artifact["image"]]
+        assert set(custom["custom"]["dependencies"]) == {"paths", "ignore"}
+        assert inputs(custom) == inputs(artifact) | {".dockerignore"}
+
+
+def test_archives_of_images_are_named_by_the_files_of_their_own_half() -> None:
+    for artifact in configuration("dev")["build"]["artifacts"]:
+        recipe = slipway(artifact["docker"]["target"], "0.1.0", "unknown")
+        files = {str(path.relative_to(ROOT)) for path in recipe.files}
+        assert files == inputs(artifact) | {".dockerignore"}
+        assert recipe.dockerfile == artifact["docker"]["dockerfile"]
+
+
+def test_stages_of_one_name_are_one_stage() -> None:
+    service, operator = (stages((ROOT / name).read_text()) for name in ("Dockerfile", "operator/Dockerfile"))
+    for name in ("builder", "packager", "runtime"):
+        assert service[name] == operator[name]
 
 
 def test_dev_is_one_pod_that_takes_changed_code(render: Callable[..., list[Document]]) -> None:
@@ -192,155 +258,3 @@ def test_verify_signs_in_at_what_the_release_installs(render: Callable[..., list
     assert one(objects, "Service", re.findall(r"http://([\w-]+)", script["args"][0])[0])
     assert set(one(objects, "Secret", pod["volumes"][0]["secret"]["secretName"])["data"]) == {"email", "password"}
     assert job["metadata"]["namespace"] == configuration()["deploy"]["helm"]["releases"][0]["namespace"]
-
-
-# The custom builder
-
-
-def build_command(artifact: str) -> str:
-    (found,) = [each for each in configuration("daemonless")["build"]["artifacts"] if each["image"] == artifact]
-    assert "docker" not in found
-    command: str = found["custom"]["buildCommand"]
-    return command
-
-
-def as_skaffold_calls_it(artifact: str = "slipway", **environment: str) -> subprocess.CompletedProcess[str]:
-    """The build command by `sh -c` in the artifact's folder; what a machine's own environment says stays."""
-    inherited = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "SLIPWAY_TARGET"}}
-    return subprocess.run(
-        ["sh", "-c", build_command(artifact)],
-        env={**inherited, **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-
-
-@pytest.fixture
-def image_name(buildah_here: None) -> Iterator[str]:  # noqa: ARG001 - it keeps the image
-    """A name in buildah's storage that is gone afterwards."""
-    name = "localhost/slipway-skaffold:0123abcd"
-    yield name
-    remove(name)
-
-
-def remove(name: str) -> None:
-    """Not while another process builds: its layers may be those that go."""
-    with one_at_a_time():
-        if buildah.image_id(name) is not None:
-            buildah.buildah("rmi", name)
-
-
-def containers() -> str:
-    """What builds have left in buildah's storage: one that runs elsewhere now has its own there, too."""
-    with one_at_a_time():
-        return buildah.buildah("containers", "--quiet")
-
-
-@pytest.fixture
-def tiny_context(tmp_path: Path, buildah_here: None) -> Path:  # noqa: ARG001 - buildah builds it
-    """A folder whose targets are one file: what is tested is the way to the registry."""
-    folder = tmp_path / "context"
-    folder.mkdir()
-    stages = [f"FROM scratch AS {name}\nCOPY Dockerfile /\nLABEL made={name}" for name in ("operator", "service")]
-    (folder / "Dockerfile").write_text("\n".join([*stages, ""]))
-    return folder
-
-
-@pytest.fixture
-def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildah_here: None) -> Iterator[str]:  # noqa: ARG001
-    """A registry on loopback, known to buildah as one without TLS."""
-    storage = {"filesystem": {"rootdirectory": str(tmp_path / "registry")}}
-    settings = {"version": "0.1", "storage": storage, "http": {"addr": "127.0.0.1:0"}, "log": {"level": "info"}}
-    file, log, known = (tmp_path / name for name in ("registry.yml", "registry.log", "registries.conf"))
-    file.write_text(yaml.safe_dump(settings))
-    with (
-        log.open("w") as output,
-        subprocess.Popen(["docker-registry", "serve", str(file)], stdout=output, stderr=output) as server,
-    ):
-        try:
-            address = told_address(server, log)
-            known.write_text(f'[[registry]]\nlocation = "{address}"\ninsecure = true\n')
-            monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(known))
-            yield address
-        finally:
-            server.send_signal(signal.SIGTERM)
-
-
-def told_address(server: subprocess.Popen[bytes], log: Path) -> str:
-    """Where the registry listens: it chose the port, so that nobody else can have taken it."""
-
-    def told() -> bool:
-        assert server.poll() is None, log.read_text()
-        return LISTENING.search(log.read_text()) is not None
-
-    until(told, 20)
-    return LISTENING.findall(log.read_text())[0]
-
-
-def test_the_build_command_makes_the_named_image(image_name: str) -> None:
-    ended = as_skaffold_calls_it(
-        IMAGE=image_name, PUSH_IMAGE="false", BUILD_CONTEXT=str(ROOT), PLATFORMS=buildah.host_platform()
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == f"{image_name}: built\n"
-    described = json.loads(buildah.buildah("inspect", "--type=image", image_name))
-    assert described["Docker"]["config"]["Cmd"] == ["slipway", "serve"]
-
-
-def test_the_build_command_pushes_when_asked_to(registry: str, tiny_context: Path) -> None:
-    image = f"{registry}/team/slipway:0123abcd"
-    ended = as_skaffold_calls_it(IMAGE=image, PUSH_IMAGE="true", BUILD_CONTEXT=str(tiny_context))
-    remove(image)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == f"{image}: built and pushed\n"
-    with urlopen(f"http://{registry}/v2/team/slipway/tags/list", timeout=5) as reply:
-        assert json.load(reply)["tags"] == ["0123abcd"]
-
-
-@pytest.mark.parametrize(("artifact", "target"), [("slipway", "service"), ("slipway-operator", "operator")])
-def test_each_artifact_is_built_from_its_own_target(
-    image_name: str, tiny_context: Path, artifact: str, target: str
-) -> None:
-    ended = as_skaffold_calls_it(artifact, IMAGE=image_name, PUSH_IMAGE="false", BUILD_CONTEXT=str(tiny_context))
-    assert ended.returncode == 0, ended.stderr
-    described = json.loads(buildah.buildah("inspect", "--type=image", image_name))
-    assert described["Docker"]["config"]["Labels"]["made"] == target
-
-
-def test_the_build_command_pushes_nothing_unasked(registry: str, tiny_context: Path) -> None:
-    image = f"{registry}/team/slipway:0123abcd"
-    ended = as_skaffold_calls_it(IMAGE=image, PUSH_IMAGE="false", BUILD_CONTEXT=str(tiny_context))
-    remove(image)
-    assert ended.returncode == 0, ended.stderr
-    with urlopen(f"http://{registry}/v2/_catalog", timeout=5) as reply:
-        assert json.load(reply)["repositories"] == []
-
-
-@pytest.mark.parametrize(
-    ("environment", "sentence"),
-    [
-        ({}, "it needs IMAGE and BUILD_CONTEXT"),
-        ({"IMAGE": "a:1", "BUILD_CONTEXT": "/", "PLATFORMS": "linux/amd64,linux/arm64"}, "One platform a build"),
-    ],
-    ids=["no request", "two platforms"],
-)
-def test_what_cant_be_built_is_refused_with_a_sentence(environment: dict[str, str], sentence: str) -> None:
-    ended = as_skaffold_calls_it(**environment)
-    assert ended.returncode == 1
-    assert sentence in ended.stderr
-    assert "Traceback" not in ended.stderr
-
-
-def test_a_failing_step_is_shown_and_leaves_no_container(tiny_context: Path) -> None:
-    (tiny_context / "Dockerfile").write_text(
-        "FROM docker.io/library/python:3.13-slim AS service\nRUN echo the reason >&2; exit 3\n"
-    )
-    before = containers()
-    ended = as_skaffold_calls_it(IMAGE="localhost/broken:1", PUSH_IMAGE="false", BUILD_CONTEXT=str(tiny_context))
-    assert ended.returncode == 1
-    assert "the reason" in ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert containers() == before

@@ -65,13 +65,33 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* An image's reference, from (list $ image). */}}
+{{/* A text; nothing for `<no value>`, which skaffold writes for what it doesn't know: `render --digest-source=none`. */}}
+{{- define "slipway.given" -}}
+{{- if ne (. | default "") "<no value>" }}{{ . | default "" }}{{ end -}}
+{{- end -}}
+
+{{/*
+An image's reference, from (list $ image repository tag), which are for an image without. With tag and digest where both are
+given: so skaffold names what it built, and it looks for that very name.
+*/}}
 {{- define "slipway.image" -}}
 {{- $root := index . 0 -}}
-{{- $image := index . 1 -}}
-{{- with $root.Values.global.imageRegistry | default $image.registry }}{{ . }}/{{ end -}}
-{{- $image.repository -}}
-{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $root.Chart.AppVersion }}{{ end -}}
+{{- $image := dict -}}
+{{- range $key, $text := index . 1 }}{{ $_ := set $image $key (include "slipway.given" $text) }}{{ end -}}
+{{- with include "slipway.given" $root.Values.global.imageRegistry | default $image.registry }}{{ . }}/{{ end -}}
+{{- $image.repository | default (index . 2) -}}
+{{- with $image.tag | default (empty $image.digest | ternary (index . 3) "") }}:{{ . }}{{ end -}}
+{{- with $image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* The image of API, worker and migration. */}}
+{{- define "slipway.serviceImage" -}}
+{{- include "slipway.image" (list . .Values.image "slipway" .Chart.AppVersion) -}}
+{{- end -}}
+
+{{/* The image of the chart's own scripts. */}}
+{{- define "slipway.scriptImage" -}}
+{{- include "slipway.given" .Values.scriptImage | default (include "slipway.serviceImage" .) -}}
 {{- end -}}
 
 {{/* "true" when the try-out's own server runs, from (list $ "postgresql" or "redis"); else nothing. */}}

@@ -22,7 +22,7 @@
 restartPolicy: Never
 containers:
   - name: migrate
-    image: {{ include "slipway.image" (list $root $root.Values.image) }}
+    image: {{ include "slipway.serviceImage" $root }}
     {{- include "slipway.container" $root | nindent 4 }}
     command: {{- toYaml (index . 2) | nindent 6 }}
     # Few settings, so that another number of pods, or another issuer, is no new migration.

@@ -23,7 +23,7 @@ the operator's script, out of a ConfigMap that the operator makes: until then th
 {{- $root := index . 0 -}}
 {{- $folders := index . 2 -}}
 name: wait
-image: {{ include "slipway.image" (list $root $root.Values.image) }}
+image: {{ include "slipway.serviceImage" $root }}
 {{ include "slipway.container" $root }}
 command: {{- index . 1 | nindent 2 }}
 env: {{- include "slipway.env" (list $root $folders (index . 3)) | trim | nindent 2 }}

@@ -13,12 +13,23 @@ from cluster.images.store import content_hash, files_below, images_folder, keep_
 ROOT = Path(__file__).parents[3]
 FOREIGN = ROOT / "k8s-tests" / "foreign"
 PLAIN_ALEMBIC = ROOT / "k8s-tests" / "foreign_alembic"
-COPIED = ("Dockerfile", ".dockerignore", "pyproject.toml", "README.md", "requirements", "service", "operator")
-"""What can change Slipway's image."""
+COMMON = (
+    ".dockerignore",
+    "pyproject.toml",
+    "README.md",
+    *(f"requirements/{name}" for name in ("build.txt", "install.sh", "package.sh")),
+)
+OWN = {
+    "service": ("Dockerfile", "requirements/service.txt", "service/slipway"),
+    "operator": ("operator/Dockerfile", "requirements/operator.txt", "operator/slipway_operator"),
+}
+"""What can change each image, besides: its Dockerfile first."""
 
 MAKERS = tuple(Path(__file__).with_name(name) for name in ("build.py", "buildah.py", "docker.py"))
 
-TARGETS = ("service", "dev", "operator")
+HALVES = {"service": "service", "dev": "service", "operator": "operator"}
+"""By target, whose image it is."""
+
 OPERATOR_TAG = "slipway-operator:0.1.0"
 REGISTRY = "docker.io/library/"
 """Where the runtimes of clusters look for a name without a registry."""
@@ -26,10 +37,14 @@ REGISTRY = "docker.io/library/"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes an image: the folder with its Dockerfile, the target, labels, and every file that counts."""
+    """What makes an image: the folder that it is built in, the target, labels, and every file that counts.
+
+    `dockerfile` lies below the folder.
+    """
 
     context: Path
     files: tuple[Path, ...]
+    dockerfile: str = "Dockerfile"
     target: str | None = None
     labels: dict[str, str] = field(default_factory=dict)
 
@@ -41,12 +56,13 @@ def why_unavailable() -> str | None:
 
 
 def slipway(target: str, version: str, revision: str) -> Recipe:
-    """The recipe of a target of Slipway's Dockerfile. ValueError when there is no such target."""
-    if target not in TARGETS:
-        raise ValueError(f"The Dockerfile has no target {target!r}: use one of {', '.join(TARGETS)}.")
-    files = files_below(ROOT / name for name in COPIED)
+    """The recipe of a target of Slipway's Dockerfiles. ValueError when there is no such target."""
+    if target not in HALVES:
+        raise ValueError(f"The Dockerfiles have no target {target!r}: use one of {', '.join(HALVES)}.")
+    own = OWN[HALVES[target]]
+    files = files_below(ROOT / name for name in (*COMMON, *own))
     labels = {"org.opencontainers.image.version": version, "org.opencontainers.image.revision": revision}
-    return Recipe(ROOT, tuple(files), target, labels)
+    return Recipe(ROOT, tuple(files), own[0], target, labels)
 
 
 def build(
@@ -66,7 +82,9 @@ def build_foreign(tag: str = "foreign:1") -> Path:
 
 def build_plain_alembic(target: str) -> Path:
     """A docker-archive of `plain-alembic:<target>`: a release of an application that brings its own Alembic."""
-    return _archive(Recipe(PLAIN_ALEMBIC, tuple(files_below([PLAIN_ALEMBIC])), target), f"plain-alembic:{target}")
+    return _archive(
+        Recipe(PLAIN_ALEMBIC, tuple(files_below([PLAIN_ALEMBIC])), target=target), f"plain-alembic:{target}"
+    )
 
 
 def _archive(recipe: Recipe, tag: str) -> Path:
@@ -89,13 +107,22 @@ def _builder(recipe: Recipe, image: str) -> tuple[str, Callable[[Path], None]]:
 
 def _with_docker(recipe: Recipe, image: str, archive: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        docker.build(recipe.context, image, target=recipe.target, labels=recipe.labels, secrets=_secrets(folder))
+        docker.build(
+            recipe.context,
+            image,
+            dockerfile=recipe.dockerfile,
+            target=recipe.target,
+            labels=recipe.labels,
+            secrets=_secrets(folder),
+        )
     docker.save(image, archive)
 
 
 def _with_buildah(recipe: Recipe, image: str, archive: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        buildah.build(recipe.context, image, target=recipe.target, secrets=_secrets(folder))
+        buildah.build(
+            recipe.context, image, dockerfile=recipe.dockerfile, target=recipe.target, secrets=_secrets(folder)
+        )
     if recipe.labels:
         buildah.label(image, recipe.labels)
     buildah.push_archive(image, archive)

@@ -131,12 +131,13 @@ def build(
     context: Path,
     name: str,
     *,
+    dockerfile: str = "Dockerfile",
     target: str | None = None,
     platform: str | None = None,
     arguments: Mapping[str, str] | None = None,
     secrets: Mapping[str, Path] | None = None,
 ) -> None:
-    """Build the folder's Dockerfile into the storage. Raises CommandError with the build's last lines."""
+    """Build a Dockerfile of the folder into the storage. Raises CommandError with the build's last lines."""
     # No timestamps: the same files make the same layers. Containers of failed steps would stay mounted.
     options = ["--isolation=chroot", "--network=host", "--layers", "--force-rm", "--format=docker", "--timestamp=0"]
     if platform in (None, host_platform()):
@@ -145,6 +146,7 @@ def build(
         options += ["--pull=always", f"--platform={platform}"]
     options += [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
     options += [f"--secret=id={key},src={path}" for key, path in (secrets or {}).items()]
+    options.append(f"--file={context / dockerfile}")
     if target is not None:
         options.append(f"--target={target}")
     buildah("build", *options, f"--tag={name}", str(context), timeout=BUILD_TIMEOUT)

@@ -54,13 +54,14 @@ def build(
     context: Path,
     name: str,
     *,
+    dockerfile: str = "Dockerfile",
     target: str | None = None,
     arguments: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     secrets: Mapping[str, Path] | None = None,
 ) -> None:
-    """Build the folder's Dockerfile into the engine. Raises CommandError with the build's last lines."""
-    options = ["--load", "--provenance=false", f"--tag={name}"]
+    """Build a Dockerfile of the folder into the engine. Raises CommandError with the build's last lines."""
+    options = ["--load", "--provenance=false", f"--tag={name}", f"--file={context / dockerfile}"]
     options += [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
     options += [f"--label={key}={value}" for key, value in (labels or {}).items()]
     options += [f"--secret=id={key},src={path}" for key, path in (secrets or {}).items()]

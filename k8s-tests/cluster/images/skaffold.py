@@ -1,6 +1,6 @@
 """skaffold's custom builder without a docker daemon: the environment says what to build, buildah builds and pushes it.
 
-Read: IMAGE (the full name with tag), PUSH_IMAGE (`true` or `false`), BUILD_CONTEXT (folder with the Dockerfile),
+Read: IMAGE (the full name with tag), PUSH_IMAGE (`true` or `false`), BUILD_CONTEXT (folder to build in),
 PLATFORMS (none or one, such as `linux/arm64`). Only the standard library is needed.
 """
 
@@ -43,13 +43,14 @@ class BuildRequest:
         return cls(image, environment.get("PUSH_IMAGE") == "true", Path(context), platforms[0] if platforms else None)
 
 
-def build(request: BuildRequest, target: str) -> None:
+def build(request: BuildRequest, dockerfile: str, target: str) -> None:
     """Build, and push if asked to. Raises CommandError with the last lines of what failed, or NoBaseImageError."""
     with one_at_a_time(), tempfile.TemporaryDirectory() as folder:
         base.ensure_in_buildah(base.PYTHON)
         buildah.build(
             request.context,
             request.image,
+            dockerfile=dockerfile,
             target=target,
             platform=request.platform,
             secrets=pip_settings.secrets(Path(folder)),
@@ -60,11 +61,12 @@ def build(request: BuildRequest, target: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--file", default="Dockerfile", help="Dockerfile, below the folder to build in")
     parser.add_argument("--target", default="service", help="target of the Dockerfile")
-    target = parser.parse_args().target
+    chosen = parser.parse_args()
     try:
         request = BuildRequest.from_environment(os.environ)
-        build(request, target)
+        build(request, chosen.file, chosen.target)
     except (ClusterError, OSError) as error:  # OSError: a full disk, a folder that can't be written
         sys.stderr.write(f"{error}\n")
         return 1
