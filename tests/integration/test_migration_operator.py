@@ -134,6 +134,7 @@ def test_a_revision_that_the_image_does_not_know_ends_a_plan(empty_database: Tes
 FAILURES = [
     (["SELECT * FROM nowhere"], "", "StatementFailed", "Revision bad failed: relation"),
     ([], "raise KeyError('a-secret-value')", "MigrationFailed", "Unexpected KeyError"),
+    ([], "raise SystemExit('a-secret-value')", "MigrationFailed", "Unexpected SystemExit"),
     (["SELECT pg_sleep(60)"], "", "BudgetExceeded", "The budget of 1 s is used up"),
 ]
 

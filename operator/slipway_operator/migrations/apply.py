@@ -79,10 +79,22 @@ async def _write_sql(api: Api, look: Look, decision: Decision) -> str:
     return text
 
 
+async def _theirs(api: Api, look: Look, name: str) -> Trouble | None:
+    """Trouble when the Job of that name isn't one that this resource made; None when it is, or has gone meanwhile."""
+    metadata = look.resource["metadata"]
+    found = await api.get(JOBS, metadata["namespace"], name)
+    owners = (found or {}).get("metadata", {}).get("ownerReferences") or ()
+    if found is None or any(one.get("controller") and one["uid"] == metadata["uid"] for one in owners):
+        return None
+    return Trouble(
+        "JobNotOurs", f"Job {name} is somebody else's and stays as it is. Remove it, so that ours can be made."
+    )
+
+
 async def effect(
     api: Api, exclusion: Exclusion, look: Look, decision: Decision, job: dict[str, Any] | None
 ) -> Trouble | None:
-    """What the decision does. A Job that is there already is ours, by its name. Trouble: the server refuses the Job."""
+    """What the decision does. Trouble: the server refuses the Job, or somebody else's has its name."""
     namespace = look.resource["metadata"]["namespace"]
     if isinstance(decision.effect, DeleteJob):
         name = decision.effect.name
@@ -96,8 +108,8 @@ async def effect(
         # While a login changes in the database no Job begins; the login's side lists Jobs under the same lock.
         async with exclusion.held(namespace):
             await api.create(JOBS, namespace, job)
-    except ConflictError:
-        return None
+    except ConflictError as error:
+        return await _theirs(api, look, job["metadata"]["name"]) if error.reason == "AlreadyExists" else None
     except RefusedError as error:
         return error.trouble
     except ApiError as error:

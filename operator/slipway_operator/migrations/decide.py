@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from slipway_operator.checks import first_answer
-from slipway_operator.migrations.model import Decision, DeleteJob, JobSeen, Observed
-from slipway_operator.migrations.pods import broken_by, has_image, listed
+from slipway_operator.migrations.images import is_rewritten
+from slipway_operator.migrations.model import Decision, DeleteJob, JobSeen, Observed, PodSeen
+from slipway_operator.migrations.pods import broken_by, digest_of, has_image, listed
 from slipway_operator.migrations.remember import active_jobs, is_of, remember
 from slipway_operator.migrations.retries import DOING, is_hopeless, stalled_plan, start
 from slipway_operator.migrations.situation import SLOW, SOON, YOUNG, Situation, State, answer
+from slipway_operator.nodes import told
 
 Check = Callable[[Situation], Decision | None]
 """An answer, or None: nothing to object."""
@@ -54,6 +56,19 @@ def _running(seen: Situation, job: JobSeen) -> Decision:
     if job.purpose == "plan" and is_hopeless(seen, "plan"):
         return stalled_plan(seen)
     return answer(seen, "Reconciling", reason, f"{sentence}: Job {job.name}.", phase=phase, look_again=SOON)
+
+
+def held(seen: Situation) -> Decision | None:
+    """The result of a Job whose own containers have ended counts, and is in the memory: what holds its pod goes."""
+    job = next((job for job in seen.observed.jobs if job.held_by), None)
+    if job is None:
+        return None
+    message = (
+        f"Job {job.name} has {job.state}, and {', '.join(job.held_by)}, which isn't of its making, keeps its pod from "
+        "ending: the result counts, and the Job is removed. To keep such containers out of Jobs, set the annotation "
+        'that their injector asks for in spec.jobAnnotations, such as sidecar.istio.io/inject: "false".'
+    )
+    return answer(seen, "Reconciling", "SidecarHolds", message, effect=DeleteJob(job.name), look_again=SOON)
 
 
 def suspended(seen: Situation) -> Decision | None:
@@ -118,10 +133,11 @@ def expanded(seen: Situation) -> Decision | None:
 def rolled_out(seen: Situation) -> Decision | None:
     """The new release must be everywhere before what the old one needs goes. When stranded, it can't be yet."""
     deployment, spec = seen.observed.workload, seen.spec
-    if seen.stranded or deployment is None or (deployment.image == spec.image and deployment.rolled_out):
+    wished = deployment is not None and (deployment.image == spec.image or bool(seen.rewritten))
+    if seen.stranded or deployment is None or (wished and deployment.rolled_out):
         return None
     message = f"Deployment {spec.workload} is still being rolled out to {spec.image}."
-    if deployment.image != spec.image:
+    if not wished:
         message = f"Deployment {spec.workload} has image {deployment.image}; contracts wait until it has {spec.image}."
     return answer(seen, "Reconciling", "RollingOut", message, phase="RollingOut", look_again=SOON)
 
@@ -133,14 +149,34 @@ def no_pod_broken(seen: Situation) -> Decision | None:
     if not broken:
         return None
     contract, names = seen.contracts[0], listed(broken)
+    if away := next((pod.lost for pod in broken if pod.lost), None):
+        message = f"Contract {contract} would break {names}. {told(away)}"
+        state: State = "Stalled" if away.lasting(seen.now) else "Reconciling"
+        return answer(seen, state, "NodeLost", message, phase="RollingOut", look_again=SOON)
     if seen.stranded:
         message = (
             f"Contract {contract} comes before a revision that {seen.spec.image} needs, and would break {names}. "
             f"Deploy the release that ends with {contract} first, or stop these pods."
         )
         return answer(seen, "Stalled", "ReleaseSkipped", message, phase="RollingOut", look_again=SLOW)
+    if other := next((found for pod in broken if (found := _other_image(seen, pod))), ""):
+        message = f"Contract {contract} waits: {other}"
+        return answer(seen, "Reconciling", "ImageRewritten", message, phase="RollingOut", look_again=SOON)
     message = f"Contract {contract} would break {names}; it waits until they are gone."
     return answer(seen, "Reconciling", "OldPodsRemain", message, phase="RollingOut", look_again=SOON)
+
+
+def _other_image(seen: Situation, pod: PodSeen) -> str:
+    """A sentence on a pod that has the wished image by its name, from elsewhere, and isn't what was planned."""
+    wished, planned = seen.spec.image, seen.memory.image_id
+    # By whatever digest it has itself: whether that is the planned one has been asked.
+    found = [name for name in pod.images if any(is_rewritten(wished, name, each) for each in pod.image_ids)]
+    if not found:
+        return ""
+    return (
+        f"pod {pod.name} has {min(found)} in the place of {wished}, as an admission webhook writes it, and that "
+        f"isn't what was planned ({digest_of(planned)}). Let it treat Jobs as it does pods, or name images by digest."
+    )
 
 
 def pods_were_seen(seen: Situation) -> Decision | None:
@@ -195,6 +231,7 @@ def _wanted(seen: Situation) -> str:
 
 
 CHECKS: tuple[Check, ...] = (
+    held,
     active_job,
     suspended,
     workload,

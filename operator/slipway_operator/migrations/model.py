@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from slipway_operator.nodes import Lost
+
 Kind = Literal["expand", "contract"]
 Approval = Literal["Never", "Destructive", "Always"]
 Level = Literal["Warning", "Error"]
@@ -119,6 +121,8 @@ class JobSeen:
     """What a plan Job that succeeded reported."""
     outdated: bool = False
     """Whether it failed, and would be made otherwise now: somebody changed the spec or the workload."""
+    held_by: tuple[str, ...] = ()
+    """Containers that go on although all that the Job asked for have ended, as `state` says: somebody injected them."""
 
     @property
     def active(self) -> bool:
@@ -141,6 +145,9 @@ class PodSeen:
     image_ids: frozenset[str]
     """Ids of the images of its containers, as far as they are known yet."""
     gate: GateSeen
+    images: frozenset[str] = frozenset()
+    """Their names, as the pod asks for them."""
+    lost: Lost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +232,7 @@ class CreateJob:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Only of a Job that never started."""
+    """Only of a Job that never started, or whose own containers have all ended."""
 
     name: str
 
@@ -244,6 +251,10 @@ class Verdict:
     rollback_unsafe: str = ""
     """Sentence on why the image before can't come back; empty: it can."""
     rollback_reason: Literal["ContractAnnounced", "ContractApplied"] = "ContractAnnounced"
+    rewritten: str = ""
+    """Sentence on an image that somebody put in the place of the wished one; empty: nobody did."""
+    planned: bool = True
+    """Whether there is a plan of this wish; without one nothing is known of what is pending."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from slipway_operator.times import seconds
 
 MIGRATIONS = Resource("slipway.dev", "v1alpha1", "schemamigrations")
 
+HELD = 10.0
+"""Seconds that containers which somebody injected may outlive the Job's own; most end by themselves."""
 PATIENCE = 3.0
 """Seconds that a Job may take to start before events are asked what keeps it."""
 LOG_PATIENCE = 120.0
@@ -67,7 +69,7 @@ async def look(api: Api, namespace: str, name: str, now: float) -> Look | None:
         for one in await _jobs(api, resource, memory, now)
     ]
     # The last read before the decision, because it is what an irreversible step rests on.
-    pods = await _consumers(api, namespace, spec, found) if _pods_count(memory, found) else ()
+    pods = await _consumers(api, namespace, spec, found, now) if _pods_count(memory, found) else ()
     observed = Observed(
         name,
         uid,
@@ -118,10 +120,10 @@ def _pods_count(memory: Memory, found: list[_Found]) -> bool:
     )
 
 
-async def _consumers(api: Api, namespace: str, spec: Spec, found: list[_Found]) -> tuple[PodSeen, ...]:
+async def _consumers(api: Api, namespace: str, spec: Spec, found: list[_Found], now: float) -> tuple[PodSeen, ...]:
     ours = {one.uid for one in found}
     listed = await api.list(PODS, namespace, labels=spec.consumers)
-    seen = [sight.pod(one) for one in listed if _owner(one) not in ours]
+    seen = [sight.pod(one, now) for one in listed if _owner(one) not in ours]
     return tuple(one for one in seen if one is not None)
 
 
@@ -151,6 +153,8 @@ async def _jobs(api: Api, resource: Mapping[str, Any], memory: Memory, now: floa
     for job in listed:
         own = sorted((one for one in pods if _owner(one) == job["metadata"]["uid"]), key=_created)
         seen = sight.job(job, own)
+        if seen and seen.held_by and 0 <= now - (seen.ended or 0.0) < HELD:
+            seen = replace(seen, state="running", ended=None, held_by=())
         if seen:
             found.append(await _with_details(api, job, own, seen, memory, now))
     return found
@@ -172,7 +176,7 @@ async def _with_details(
             events = await _events(api, job, pods) if now - seen.created > PATIENCE else []
             return _Found(replace(seen, trouble=trouble.of_start(pods, events)), uid, template=template)
         case "running":
-            gone = trouble.of_end(pods)
+            gone = trouble.of_end(pods, now)
             said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" and not gone else ""
             # A sidecar may run while the image of the command can't be pulled.
             return _Found(replace(seen, trouble=gone or progress(said) or trouble.of_start(pods, ())), uid)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from slipway_operator.migrations.model import PodSeen
 
 LAG = 10.0
 """Seconds by which nodes' clocks may differ, and by which a kubelet's report on a pod may be late."""
+
+_DIGEST = re.compile(r"(?:^|[@/])([a-z0-9]+:[0-9a-f]{32,})$")
 
 NAMES = 5
 """How many pods a message names."""
@@ -33,7 +36,13 @@ def began_before(since: float, announced_at: float) -> bool:
 
 def has_image(pod: PodSeen, image_id: str) -> bool:
     """Names of images don't count: a tag may have moved. A pod whose ids aren't known yet hasn't got it."""
-    return image_id in pod.image_ids
+    return image_id in pod.image_ids or digest_of(image_id) in map(digest_of, pod.image_ids)
+
+
+def digest_of(image_id: str) -> str:
+    """Of an id as a kubelet reports it: without the repository, which is any that the node knows the image by."""
+    found = _DIGEST.search(image_id)
+    return found[1] if found else image_id
 
 
 def broken_by(image_id: str, pods: Iterable[PodSeen], announced_at: float | None, now: float) -> tuple[PodSeen, ...]:

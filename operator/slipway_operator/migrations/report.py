@@ -14,6 +14,7 @@ from typing import Any
 
 from slipway_operator.conditions import NOT_PRINTABLE, one_line
 from slipway_operator.migrations.model import Finding, Plan, Revision, Trouble
+from slipway_operator.migrations.pods import digest_of
 
 PREFIX = "slipway.dev/v1 "
 LINE_LIMIT = 8 * 1024
@@ -58,7 +59,7 @@ class Report:
     def plan(self, image_id: str, findings: Iterable[Finding], config_map: str | None) -> Plan:
         revisions = tuple(planned.revision for planned in self.planned)
         digests = [[revision.id, revision.kind, revision.sql_digest] for revision in revisions]
-        identity = [image_id, self.current, digests, self.system, self.database]
+        identity = [digest_of(image_id), self.current, digests, self.system, self.database]
         return Plan(
             digest="sha256:" + sha256(json.dumps(identity).encode()).hexdigest(),
             current=self.current,

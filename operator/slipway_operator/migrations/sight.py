@@ -8,6 +8,7 @@ from typing import Any, Literal
 from slipway_operator.migrations.model import GateSeen, JobSeen, PodSeen, Spec, WorkloadSeen
 from slipway_operator.migrations.names import ATTEMPT, PLAN_KEY, PURPOSE_LABEL
 from slipway_operator.migrations.trouble import container_statuses
+from slipway_operator.nodes import lost
 from slipway_operator.times import seconds
 
 _PURPOSES = ("plan", "withdraw", "expand", "backup", "announce", "contract")
@@ -27,13 +28,19 @@ def workload(deployment: Mapping[str, Any], spec: Spec) -> WorkloadSeen:
     return WorkloadSeen(wanted, image, rolled_out)
 
 
-def pod(found: Mapping[str, Any]) -> PodSeen | None:
+def pod(found: Mapping[str, Any], now: float) -> PodSeen | None:
     """None for a pod whose containers have all ended for good."""
     status = found.get("status") or {}
     if status.get("phase") in _ENDED:
         return None
     ids = {one.get("imageID") for one in status.get("containerStatuses") or ()}
-    return PodSeen(found["metadata"]["name"], frozenset(one for one in ids if one), gate(found))
+    return PodSeen(
+        found["metadata"]["name"],
+        frozenset(one for one in ids if one),
+        gate(found),
+        frozenset(one["image"] for one in found["spec"]["containers"] if one.get("image")),
+        lost(found, now),
+    )
 
 
 def gate(found: Mapping[str, Any]) -> GateSeen:
@@ -69,6 +76,9 @@ def job(found: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> JobSeen 
     if purpose not in _PURPOSES or PLAN_KEY not in annotations or not attempt.isdecimal():
         return None
     state, ended = _state(found, pods)
+    held_by: tuple[str, ...] = ()
+    if state == "running" and pods and (held := _held(found, pods[-1])):
+        state, ended, held_by = held
     return JobSeen(
         name=metadata["name"],
         purpose=purpose,
@@ -78,6 +88,7 @@ def job(found: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> JobSeen 
         created=seconds(metadata["creationTimestamp"]),
         ended=ended,
         image_id=_image_id(pods, container(found)),
+        held_by=held_by,
     )
 
 
@@ -98,6 +109,26 @@ def _state(
     counted = any(status.get(name) for name in ("ready", "succeeded", "failed", "terminating"))
     ran = any(_has_run(one) for one in pods)
     return ("running" if counted or ran or _uncounted(status) else "starting"), None
+
+
+def _held(
+    found: Mapping[str, Any], pod: Mapping[str, Any]
+) -> tuple[Literal["succeeded", "failed"], float, tuple[str, ...]] | None:
+    """How and when the containers that the Job asks for ended, and which others keep its pod from ending.
+
+    Those were injected: a sidecar of the workload's own would be in the Job as well, and the kubelet ends it.
+    """
+    template = found["spec"]["template"]["spec"]
+    own = {one["name"] for one in template["containers"]}
+    states = {one["name"]: one.get("state") or {} for one in (pod.get("status") or {}).get("containerStatuses") or ()}
+    others = tuple(sorted(name for name, state in states.items() if name not in own and "running" in state))
+    ends = [end for name in own if (end := states.get(name, {}).get("terminated"))]
+    if not others or len(ends) < len(own) or "deletionTimestamp" in pod["metadata"]:
+        return None
+    failed = any(end["exitCode"] != 0 for end in ends)
+    if failed and template.get("restartPolicy") == "OnFailure":
+        return None
+    return "failed" if failed else "succeeded", max(seconds(end.get("finishedAt")) for end in ends), others
 
 
 def _uncounted(status: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from slipway_operator.migrations.images import is_rewritten
 from slipway_operator.migrations.model import (
     CreateJob,
     Decision,
@@ -77,6 +78,19 @@ class Situation:
         return tuple(each for each in found if RANK[each.level] >= least and each.rule not in self.spec.ignore)
 
     @property
+    def rewritten(self) -> str:
+        """A sentence where the workload names the wished image otherwise, as a webhook that rewrites images does."""
+        deployment, wished = self.observed.workload, self.spec.image
+        if deployment is None or not deployment.image:
+            return ""
+        if not is_rewritten(wished, deployment.image, self.memory.image_id):
+            return ""
+        return (
+            f"Deployment {self.spec.workload} has image {deployment.image} in the place of {wished}, as an admission "
+            "webhook writes it. What its pods run is compared by digest."
+        )
+
+    @property
     def approved(self) -> bool:
         return bool(self.plan.digest) and self.spec.approve == self.plan.digest
 
@@ -100,6 +114,8 @@ def answer(
         seen.pending,
         f"{_named('Contract', seen.contracts)} still to run: {message}" if seen.contracts else "",
         *_rollback_unsafe(seen),
+        rewritten=seen.rewritten,
+        planned=seen.memory.plan is not None,
     )
     return Decision(seen.memory, verdict, effect, look_again)
 

@@ -65,8 +65,9 @@ def document(
     found: dict[str, Any] = {
         "observedGeneration": generation,
         "conditions": merged(_conditions(verdict), former.get("conditions") or (), generation, now),
-        "phase": verdict.phase,
-        "pending": len(verdict.pending),
+        # While it is suspended no step is being taken, and without a plan nobody knows what is pending.
+        "phase": verdict.phase if verdict.state != "Suspended" else "",
+        "pending": len(verdict.pending) if verdict.planned else None,
         "attempt": len(memory.done) + sum(memory.attempts.values()),
         "revision": memory.revision,
         "target": memory.plan.target if memory.plan else "",
@@ -89,8 +90,17 @@ def document(
 def _conditions(verdict: Verdict) -> tuple[Condition, ...]:
     """Sentences go with True of ContractPending and with False of RollbackSafe."""
     pending, unsafe = verdict.contract_pending, verdict.rollback_unsafe
+    told = by_state(verdict.state, verdict.reason, verdict.message)
+    if verdict.rewritten:
+        told = (*told, Condition("ImageRewritten", "True", "ImageRewritten", verdict.rewritten))
+    if not verdict.planned and not unsafe:
+        text = "There is no plan of this wish yet."
+        return (
+            *told,
+            *(Condition(kind, "Unknown", "NotPlanned", text) for kind in ("ContractPending", "RollbackSafe")),
+        )
     return (
-        *by_state(verdict.state, verdict.reason, verdict.message),
+        *told,
         Condition("ContractPending", "True", "ContractsLeft", pending)
         if pending
         else Condition("ContractPending", "False", "NoContracts", "No contract is left to run."),

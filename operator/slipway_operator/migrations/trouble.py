@@ -13,6 +13,7 @@ from typing import Any
 from slipway_operator.conditions import one_line
 from slipway_operator.migrations.model import Trouble
 from slipway_operator.migrations.report import MESSAGE_LIMIT, failure
+from slipway_operator.nodes import lost, told
 
 _POD_NAME = re.compile(r'pods "[^"]*"')
 _IMAGE_REASONS = frozenset(
@@ -38,16 +39,16 @@ def of_start(pods: Sequence[Mapping[str, Any]], events: Sequence[Mapping[str, An
     return _told("VolumeNotReady", f"A volume of the Job's pod can't be mounted: {mount}") if mount else None
 
 
-def of_end(pods: Sequence[Mapping[str, Any]]) -> Trouble | None:
-    """What keeps a Job that has begun from ending: its pod was told to go, and nobody says that it went."""
+def of_end(pods: Sequence[Mapping[str, Any]], now: float) -> Trouble | None:
+    """What keeps a Job that has begun from ending: its node is lost, or its pod was told to go and hasn't gone yet."""
     for pod in pods:
+        if away := lost(pod, now):
+            text = f"The Job's pod isn't known to have ended, so no other may start. {told(away)}"
+            return replace(_told("NodeLost", text), lasting=away.lasting(now))
         if "deletionTimestamp" in pod["metadata"] and (pod.get("status") or {}).get("phase") not in _ENDED:
             node = (pod.get("spec") or {}).get("nodeName", "")
-            return _told(
-                "PodTerminating",
-                f"The Job's pod is to go, and node {node} hasn't said yet that it ended, so no other may start. If "
-                "that node is lost for good, delete its Node object",
-            )
+            text = f"The Job's pod is to go, and node {node} hasn't said yet that it ended, so no other may start"
+            return _told("PodTerminating", text)
     return None
 
 

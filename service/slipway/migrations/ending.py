@@ -42,7 +42,7 @@ def _run_marked(command: Command, changes: dict[str, object]) -> None:
         asyncio.run(_until_terminated(command, changes))
     except asyncio.CancelledError:
         _fail("MigrationFailed", "The run was ended by SIGTERM; what was done stays.", lasting=False, code=TERMINATED)
-    except Exception as error:  # noqa: BLE001 - who reads the marked lines must always learn the end
+    except BaseException as error:  # noqa: BLE001 - who reads the marked lines must always learn the end
         reason = reason_of(error)
         message = _sentence(error)
         if not isinstance(error, (MigrationError, SettingsError, FilesError, *DATABASE_ERRORS)):
@@ -52,7 +52,7 @@ def _run_marked(command: Command, changes: dict[str, object]) -> None:
         _fail(reason, message, lasting=reason in LASTING)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     if isinstance(error, MigrationError | SettingsError | FilesError):
         return str(error)
     if isinstance(error, DATABASE_ERRORS):

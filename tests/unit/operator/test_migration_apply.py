@@ -95,6 +95,36 @@ async def test_a_job_that_appears_between_look_and_write_is_taken_for_ours(
     assert ready(cluster)["reason"] == "Planning"
 
 
+async def test_a_job_of_our_name_that_is_somebody_elses_is_told_and_left_alone(
+    cluster: MemoryApi, migrations: Migrations
+) -> None:
+    await migrations.reconcile(KEY)
+    (ours,) = cluster.all("jobs")
+    theirs = {"metadata": {"name": ours["metadata"]["name"], "uid": "theirs"}, "spec": {}}
+    cluster.put("jobs", theirs)
+
+    assert await migrations.reconcile(KEY) == 0.0
+    assert await migrations.reconcile(KEY) == 15.0
+    assert ready(cluster)["reason"] == "JobNotOurs"
+    assert ours["metadata"]["name"] in ready(cluster)["message"]
+    assert cluster.all("jobs") == [theirs]
+
+    del cluster.objects["jobs", ours["metadata"]["name"]]
+    await migrations.reconcile(KEY)
+    await migrations.reconcile(KEY)
+    assert ready(cluster)["reason"] == "Planning"
+
+
+async def test_a_plan_without_revisions_names_no_sql(cluster: MemoryApi, migrations: Migrations) -> None:
+    await migrations.reconcile(KEY)
+    end(cluster, plan_log())
+    await migrations.reconcile(KEY)
+
+    plan = cluster.objects["schemamigrations", "shop"]["status"]["plan"]
+    assert (plan["revisions"], "sql" in plan) == ([], False)
+    assert cluster.all("configmaps") == []
+
+
 async def test_the_sql_is_there_before_the_status_that_names_it(cluster: MemoryApi, migrations: Migrations) -> None:
     await migrations.reconcile(KEY)
     end(cluster, plan_log(revision("0002", sql="CREATE TABLE a (id bigint);")))

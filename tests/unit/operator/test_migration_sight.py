@@ -53,15 +53,15 @@ def test_native_sidecars_are_no_gate() -> None:
 
 @pytest.mark.parametrize("phase", ["Pending", "Running", "Unknown"])
 def test_pods_of_every_other_phase_exist(phase: str) -> None:
-    assert pod(consumer("a", phase=phase)) is not None
-    assert pod(consumer("a", phase="Failed")) is None
+    assert pod(consumer("a", phase=phase), NOW) is not None
+    assert pod(consumer("a", phase="Failed"), NOW) is None
 
 
 def test_terminating_pods_exist() -> None:
     going = consumer("a")
     going["metadata"]["deletionTimestamp"] = timestamp(NOW)
 
-    assert pod(going) is not None
+    assert pod(going, NOW) is not None
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,35 @@ def test_contracts_that_are_left_and_a_way_back_that_is_gone_are_conditions() ->
     assert (by_type["RollbackSafe"]["status"], by_type["RollbackSafe"]["message"]) == ("False", "0003 is announced.")
 
 
+def test_without_a_plan_nothing_is_said_of_contracts_and_of_the_way_back() -> None:
+    status = written(Memory(), Verdict("Suspended", "Suspended", "x", "Planning", planned=False))
+
+    assert kinds(status) == {"Ready": "False", "ContractPending": "Unknown", "RollbackSafe": "Unknown"}
+    assert "pending" not in status
+    VALIDATOR.validate(status)
+
+
+def test_what_was_announced_before_is_said_without_a_plan_too() -> None:
+    status = written(Memory(), Verdict("Ready", "X", "x", "Planning", rollback_unsafe="0003.", planned=False))
+
+    assert kinds(status)["RollbackSafe"] == "False"
+
+
+def test_a_suspended_resource_is_in_no_phase() -> None:
+    plan = Plan("sha256:" + "0" * 64, "0001", "0002", (Revision("0002", "expand"),))
+
+    assert "phase" not in written(Memory(plan=plan), Verdict("Suspended", "Suspended", "x", "Expanding"))
+    assert written(Memory(plan=plan), Verdict("Reconciling", "X", "x", "Expanding"))["phase"] == "Expanding"
+
+
+def test_an_image_that_somebody_rewrote_is_a_condition_of_its_own() -> None:
+    status = written(Memory(), replace(READY, rewritten="mirror.example/app:1 in the place of app:1."))
+
+    VALIDATOR.validate(status)
+    assert kinds(status)["ImageRewritten"] == "True"
+    assert "ImageRewritten" not in kinds(written(Memory()))
+
+
 def test_a_transition_keeps_its_time_until_the_status_of_the_condition_changes() -> None:
     first = written(Memory(), Verdict("Reconciling", "Planning", "x", "Planning"))
     later = Decision(Memory(), Verdict("Reconciling", "Expanding", "y", "Expanding"))

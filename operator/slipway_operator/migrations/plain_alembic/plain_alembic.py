@@ -2,7 +2,8 @@
 
 These files are mounted into the image beside each other. They need Python 3.9 and the Alembic and SQLAlchemy that are
 there, and get to the database only through the image's env.py. The ledger and the lock are those of `slipway db`. It
-exits with 0, or with 1 and the reason in the last line of stdout.
+exits with 0, or with another code and the reason in the last line of stdout, whatever ended it. So this file and
+plain_output.py import nothing that an image may lack.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from typing import NoReturn
 # files are of one version of the ConfigMap.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from plain_errors import describe
-from plain_gate import wait
-from plain_image import Image
 from plain_output import Failure, Output
-from plain_plan import plan
-from plain_runner import Runner
+
+MARKED = "--marked"
+OLDEST = (3, 9)
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Such as a command of a newer operator than the files."""
+        Output(marked=MARKED in sys.argv).fail(Failure("ArgumentsRefused", message, lasting=True), 2)
 
 
 def main() -> NoReturn:
@@ -39,26 +44,21 @@ def main() -> NoReturn:
     threading.Thread(target=terminated, daemon=True).start()
     os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
     try:
-        image = Image(options.config)
-        if options.command == "wait":
-            wait(image, output, options.timeout)
-        message = f"The budget of {options.budget:g} s is used up. What was done stays; run it again."
-        output.fail_after(options.budget, "BudgetExceeded", message)
-        runner = Runner(image, output, options)
-        if options.command == "plan":
-            plan(image, runner, output, literals=options.literals)
-        if options.command == "upgrade":
-            runner.upgrade()
-        else:
-            runner.alone(runner.announce if options.command == "announce" else runner.withdraw)
+        if sys.version_info < OLDEST:
+            found = ".".join(map(str, sys.version_info[:2]))
+            raise Failure("PythonTooOld", f"The image has Python {found}, and 3.9 is the oldest.", lasting=True)  # noqa: TRY301 - told like all else
+        from plain_commands import run  # noqa: PLC0415 - what can't be imported must be told, too
+
+        run(options, output)
     except Failure as failure:
         output.fail(failure)
-    except Exception as error:  # noqa: BLE001 - a traceback could quote a login
-        output.fail(Failure("MigrationFailed", describe(error)))
-    done = (
-        f"Applied: {', '.join(runner.applied) or 'nothing'}. Contracts left: {', '.join(runner.held_back) or 'none'}."
-    )
-    output.end(0, "done", done, current=",".join(runner.heads), applied=runner.applied, held_back=runner.held_back)
+    except ImportError as error:
+        whose = "script's mount" if (error.name or "").startswith("plain_") else "image"
+        lacks = f"module {error.name} of Python" if error.name else "a module of Python"
+        message = f"The {whose} lacks {lacks}, or has another version than what imports it needs: put it there."
+        output.fail(Failure("ModuleMissing", message, lasting=True))
+    except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C end a run, too; a traceback could quote a login
+        output.fail(Failure("MigrationFailed", f"It was ended by {type(error).__name__}."))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -66,12 +66,12 @@ def parse_arguments() -> argparse.Namespace:
         revision, _, sha256 = value.rpartition(":")
         return revision, sha256
 
-    parser = argparse.ArgumentParser(description="Migrations of an image that brings plain Alembic.")
+    parser = Parser(description="Migrations of an image that brings plain Alembic.")
     parser.add_argument("command", choices=("plan", "upgrade", "announce", "withdraw", "wait"))
     parser.add_argument("--config", required=True, help="path of alembic.ini")
     parser.add_argument("--phase", choices=("all", "expand"), default="all", help="expand leaves contracts for later")
     parser.add_argument("--expect", type=expected, action="append", default=[], metavar="REVISION:SHA256")
-    parser.add_argument("--marked", action="store_true", help="write lines for the operator")
+    parser.add_argument(MARKED, action="store_true", help="write lines for the operator")
     parser.add_argument("--literals", action="store_true", help="show the strings of data statements in plans")
     parser.add_argument("--timeout", type=float, help="of wait, in seconds; without it, never")
     for name, seconds in (("patience", 0.0), ("lock-timeout", 3.0), ("statement-timeout", 900.0), ("budget", 3600.0)):

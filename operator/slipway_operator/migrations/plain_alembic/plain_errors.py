@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-DRIVERS = {"psycopg2": "postgresql", "psycopg": "postgresql+psycopg", "asyncpg": "postgresql+asyncpg"}
+DRIVERS = {"psycopg2": "postgresql+psycopg2", "psycopg": "postgresql+psycopg", "asyncpg": "postgresql+asyncpg"}
 """Modules that connect, and the URLs that choose them."""
 LOCK_STATES = ("55P03", "40P01")  # lock_timeout ran out, deadlock: the revision is tried again
 DATA_EXCEPTION = "22"  # its messages quote the value that didn't fit
@@ -45,8 +45,10 @@ def describe(error: BaseException) -> str:
         told = [fragment for fragment in REFUSALS + FAULTS if fragment in str(found)]
         number = getattr(found, "errno", None)
         return ": ".join([type(found).__name__, *([os.strerror(number)] if number else told)])
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+    kind = type(error).__name__
+    what = f"{kind} of {error.name}" if isinstance(error, ImportError) and error.name else kind
+    places = traceback.extract_tb(error.__traceback__)[-1:]
+    return "".join([what, *(f" at {Path(place.filename).name}:{place.lineno}" for place in places)])
 
 
 def refuses_login(error: BaseException) -> bool:

@@ -42,7 +42,7 @@ class Image:
             self.chain = tuple(found[id_] for id_ in order)
         except Failure:
             raise
-        except Exception as error:  # noqa: BLE001 - the revisions are code, too
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the revisions are code, too
             said = error if isinstance(error, (CommandError, CycleError)) else describe(error)
             raise Failure("RevisionsUnreadable", f"{path}: {said}", lasting=True) from None
         if len(heads) > 1:
@@ -88,7 +88,7 @@ class Image:
         start = ",".join(revision.parents) or None
         try:
             first, second = (self.run(lambda _: revision.id, as_sql=True, starting_rev=start) for _ in range(2))
-        except Exception:  # noqa: BLE001 - a revision's own code, whatever it stumbles on
+        except (Exception, SystemExit):  # noqa: BLE001 - a revision's own code, whatever it stumbles on
             return None
         return first if first == second else None
 
@@ -114,7 +114,7 @@ def read_login(folder: str | None, config: Config) -> URL | None:
     driver = next((url for module, url in DRIVERS.items() if importlib.util.find_spec(module)), "postgresql")
     with contextlib.suppress(Exception):  # a placeholder, or an interpolation that only env.py knows
         own = make_url(config.get_main_option("sqlalchemy.url") or "").drivername
-        driver = own if own.startswith("postgresql") else driver
+        driver = own if own.startswith("postgresql+") else driver  # without, versions of SQLAlchemy differ
     try:
         url = make_url(login["uri"] or "postgresql://").set(drivername=driver)
         if all(login[name] for name in ("host", "database", "username", "password")):

@@ -10,7 +10,6 @@ from time import monotonic
 
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from plain_database import BACKEND, BLOCKERS
 
@@ -35,6 +34,8 @@ class Watch(threading.Thread):
                     self._look(connection)
 
     async def _run_async(self) -> None:
+        from sqlalchemy.ext.asyncio import AsyncEngine  # noqa: PLC0415 - it needs greenlet, which an image may lack
+
         async with AsyncEngine(self._engine).connect() as connection:
             await connection.run_sync(self._look)
 
