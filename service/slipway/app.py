@@ -107,11 +107,18 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     problem = _BY_STATUS.get(error.status_code, BadRequestError)()
     problem.headers.update(error.headers or {})
     if isinstance(problem, MethodNotAllowedError):
-        # The framework names the methods of the first route of the address only.
-        routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-        methods = {method for route in routes for method in getattr(route, "methods", None) or ()}
-        problem.headers["Allow"] = ", ".join(sorted(methods))
+        allowed = _methods(request)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": allowed})
+        problem.headers["Allow"] = allowed
     raise problem from None
+
+
+def _methods(request: Request) -> str:
+    """All that the address takes; the framework names the methods of its first route only."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {"OPTIONS"}.union(*(getattr(route, "methods", None) or {"GET"} for route in routes))
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 async def _replay(_: Request, error: Exception) -> Response:

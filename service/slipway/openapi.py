@@ -23,7 +23,8 @@ DESCRIPTION = """Users, their sessions and their items.
 
 Sign in with `POST /api/v1/auth/token`, then send the access token as `Authorization: Bearer …`.
 Errors are `application/problem+json`; quote their `request_id` when you ask about one.
-Writes take `If-Match` (the ETag you read) and, on POST, `Idempotency-Key`."""
+Writes take `If-Match` (the ETag you read) and, on POST, `Idempotency-Key`; reads of what has an ETag take
+`If-None-Match`. HEAD works wherever GET does."""
 
 TAGS: list[dict[str, Any]] = [
     {"name": "users", "description": "Who may sign in, and what they may do."},
@@ -90,8 +91,8 @@ _HEADERS_OF_REPLY = {
     ("read_file", "409"): ("Retry-After",),
     ("sign_in", "200"): ("Cache-Control",),
     ("refresh_session", "200"): ("Cache-Control",),
-    ("read_jwks", "200"): ("Cache-Control",),
-    ("read_configuration", "200"): ("Cache-Control",),
+    ("read_jwks", "200"): ("Cache-Control", "ETag"),
+    ("read_configuration", "200"): ("Cache-Control", "ETag"),
 }
 """By operation and status, what isn't told by the status alone."""
 
@@ -105,7 +106,7 @@ def _add_headers(document: dict[str, Any]) -> None:
     }
     for path, operations in document["paths"].items():
         always = ("X-Request-ID",) if path == "/health" else ("X-Request-ID", "RateLimit-Policy", "RateLimit")
-        for operation in operations.values():
+        for method, operation in operations.items():
             if path == "/health":
                 for status in _NEVER_OF_HEALTH:
                     operation["responses"].pop(status, None)
@@ -113,6 +114,23 @@ def _add_headers(document: dict[str, Any]) -> None:
                 named = response.setdefault("headers", {})
                 for name in (*always, *_headers_of(operation, status)):
                     named[name] = {"$ref": f"#/components/headers/{name}"}
+            if method == "get" and "ETag" in operation["responses"]["200"].get("headers", {}):
+                _add_condition(operation)
+
+
+def _add_condition(operation: dict[str, Any]) -> None:
+    """What the edge does for every read of something with an ETag."""
+    operation.setdefault("parameters", []).append(
+        {
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "Send the content only if its ETag isn't among these.",
+            "schema": {"type": "string"},
+            "example": '"0"',  # of no row: the documentation's page sends it
+        }
+    )
+    headers = operation["responses"]["200"]["headers"]
+    operation["responses"]["304"] = {"description": "It is what you have.", "headers": dict(headers)}
 
 
 def _headers_of(operation: dict[str, Any], status: str) -> tuple[str, ...]:

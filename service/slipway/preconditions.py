@@ -1,15 +1,13 @@
-"""ETags of versioned rows, and `If-Match` on writes (RFC 9110, section 13)."""
+"""ETags of versioned rows, and `If-Match` on writes (RFC 9110, section 13). `If-None-Match` on reads is the edge's."""
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Request
 
+from slipway.etags import ANY, tags_of
 from slipway.problems import PreconditionFailedError, ProblemDetail, ValidationError
-
-_TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"\s*)*')
 
 
 def etag(version: int) -> str:
@@ -18,18 +16,19 @@ def etag(version: int) -> str:
 
 
 def _if_match(
+    request: Request,
     if_match: Annotated[
         str | None,
         Header(max_length=1024, description="Write only if the current ETag is among these.", examples=['"1"']),
     ] = None,
 ) -> frozenset[str] | None:
-    if if_match is None or if_match.strip() == "*":
+    if if_match is None:
         return None
-    if not _TAGS.fullmatch(if_match):
+    tags = tags_of(request.headers.getlist("if-match"))
+    if tags is None:
         fault = ProblemDetail(location="header.If-Match", message='Send the ETag as it came, with its quotes: "3".')
         raise ValidationError(details=[fault])
-    # Weak tags never match strongly, so they are left out.
-    return frozenset(tag.strip() for tag in if_match.split(",") if not tag.strip().startswith("W/"))
+    return None if ANY in tags else tags
 
 
 IfMatch = Annotated[frozenset[str] | None, Depends(_if_match)]

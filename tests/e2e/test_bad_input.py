@@ -67,7 +67,11 @@ def test_each_bad_query_is_a_problem(client: httpx.Client, query: str) -> None:
 def test_an_address_that_is_not_there_and_a_method_it_does_not_take_are_problems(client: httpx.Client) -> None:
     missing, wrong = client.get("/nowhere"), client.delete("/health")
     assert (missing.status_code, missing.json()["error"]) == (404, "not_found")
-    assert (wrong.status_code, wrong.json()["error"], wrong.headers["Allow"]) == (405, "method_not_allowed", "GET")
+    assert (wrong.status_code, wrong.json()["error"], wrong.headers["Allow"]) == (
+        405,
+        "method_not_allowed",
+        "GET, HEAD, OPTIONS",
+    )
 
 
 def test_headers_beyond_all_bounds_are_refused(client: httpx.Client) -> None:

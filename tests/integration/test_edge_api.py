@@ -7,11 +7,14 @@ import pytest
 
 from integration.conftest import Person
 from integration.sql import run_sql
+from slipway.app import openapi_document
 from slipway.edge import faults
 from slipway.resources import Resources
+from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 
 ME = "/api/v1/users/me"
+NOBODY = "01980d5e-2c5b-7f20-8000-000000000000"
 
 
 def _rejections() -> float:
@@ -39,10 +42,10 @@ async def test_only_the_first_authorization_header_is_looked_at(anonymous: httpx
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("DELETE", "/api/v1/items", "GET, POST"),
-        ("HEAD", "/api/v1/items", "GET, POST"),
-        ("POST", "/api/v1/items/01980d5e-2c5b-7f20-8000-000000000000", "DELETE, GET, PATCH, PUT"),
-        ("POST", "/health", "GET"),
+        ("DELETE", "/api/v1/items", "GET, HEAD, OPTIONS, POST"),
+        ("HEAD", "/api/v1/auth/token", "OPTIONS, POST"),
+        ("POST", f"/api/v1/items/{NOBODY}", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"),
+        ("POST", "/health", "GET, HEAD, OPTIONS"),
     ],
 )
 async def test_a_405_names_every_method_of_the_address(
@@ -50,6 +53,59 @@ async def test_a_405_names_every_method_of_the_address(
 ) -> None:
     reply = await anonymous.request(method, path)
     assert (reply.status_code, reply.headers["allow"]) == (405, allow)
+    asked = await anonymous.options(path)
+    assert (asked.status_code, asked.headers["allow"], asked.content) == (204, allow, b"")
+
+
+async def test_nobody_is_told_what_an_unknown_address_takes(anonymous: httpx.AsyncClient) -> None:
+    assert (await anonymous.options("/nowhere")).status_code == 404
+
+
+def _lasting(reply: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in reply.headers.items() if name not in ("x-request-id", "ratelimit")}
+
+
+async def test_head_works_wherever_get_does(admin: Person) -> None:
+    paths = [path for path, of_path in openapi_document(Settings())["paths"].items() if "get" in of_path]
+    assert len(paths) > 10
+    item = (await admin.client.post("/api/v1/items", json={"title": "x"})).json()["id"]
+    export = (await admin.client.post("/api/v1/exports", json={"format": "csv"})).json()["id"]
+    for path in [*paths, f"/api/v1/users/{NOBODY}"]:
+        address = path.format(item_id=item, user_id=admin.id, export_id=export)
+        get, head = await admin.client.get(address), await admin.client.head(address)
+        assert (head.status_code, head.content) == (get.status_code, b""), path
+        assert _lasting(head) == _lasting(get), path
+        assert int(head.headers["content-length"]) == len(get.content) > 0, path
+
+
+async def test_every_read_with_an_etag_is_left_out_when_it_is_known_until_it_changes(admin: Person) -> None:
+    item = (await admin.client.post("/api/v1/items", json={"title": "x"})).headers["Location"]
+    known: dict[str, str] = {}
+    for path in (item, ME, f"/api/v1/users/{admin.id}", "/.well-known/jwks.json", "/.well-known/openid-configuration"):
+        known[path] = (await admin.client.get(path)).headers["ETag"]
+        again = await admin.client.get(path, headers={"If-None-Match": f'W/{known[path]}, "other"'})
+        assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", known[path]), path
+    changed = await admin.client.patch(item, json={"body": "y"}, headers={"If-Match": f"W/{known[item]}"})
+    assert changed.status_code == 200
+    fresh = await admin.client.get(item, headers={"If-None-Match": known[item]})
+    assert (fresh.status_code, fresh.headers["ETag"]) == (200, changed.headers["ETag"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (['"1"'], 200), (['W/"1"'], 200), (['"1-gzip"'], 200), (['"7", W/"1"'], 200), (['"7"', '"1"'], 200),
+        (["*"], 200),
+        (['"2"'], 412), (['W/"2"'], 412), (['"7"', '"8"'], 412), (['""'], 412),
+        (["1"], 422), ([""], 422), (['"1"', "*"], 422), (['"1'], 422),
+    ],
+)  # fmt: skip
+async def test_a_write_takes_its_own_etag_in_every_form_and_no_other(
+    user: Person, sent: list[str], status: int
+) -> None:
+    item = (await user.client.post("/api/v1/items", json={"title": "x"})).headers["Location"]
+    headers = [("If-Match", line) for line in sent]
+    assert (await user.client.put(item, json={"title": "y"}, headers=headers)).status_code == status
 
 
 async def _write_as_a_deleted_user(user: Person, resources: Resources) -> httpx.Response:

@@ -41,7 +41,15 @@ EXPOSED_HEADERS = (
     "Location",
     "Idempotency-Replayed",
 )
-ALLOWED_HEADERS = ("Authorization", "Idempotency-Key", "If-Match", "X-Request-ID", "traceparent")
+ALLOWED_HEADERS = (
+    "Authorization",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "X-Request-ID",
+    "traceparent",
+    "tracestate",
+)
 
 
 class Edge:

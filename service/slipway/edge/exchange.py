@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from slipway.edge.conditional import Headers, unless_known
 from slipway.edge.deadline import set_deadline
 from slipway.edge.drain import DrainState
 from slipway.edge.json_depth import deeper_than
@@ -24,8 +25,9 @@ from slipway.problems import (
 from slipway.settings import Settings
 from slipway.telemetry.context import RequestContext
 
-Headers = list[tuple[bytes, bytes]]
-
+NOT_MODIFIED = 304
+HEAD = "HEAD"
+READS = frozenset(("GET", HEAD))
 CLIENT_GONE = 499
 """What logs and metrics call a request whose client went away before a reply started."""
 
@@ -44,6 +46,7 @@ class Exchange(RequestContext):
     """The state of one request. `send` and `receive` are what the application gets."""
 
     __slots__ = (
+        "_asked",
         "_body_size",
         "_chunks",
         "_receive",
@@ -120,6 +123,7 @@ class Exchange(RequestContext):
         self.cancelled: Cancelled | None = None
         self.task = asyncio.current_task()
         self.drain = drain
+        self._asked: Headers = scope["headers"]
         self._settings = settings
         self._receive = receive
         self._send = send
@@ -135,6 +139,8 @@ class Exchange(RequestContext):
             self.status = self.status or CLIENT_GONE
             return
         if message["type"] == "http.response.start":
+            if b"if-none-match" in self.headers and self.method in READS:
+                message = unless_known(message, self._asked)
             self.status = message["status"]
             headers: Headers = [*message.get("headers", ()), NO_SNIFFING, (b"x-request-id", self.id_header)]
             if self.rate_headers is not None:
@@ -145,9 +151,19 @@ class Exchange(RequestContext):
             self.deadline = monotonic() + self._settings.stream_deadline
             set_deadline(self.deadline)
         elif message["type"] == "http.response.body":
+            if self.left_out:
+                if self.complete:
+                    return
+                # At once, however much would follow: the server then tells a stream that nobody listens.
+                message = {"type": "http.response.body", "body": b""}
             self.bytes_sent += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
         await self._send(message)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether the reply that has started is one without its content."""
+        return self.method == HEAD or self.status == NOT_MODIFIED
 
     async def reply(self, problem: AppException) -> None:
         """Answer with a problem, through CORS and metrics; only where no reply has started."""
@@ -156,7 +172,7 @@ class Exchange(RequestContext):
         await send(
             {"type": "http.response.start", "status": int(problem.status), "headers": problem_headers(problem, body)}
         )
-        await send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+        await send({"type": "http.response.body", "body": body})
 
     # What the client sends
 

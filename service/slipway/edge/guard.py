@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from slipway.edge.addresses import network_of
-from slipway.edge.exchange import CLIENT_GONE, Cancelled, Exchange, Headers
+from slipway.edge.conditional import Headers
+from slipway.edge.exchange import CLIENT_GONE, HEAD, Cancelled, Exchange
 from slipway.edge.faults import as_problem
 from slipway.edge.limiter import Decision
 from slipway.edge.load import Load
@@ -81,6 +82,9 @@ class Guard:
                 self._check_load(exchange)
                 self._identify(scope, exchange)
                 await self._check_rate(exchange)
+            if exchange.method == HEAD:
+                # Wherever there is a GET; the exchange leaves its body out.
+                scope = {**scope, "method": "GET"}
             await self.enter(scope, receive, send)
             if exchange.status == 0:
                 await self._after_silence(exchange)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fastapi import Form, Query, Request, Response
 
+from slipway.etags import content_tag
 from slipway.paging import Page, PageQuery, build_page
 from slipway.problems import AuthenticationError, ConflictError, NotFoundError, responses
 from slipway.resources import Resources, resources_of
@@ -188,16 +189,19 @@ _JWKS: dict[int | str, dict[str, Any]] = {
 @discovery.get("/jwks.json", summary="Public keys", response_class=Response, responses=_JWKS)
 async def read_jwks(request: Request) -> Response:
     """The keys that tokens are signed with, or will be next, as a JWK Set."""
-    return Response(resources_of(request).keys.current.public_jwks(), 200, CACHE_FOR_A_MINUTE, "application/json")
+    return _public(resources_of(request).keys.current.public_jwks())
 
 
-@discovery.get("/openid-configuration", summary="Where the keys are")
-async def read_configuration(request: Request, response: Response) -> Discovery:
+def _public(document: bytes) -> Response:
+    return Response(document, 200, {**CACHE_FOR_A_MINUTE, "ETag": content_tag(document)}, "application/json")
+
+
+@discovery.get("/openid-configuration", summary="Where the keys are", response_model=Discovery)
+async def read_configuration(request: Request) -> Response:
     """Metadata for proxies; the issuer is the one of the settings, whatever host was asked."""
     resources = resources_of(request)
     issuer = resources.settings.issuer
-    response.headers.update(CACHE_FOR_A_MINUTE)
-    return Discovery(
+    metadata = Discovery(
         issuer=issuer,
         jwks_uri=f"{issuer}/.well-known/jwks.json",
         token_endpoint=f"{issuer}{router.prefix}/token",
@@ -209,3 +213,4 @@ async def read_configuration(request: Request, response: Response) -> Discovery:
         scopes_supported=list(SCOPES),
         claims_supported=REQUIRED_CLAIMS,
     )
+    return _public(metadata.model_dump_json().encode())
