@@ -84,9 +84,11 @@ async def test_renewing_the_hash_in_the_sign_ins_own_transaction_would_deadlock(
 ) -> None:
     async def add_and_renew(session: AsyncSession, row: Session, token_hash: bytes) -> None:
         await add(session, row, token_hash)
+        await together.wait()
         await queries.set_password(session, row.user_id, "renewed", instead_of=None)
 
     add = queries.add_session
+    together = asyncio.Barrier(SIGN_INS)
     monkeypatch.setattr(queries, "add_session", add_and_renew)
     replies = await asyncio.gather(*(enter(anonymous, user.email) for _ in range(SIGN_INS)))
     assert max(reply.status_code for reply in replies) >= 500

@@ -73,32 +73,43 @@ class PasswordHasher:
         """Hashes under way or queued."""
         return len(self._jobs)
 
+    def check(self, password: str, *, location: str) -> None:
+        """Raises ValidationError for a password that breaks the rules; costs nothing."""
+        normal = unicodedata.normalize("NFC", password)
+        if not self._min_length <= len(normal) <= MAX_LENGTH:
+            message = f"Choose a password of {self._min_length} to {MAX_LENGTH} characters."
+            raise ValidationError(details=[ProblemDetail(location=location, message=message)])
+
     async def hash(self, password: str, *, location: str = "body.password") -> str:
         """The hash to store. Raises ValidationError for a password that breaks the rules, UnavailableError when full.
 
         `location` is where the request carried it, for the error's details.
         """
-        prepared = self._checked(password, location)
-        return await self.run(lambda: self._argon2.hash(prepared))
+        self.check(password, location=location)
+        return await self.run(lambda: self._argon2.hash(_prepared(password)))
 
     async def rehash(self, password: str) -> str:
         """The hash of a password that was right just now, with today's parameters, whatever today's rules say of it."""
         return await self.run(lambda: self._argon2.hash(_prepared(password)))
 
     async def verify(self, password: str, stored: str | None) -> Verdict:
-        """Compare with a stored hash; None (nobody has that name) costs as much. Raises UnavailableError when full."""
-        return await self.run(lambda: self._verify(_prepared(password), stored))
+        """Compare with a stored hash; None (nobody has that name) costs as much. Raises UnavailableError when full.
+
+        Cancelled, it still answers where a thread has begun: guesses are counted by the answer.
+        """
+        with DURATION.time():
+            future = self._begin(lambda: self._verify(_prepared(password), stored))
+            answer = asyncio.wrap_future(future)
+            try:
+                return await asyncio.shield(answer)
+            except asyncio.CancelledError:
+                if future.cancel():
+                    raise
+                return await answer
 
     def close(self) -> None:
         """Let running hashes end; queued ones are cancelled."""
         self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def _checked(self, password: str, location: str) -> bytes:
-        normal = unicodedata.normalize("NFC", password)
-        if not self._min_length <= len(normal) <= MAX_LENGTH:
-            message = f"Choose a password of {self._min_length} to {MAX_LENGTH} characters."
-            raise ValidationError(details=[ProblemDetail(location=location, message=message)])
-        return _prepared(password)
 
     def _verify(self, prepared: bytes, stored: str | None) -> Verdict:
         try:
@@ -118,13 +129,16 @@ class PasswordHasher:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Work in one of the threads, in turn. Raises UnavailableError when the queue is full."""
+        with DURATION.time():
+            return await asyncio.wrap_future(self._begin(work))
+
+    def _begin(self, work: Callable[[], T]) -> Future[T]:
         if len(self._jobs) >= self._limit:
             raise UnavailableError("Too many sign-ins at once; try again shortly.", retry_after=2)
-        with DURATION.time():
-            future = self._executor.submit(work)
-            self._jobs.add(future)  # type: ignore[arg-type]
-            future.add_done_callback(self._jobs.discard)
-            return await asyncio.wrap_future(future)
+        future = self._executor.submit(work)
+        self._jobs.add(future)  # type: ignore[arg-type]
+        future.add_done_callback(self._jobs.discard)
+        return future
 
 
 def _prepared(password: str) -> bytes:

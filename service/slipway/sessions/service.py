@@ -26,11 +26,10 @@ from slipway.sessions import queries
 from slipway.sessions.dependencies import Principal, no_such_user
 from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.models import Session
-from slipway.sessions.passwords import Verdict
+from slipway.sessions.proof import compare, prove_password, verify
 from slipway.sessions.queries import Account
 from slipway.sessions.refresh import Grant
 from slipway.sessions.secret_tokens import hash_token, new_token
-from slipway.sessions.throttle import Reservation
 from slipway.storage.models import new_id
 from slipway.telemetry.registry import REGISTRY
 
@@ -70,17 +69,19 @@ async def sign_in(resources: Resources, email: str, password: str, device: Devic
     found = await resources.database.read(lambda session: _look_up(session, email))
     reservation = await resources.throttle.reserve(found.throttled_as, device.address)
     account = found.account
-    for _ in range(TRIES):
-        verdict = await _verify(resources, reservation, password, account)
+    verdict = await compare(resources, reservation, password, account)
+    for tries_left in reversed(range(TRIES)):
         if account is None or not verdict.ok or not account.is_active:
             break
-        grant = await _start_session(resources, account, reservation, device)
+        grant = await _start_session(resources, account, device)
         if grant is not None:
             LOGINS.labels("accepted").inc()
             if verdict.needs_rehash:
                 await _renew_hash(resources, account, password)
             return grant
-        account = await _read_again(resources, account.id)
+        if tries_left:
+            account = await _read_again(resources, account.id)
+            verdict = await verify(resources, password, account)
     LOGINS.labels("refused").inc()
     raise InvalidCredentialsError
 
@@ -107,16 +108,6 @@ async def _read_again(resources: Resources, user_id: UUID) -> Account | None:
     return await resources.database.read(lambda session: queries.account_by_id(session, user_id))
 
 
-async def _verify(resources: Resources, reservation: Reservation, password: str, account: Account | None) -> Verdict:
-    try:
-        return await resources.passwords.verify(password, account.password_hash if account else None)
-    except UnavailableError:
-        # Turned away before the password was looked at: no guess was made.
-        async with resources.database.transaction() as session:
-            await resources.throttle.release(session, reservation)
-        raise
-
-
 async def _renew_hash(resources: Resources, account: Account, password: str) -> None:
     """Store the hash with today's parameters, unless the password was changed or the hash renewed meanwhile.
 
@@ -131,9 +122,7 @@ async def _renew_hash(resources: Resources, account: Account, password: str) -> 
         logger.warning("A password's hash was not renewed.", extra={"error": type(error).__name__})
 
 
-async def _start_session(
-    resources: Resources, account: Account, reservation: Reservation, device: Device
-) -> Grant | None:
+async def _start_session(resources: Resources, account: Account, device: Device) -> Grant | None:
     """None when the password is another than the one that was verified."""
     token = new_token()
     left = Lifetimes.of(resources.settings).first
@@ -148,7 +137,6 @@ async def _start_session(
         # The password may have been changed, and the sessions ended, while the old one was being verified.
         if not await queries.lock_verified_account(session, account):
             return None
-        await resources.throttle.succeed(session, reservation)
         await queries.add_session(session, row, hash_token(token))
     return Grant(account.id, row.id, account.permissions, token, left)
 
@@ -178,55 +166,25 @@ async def change_password(resources: Resources, actor: Principal, current: str, 
     Raises ValidationError when the current one is wrong or the new one breaks the rules, RateLimitedError, and
     ConflictError when another change came between.
     """
-    proof = await prove_password(resources, actor, current, address)
+    resources.passwords.check(new, location="body.new_password")
+    account: Account | None = await prove_password(resources, actor, current, address)
     password_hash = await resources.passwords.hash(new, location="body.new_password")
-    if await _store_password(resources, actor, proof, password_hash):
-        return
-    # A sign-in may have renewed the hash; only another password is a conflict.
-    account = await _read_again(resources, actor.id)
-    verdict = await _verify(resources, proof.reservation, current, account)
-    if account is None or not verdict.ok:
-        raise ConflictError("Your password was changed meanwhile.")
-    if not await _store_password(resources, actor, Proof(account, proof.reservation), password_hash):
-        raise ConflictError("Your password was changed meanwhile.")
+    for tries_left in reversed(range(TRIES)):
+        if account is not None and await _store_password(resources, actor, account, password_hash):
+            return
+        if tries_left:
+            # A sign-in may have renewed the hash; only another password is a conflict.
+            account = await _read_again(resources, actor.id)
+            if not (await verify(resources, current, account)).ok:
+                break
+    raise ConflictError("Your password was changed meanwhile.")
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """Somebody who is signed in named their password: against whom it was checked, and the guess that was counted."""
-
-    account: Account
-    reservation: Reservation
-
-    async def accept(self, resources: Resources, session: AsyncSession) -> None:
-        """Take the guess back, with the work that it permits."""
-        await resources.throttle.succeed(session, self.reservation)
-
-
-async def prove_password(resources: Resources, actor: Principal, password: str, address: str) -> Proof:
-    """Check the actor's own password. Raises ValidationError at `body.current_password`, and RateLimitedError.
-
-    Counted like a sign-in: a stolen access token must not open a way to guess the password.
-    """
-    account = await _read_again(resources, actor.id)
-    reservation = await resources.throttle.reserve(str(actor.id), address)
-    verdict = await _verify(resources, reservation, password, account)
-    if account is None or not verdict.ok:
-        raise wrong_password()
-    return Proof(account, reservation)
-
-
-def wrong_password(message: str = "This is not your password.") -> ValidationError:
-    return ValidationError(details=[ProblemDetail(location="body.current_password", message=message)])
-
-
-async def _store_password(resources: Resources, actor: Principal, proof: Proof, password_hash: str) -> bool:
+async def _store_password(resources: Resources, actor: Principal, account: Account, password_hash: str) -> bool:
     """Replace the hash that was verified and end the other sessions; False when it isn't the one stored any more."""
     async with resources.database.transaction() as session:
-        old = proof.account.password_hash
-        if not await queries.set_password(session, actor.id, password_hash, instead_of=old):
+        if not await queries.set_password(session, actor.id, password_hash, instead_of=account.password_hash):
             return False
-        await proof.accept(resources, session)
         await queries.void_password_resets(session, actor.id)
         ended = await queries.revoke_sessions_of(session, actor.id, "password_changed", keep=actor.session_id)
     resources.principals.forget(ended)

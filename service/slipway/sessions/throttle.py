@@ -1,8 +1,8 @@
 """Back-off after failed sign-ins, for an account and for an address.
 
 Each guess is counted BEFORE its password is looked at, in a transaction of its own: a hundred guesses sent at once
-meet the count one after another, and most find the account blocked. A success takes the count back. Failure policy:
-without the database nobody signs in anyway, so its errors simply go up.
+meet the count one after another, and most find the account blocked. A right password takes the count back at once
+(slipway.sessions.proof). Failure policy: without the database nobody signs in anyway, so its errors simply go up.
 """
 
 from __future__ import annotations

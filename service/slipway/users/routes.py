@@ -26,7 +26,7 @@ from slipway.resources import Resources, resources_of
 from slipway.routing import domain_router
 from slipway.sessions.dependencies import Admin, CurrentUser, no_such_user
 from slipway.sessions.principals import SessionUser
-from slipway.sessions.service import prove_password
+from slipway.sessions.proof import prove_password
 from slipway.storage.engine import after_commit
 from slipway.storage.idempotency import IdempotencyKeyHeader, claim
 from slipway.storage.session import DbSession
@@ -161,10 +161,8 @@ async def _change_profile(
     # Before the first statement of `session`: hashing may wait, and must not hold a connection meanwhile.
     resources = resources_of(request)
     address = request.client.host if request.client else ""
-    proof = await prove_password(resources, actor, password.get_secret_value(), address)
-    reply = await _change(request, session, actor, user_id, replace(wanted, by_password=True), matching)
-    await proof.accept(resources, session)
-    return reply
+    await prove_password(resources, actor, password.get_secret_value(), address)
+    return await _change(request, session, actor, user_id, replace(wanted, by_password=True), matching)
 
 
 @router.put("/{user_id}", summary="Replace a user", response_model=UserOut, responses=_WRITE)

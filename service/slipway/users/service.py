@@ -16,8 +16,8 @@ from slipway.permissions import ADMIN
 from slipway.preconditions import require_match
 from slipway.problems import AuthorizationError, ConflictError
 from slipway.sessions.dependencies import Principal, no_such_user
+from slipway.sessions.proof import wrong_password
 from slipway.sessions.queries import revoke_sessions_of, void_password_resets
-from slipway.sessions.service import wrong_password
 from slipway.users import queries
 from slipway.users.models import User
 from slipway.users.schemas import UserCreate
