@@ -45,15 +45,20 @@ class Settings(BaseSettings):
 
     # Database
     database_url: SecretStr | None = Field(
-        None, description="`postgresql://user:password@host:port/name`. Without it `slipway run` starts its own."
+        None,
+        description="`postgresql://user:password@host:port/name`. Of libpq's parameters `sslmode`, `sslrootcert`, "
+        "`connect_timeout`, `application_name` and `options` are taken, others refused by name. "
+        "Without it `slipway run` starts its own.",
     )
     database_credentials_dir: Path | None = Field(
         None,
-        description="Folder of Service Binding files (`host`, `port`, `database`, `username`, `password` or `uri`); "
-        "read again when they change. Goes before `database_url`.",
+        description="Folder of a Secret's files (`host`, `port`, `database` or `dbname`, `username` or `user`, "
+        "`password`, `uri`); read again when they change. What they don't say comes from `database_url`.",
     )
     database_tls: Literal["disable", "require", "verify-full"] = Field(
-        "disable", description="TLS to PostgreSQL; `verify-full` checks the chain and the host name."
+        "disable",
+        description="TLS to PostgreSQL; `verify-full` checks the chain and the host name. "
+        "Of this and an `sslmode` the stronger counts.",
     )
     database_ca_file: Path | None = Field(None, description="CA bundle for `verify-full`; the system's when unset.")
     database_pool_size: int = Field(10, ge=1, le=200, description="Connections kept open by a process.")

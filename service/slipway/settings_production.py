@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
-
 from pydantic import SecretStr
 
+from slipway.server_url import ServerUrl, UrlError
 from slipway.settings import Settings
 
 DEMO_SECRETS = frozenset({"slipway", "slipway-demo", "demo", "postgres", "password", "changeme", "admin", "secret"})
@@ -22,11 +21,11 @@ def production_faults(settings: Settings) -> list[str]:
             "(the embedded one is for trying out).",
         ),
         (
-            _has_demo_secret(settings.database_url),
+            _has_demo_password(settings.database_url),
             "SLIPWAY_DATABASE_URL carries a demo password; give the service a login of its own.",
         ),
-        (_has_demo_secret(settings.redis_url), "SLIPWAY_REDIS_URL carries a demo password; choose another."),
-        (_has_demo_secret(settings.smtp_url), "SLIPWAY_SMTP_URL carries a demo password; choose another."),
+        (_has_demo_password(settings.redis_url), "SLIPWAY_REDIS_URL carries a demo password; choose another."),
+        (_has_demo_password(settings.smtp_url), "SLIPWAY_SMTP_URL carries a demo password; choose another."),
         (
             settings.signing_keys_dir is None,
             "Production needs signing keys: set SLIPWAY_SIGNING_KEYS_DIR to the mounted key folder.",
@@ -56,6 +55,14 @@ def is_demo_secret(secret: str | None) -> bool:
     return secret is not None and secret.lower() in DEMO_SECRETS
 
 
-def _has_demo_secret(url: SecretStr | None) -> bool:
-    password = urlsplit(url.get_secret_value()).password if url is not None else None
-    return password is not None and is_demo_secret(unquote(password))
+def _has_demo_password(url: SecretStr | None) -> bool:
+    """What can't be read is told where it is opened."""
+    if url is None:
+        return False
+    text = url.get_secret_value()
+    try:
+        read = ServerUrl.read(text)
+        given = {read.password, *(value for name, value in read.parameters() if name == "password")}
+    except UrlError:
+        return False
+    return any(map(is_demo_secret, given))

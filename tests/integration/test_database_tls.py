@@ -7,15 +7,17 @@ import pwd
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import trustme
 from sqlalchemy import text
 
 from servers.postgres import WITH_TLS, PostgresServer
+from slipway.migrations.session import connect
 from slipway.settings import Settings
 from slipway.storage.engine import Database
-from slipway.storage.login import login_from_settings
+from slipway.storage.login import Login, login_from_settings
 
 IN_USE = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
 
@@ -61,8 +63,9 @@ def postgres_of_another_name(authority: trustme.CA) -> Iterator[PostgresServer]:
     server.remove()
 
 
-async def _uses_tls(server: PostgresServer, tls: str, bundle: Path | None) -> bool:
-    settings = Settings(database_url=server.url(), database_tls=tls, database_ca_file=bundle)  # type: ignore[arg-type]
+async def _uses_tls(server: PostgresServer, tls: str, bundle: Path | None, asked: str = "") -> bool:
+    url = f"{server.url()}?{asked}"
+    settings = Settings(database_url=url, database_tls=tls, database_ca_file=bundle)  # type: ignore[arg-type]
     database = Database(settings, login_from_settings(settings))
     try:
         async with database.transaction() as session:
@@ -97,3 +100,79 @@ async def test_require_encrypts_without_checking_whom_it_talks_to(postgres_of_an
 
 async def test_disable_does_not_encrypt(postgres_with_tls: PostgresServer) -> None:
     assert not await _uses_tls(postgres_with_tls, "disable", None)
+
+
+@pytest.mark.parametrize("tls", ["disable", "require"])
+async def test_a_url_asks_for_verification_whatever_the_setting_says(
+    postgres_with_tls: PostgresServer, postgres_of_another_name: PostgresServer, bundle: Path, tls: str
+) -> None:
+    asked = f"sslmode=verify-full&sslrootcert={quote(str(bundle))}"
+    assert await _uses_tls(postgres_with_tls, tls, None, asked)
+    with pytest.raises(ssl.SSLCertVerificationError, match="IP address mismatch"):
+        await _uses_tls(postgres_of_another_name, tls, None, asked)
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await _uses_tls(postgres_with_tls, tls, None, "sslmode=verify-full")
+
+
+@pytest.mark.parametrize("asked", ["sslmode=verify-ca", "sslmode=require"])
+async def test_a_bundle_in_the_url_checks_the_chain_and_with_verify_ca_no_name(
+    postgres_of_another_name: PostgresServer, bundle: Path, tmp_path: Path, asked: str
+) -> None:
+    assert await _uses_tls(postgres_of_another_name, "disable", None, f"{asked}&sslrootcert={quote(str(bundle))}")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await _uses_tls(postgres_of_another_name, "disable", None, f"{asked}&sslrootcert={tmp_path}/other.pem")
+
+
+async def test_a_url_weakens_no_setting(postgres_of_another_name: PostgresServer, bundle: Path) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError, match="IP address mismatch"):
+        await _uses_tls(postgres_of_another_name, "verify-full", bundle, "sslmode=disable")
+
+
+async def test_prefer_encrypts_where_the_server_can(
+    postgres_with_tls: PostgresServer, postgres: PostgresServer
+) -> None:
+    assert await _uses_tls(postgres_with_tls, "disable", None, "sslmode=prefer")
+    assert not await _uses_tls(postgres, "disable", None, "sslmode=prefer")
+    with pytest.raises(ConnectionError, match="rejected SSL upgrade"):
+        await _uses_tls(postgres, "disable", None, "sslmode=require")
+
+
+async def test_schema_commands_ask_for_the_same(
+    postgres_with_tls: PostgresServer, postgres_of_another_name: PostgresServer, bundle: Path
+) -> None:
+    asked = f"?sslmode=verify-full&sslrootcert={quote(str(bundle))}"
+    connection = await connect(Settings(database_url=postgres_with_tls.url() + asked))  # type: ignore[arg-type]
+    assert await connection.fetchval(str(IN_USE))
+    await connection.close()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await connect(Settings(database_url=postgres_of_another_name.url() + asked))  # type: ignore[arg-type]
+
+
+async def test_a_changed_login_is_reached_as_it_asks(postgres_with_tls: PostgresServer, bundle: Path) -> None:
+    plain, asking = postgres_with_tls.url(), f"{postgres_with_tls.url()}?sslmode=verify-full&sslrootcert={bundle}"
+    settings = Settings(database_url=plain)  # type: ignore[arg-type]
+    database = Database(settings, login_from_settings(settings))
+    try:
+        async with database.transaction() as session:
+            assert not (await session.execute(IN_USE)).scalar_one()
+        await database.change_login(Login.from_url(asking))
+        async with database.transaction() as session:
+            assert (await session.execute(IN_USE)).scalar_one()
+    finally:
+        await database.close()
+
+
+async def test_parameters_of_a_url_reach_the_server_and_undo_no_limit_of_ours(postgres: PostgresServer) -> None:
+    options = quote("-c search_path=ships -c statement_timeout=0")
+    settings = Settings(database_url=f"{postgres.url()}?application_name=shop&options={options}")  # type: ignore[arg-type]
+    database = Database(settings, login_from_settings(settings))
+    try:
+        async with database.transaction() as session:
+            shown = [
+                (await session.execute(text(f"SHOW {name}"))).scalar_one()
+                for name in ("search_path", "application_name", "statement_timeout")
+            ]
+    finally:
+        await database.close()
+    assert shown == ["ships", "shop", "10s"]

@@ -22,6 +22,7 @@ from slipway.edge.faults import as_problem
 from slipway.settings import Settings
 from slipway.storage import engine
 from slipway.storage.engine import Database
+from slipway.storage.login import Encryption
 
 
 async def test_a_transaction_reaches_the_database(empty_database: TestDatabase) -> None:
@@ -181,10 +182,10 @@ async def test_the_kernel_is_told_to_drop_a_silent_peer(empty_database: TestData
 async def test_the_tls_context_is_made_once_for_all_connections(
     empty_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[Settings] = []
+    made: list[Encryption] = []
 
-    def counted(settings: Settings) -> bool:
-        made.append(settings)
+    def counted(encryption: Encryption) -> bool:
+        made.append(encryption)
         return False
 
     monkeypatch.setattr(engine, "tls_context", counted)

@@ -8,11 +8,11 @@ import ssl
 import sys
 from email.message import EmailMessage
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
 
 from slipway.jobs.kinds import JobError
+from slipway.server_url import ENCODE, ServerUrl, UrlError
 from slipway.settings import Settings
 
 _SUBMISSION_PORT = 587
@@ -33,14 +33,15 @@ class SmtpMailer:
     """A connection a mail. Raises ValueError for a URL that can't be used."""
 
     def __init__(self, settings: Settings, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
-            raise ValueError("SLIPWAY_SMTP_URL must be smtp://host or smtps://host, with user:password@ where needed.")
-        self._host = parts.hostname
-        self._username = unquote(parts.username) if parts.username else None
-        self._password = unquote(parts.password) if parts.password else None
-        self._implicit_tls = parts.scheme == "smtps"
-        self._port = parts.port or (465 if self._implicit_tls else 25)
+        try:
+            read = _read(url)
+        except UrlError as error:
+            raise ValueError(f"SLIPWAY_SMTP_URL {error}.") from None
+        self._host = read.host
+        self._username = read.user or None
+        self._password = read.password or None
+        self._implicit_tls = read.scheme == "smtps"
+        self._port = int(read.port or (465 if self._implicit_tls else 25))
         self._timeout = settings.smtp_timeout
         self._tls = ssl.create_default_context(cafile=settings.smtp_ca_file)
 
@@ -78,6 +79,18 @@ class SmtpMailer:
         if self._implicit_tls:
             return False
         return True if self._port == _SUBMISSION_PORT or self._username else None
+
+
+def _read(url: str) -> ServerUrl:
+    fit = url.strip().lower().startswith(("smtp://", "smtps://"))
+    read = ServerUrl.read(url) if fit else None
+    if read is None or not read.host:
+        raise UrlError("must be smtp://host or smtps://host, with user:password@ where needed")
+    for name, _ in read.parameters():
+        raise UrlError(f"has {read.named(name)}, which Slipway doesn't take: leave it out (smtps:// is TLS at once)")
+    if read.path:
+        raise UrlError(f"has a path, which no mail server has: {ENCODE}")
+    return read
 
 
 class TerminalMailer:

@@ -54,9 +54,8 @@ async def connect(
 ) -> asyncpg.Connection:
     """Log in. Raises what `DATABASE_ERRORS` lists when that fails within the connect timeout."""
     return await asyncpg.connect(
-        **connect_arguments(settings, login_from_settings(settings)),
+        **connect_arguments(settings, login_from_settings(settings), **server_settings),
         command_timeout=command_timeout,
-        server_settings=server_settings,
     )
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from slipway.edge.deadline import remaining
 from slipway.settings import Settings
-from slipway.storage.login import Login
+from slipway.storage.login import Encryption, Login, encryption_of
 from slipway.telemetry.spans import span
 from slipway.telemetry.sql import statement_name
 
@@ -84,7 +84,7 @@ class Database:
     def __init__(self, settings: Settings, login: Login) -> None:
         self._settings = settings
         self._generation = _Generation(login)
-        self._tls: ssl.SSLContext | bool | None = None
+        self._tls: tuple[Encryption, ssl.SSLContext | str | bool] | None = None
         self.engine: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self._connect,
@@ -119,13 +119,13 @@ class Database:
         generation = self._generation
         try:
             connection = await asyncpg.connect(
-                **self._connect_arguments(generation.login),
+                **self._connect_arguments(
+                    generation.login,
+                    application_name="slipway",
+                    statement_timeout=str(int(self._settings.request_deadline * 1000)),
+                    idle_in_transaction_session_timeout=str(int(self._settings.request_deadline * 2000)),
+                ),
                 connection_class=DeadlineConnection,
-                server_settings={
-                    "application_name": "slipway",
-                    "statement_timeout": str(int(self._settings.request_deadline * 1000)),
-                    "idle_in_transaction_session_timeout": str(int(self._settings.request_deadline * 2000)),
-                },
             )
         except asyncpg.InvalidAuthorizationSpecificationError:
             if generation is self._generation:
@@ -136,14 +136,15 @@ class Database:
         drop_when_silent(connection, self._settings.request_deadline)
         return connection
 
-    def _connect_arguments(self, login: Login) -> dict[str, Any]:
+    def _connect_arguments(self, login: Login, **server_settings: str) -> dict[str, Any]:
         """As `connect_arguments`, with one TLS context for all connections: reading the authorities takes 50 ms.
 
         A changed CA file therefore counts after a restart, as every other setting does.
         """
-        if self._tls is None:
-            self._tls = tls_context(self._settings)
-        return connect_arguments(self._settings, login, tls=self._tls)
+        wanted = encryption_of(self._settings, login)
+        if self._tls is None or self._tls[0] != wanted:
+            self._tls = wanted, tls_context(wanted)
+        return connect_arguments(self._settings, login, tls=self._tls[1], **server_settings)
 
     def _stamp(self, dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
         record.info["generation"] = dbapi_connection.driver_connection.slipway_generation
@@ -263,10 +264,13 @@ async def _run_after_commit(session: AsyncSession) -> None:
             logger.exception("An act after commit failed")
 
 
-def connect_arguments(settings: Settings, login: Login, *, tls: ssl.SSLContext | bool | None = None) -> dict[str, Any]:
-    """What asyncpg.connect needs to reach the database: address, login, TLS, time limit.
+def connect_arguments(
+    settings: Settings, login: Login, *, tls: ssl.SSLContext | str | bool | None = None, **server_settings: str
+) -> dict[str, Any]:
+    """What asyncpg.connect needs to reach the database: address, login, TLS, time limit, and what is set there.
 
-    Who connects more than once makes the `tls_context` once and passes it.
+    What the login itself sets goes before `server_settings`. Who connects more than once makes the `tls_context` once
+    and passes it. Raises LoginError when login and settings contradict each other.
     """
     return {
         "host": login.host,
@@ -274,8 +278,9 @@ def connect_arguments(settings: Settings, login: Login, *, tls: ssl.SSLContext |
         "user": login.username,
         "password": login.password.get_secret_value() or None,
         "database": login.database,
-        "timeout": settings.database_connect_timeout,
-        "ssl": tls_context(settings) if tls is None else tls,
+        "timeout": login.connect_timeout or settings.database_connect_timeout,
+        "ssl": tls_context(encryption_of(settings, login)) if tls is None else tls,
+        "server_settings": server_settings | dict(login.server_settings),
     }
 
 
@@ -297,12 +302,12 @@ def drop_when_silent(connection: Any, seconds: float) -> None:
             link.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def tls_context(settings: Settings) -> ssl.SSLContext | bool:
-    """TLS as `database_tls` says; False for none. Raises OSError when the CA bundle can't be read."""
-    if settings.database_tls == "disable":
-        return False
-    context = ssl.create_default_context(cafile=settings.database_ca_file)
-    if settings.database_tls == "require":
-        context.check_hostname = False
+def tls_context(encryption: Encryption) -> ssl.SSLContext | str | bool:
+    """TLS as asyncpg takes it; False for none. Raises OSError when the CA bundle can't be read."""
+    if encryption.mode in ("disable", "prefer"):
+        return "prefer" if encryption.mode == "prefer" else False
+    context = ssl.create_default_context(cafile=encryption.authority)
+    context.check_hostname = encryption.mode == "verify-full"
+    if encryption.mode == "require":
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -18,7 +18,6 @@ from enum import Enum
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, Final, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from opentelemetry.trace import SpanKind, StatusCode
 from prometheus_client import Counter, Histogram
@@ -27,7 +26,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from slipway.server_url import UrlError
 from slipway.settings import Settings
+from slipway.storage.redis_url import address_of
 from slipway.telemetry.registry import DEGRADED, REGISTRY
 from slipway.telemetry.spans import span
 
@@ -259,7 +260,10 @@ class _VerifiedConnection(SSLConnection):
 def _client(settings: Settings) -> Redis | None:
     if settings.redis_url is None:
         return None
-    arguments = _address(settings.redis_url.get_secret_value())
+    try:
+        arguments = address_of(settings.redis_url.get_secret_value())
+    except UrlError as error:
+        raise RedisSettingsError(f"SLIPWAY_REDIS_URL {error}.") from None
     if arguments.pop("tls"):
         arguments["connection_class"] = _VerifiedConnection
         arguments["context"] = _tls_context(settings.redis_ca_file)
@@ -285,30 +289,6 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:
         raise RedisSettingsError(f"SLIPWAY_REDIS_CA_FILE can't be used: {error}.") from None
-
-
-def _address(url: str) -> dict[str, Any]:
-    """What the URL says. Options after `?` are refused: the client would let them switch verification off."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or 6379
-    except ValueError:
-        raise RedisSettingsError("SLIPWAY_REDIS_URL can't be read; percent-encode the password.") from None
-    database = parts.path.strip("/") or "0"
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-        raise RedisSettingsError("SLIPWAY_REDIS_URL must look like redis://host:6379/0 or rediss://host:6379/0.")
-    if parts.query or parts.fragment or not database.isdigit():
-        raise RedisSettingsError(
-            "SLIPWAY_REDIS_URL takes a database number and no options; percent-encode the password."
-        )
-    return {
-        "tls": parts.scheme == "rediss",
-        "host": parts.hostname,
-        "port": port,
-        "db": int(database),
-        "username": unquote(parts.username) if parts.username else None,
-        "password": unquote(parts.password) if parts.password else None,
-    }
 
 
 def _reason(error: BaseException) -> str:
