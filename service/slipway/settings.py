@@ -137,7 +137,13 @@ class Settings(BaseSettings):
         1, ge=1, description="Processes that share the limit; without Redis each enforces its share."
     )
     idempotency_ttl: int = Field(86400, ge=60, description="How long an `Idempotency-Key` is remembered.")
-    cors_origins: CommaSeparated = Field([], description="Origins allowed by CORS, comma-separated; `*` for any.")
+    cors_origins: CommaSeparated = Field(
+        [], description="Origins allowed by CORS as browsers send them, comma-separated; `*` for any."
+    )
+    cors_headers: CommaSeparated = Field(
+        [],
+        description="Request headers that CORS allows beside the API's own, comma-separated (`baggage, sentry-trace`).",
+    )
     cors_credentials: bool = Field(False, description="Allows credentials in CORS requests.")
     trusted_proxies: CommaSeparated = Field(
         [], description="Networks whose `X-Forwarded-*` headers are believed, comma-separated."
@@ -168,7 +174,7 @@ class Settings(BaseSettings):
     smtp_timeout: float = Field(10.0, gt=0, description="Longest wait for the mail server.")
     mail_from: str = Field("slipway@localhost", description="Sender of mail.")
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "cors_headers", "trusted_proxies", mode="before")
     @classmethod
     def _split_on_commas(cls, value: object) -> object:
         if isinstance(value, str):

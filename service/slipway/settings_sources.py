@@ -15,6 +15,7 @@ from dotenv.parser import Binding, parse_stream
 from pydantic import ValidationError
 
 from slipway.settings import Settings
+from slipway.settings_cors import cors_faults
 from slipway.settings_production import production_faults
 from slipway.settings_times import time_faults
 
@@ -57,7 +58,7 @@ def load_settings(**changes: object) -> Settings:
                 "Production doesn't read a .env, and one was read: set SLIPWAY_ENVIRONMENT=production in the "
                 "environment itself, and what else the .env says."
             )
-    faults.extend(time_faults(settings))
+    faults.extend([*time_faults(settings), *cors_faults(settings)])
     if faults:
         raise SettingsError(faults)
     return settings

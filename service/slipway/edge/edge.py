@@ -84,7 +84,7 @@ class Edge:
                 allow_origins=settings.cors_origins,
                 allow_credentials=settings.cors_credentials,
                 allow_methods=sorted(METHODS),
-                allow_headers=ALLOWED_HEADERS,
+                allow_headers=(*ALLOWED_HEADERS, *settings.cors_headers),
                 expose_headers=EXPOSED_HEADERS,
             )
         self._inside: ASGIApp = HttpMetrics(inside)
