@@ -94,8 +94,11 @@ def test_plain_alembic_takes_a_config_instead_of_a_command(kubectl: Kubectl) -> 
     assert "command" not in dry_run(kubectl, resource("SchemaMigration", config="/app/alembic.ini"))["spec"]
 
 
-def test_evidence_by_time_needs_no_consumers(kubectl: Kubectl) -> None:
-    assert "consumers" not in dry_run(kubectl, resource("KeyRing", evidence="Time", consumers=None))["spec"]
+@pytest.mark.parametrize("kind", ["KeyRing", "DatabaseLogin"])
+def test_who_refers_to_the_secret_needs_no_selector(kubectl: Kubectl, kind: str) -> None:
+    assert "consumers" not in dry_run(kubectl, resource(kind, consumers=None))["spec"]
+    found = dry_run(kubectl, resource(kind, consumers={"selector": None, "port": 9191}))["spec"]["consumers"]
+    assert found == {"port": 9191, "path": "/keys"}
 
 
 def test_a_rotation_that_just_fits_is_accepted(kubectl: Kubectl) -> None:

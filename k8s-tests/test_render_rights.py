@@ -38,6 +38,9 @@ ROTATING: Rights = {
     ("", "pods/status"): {"patch"},
     ("apps", "deployments"): {"list"},
     ("apps", "statefulsets"): {"list"},
+    ("apps", "daemonsets"): {"list"},
+    ("apps", "replicasets"): {"list"},
+    ("batch", "cronjobs"): {"list"},
 }
 WRITTEN, READ = {"get", "watch", "patch"}, {"get"}
 HEARTBEAT: Rights = {("coordination.k8s.io", "leases slipway-operator"): {"create", "patch"}}

@@ -47,7 +47,8 @@ def pod(number: int) -> dict[str, Any]:
     security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     restricted = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     container = {"name": "app", "image": "app:1", "securityContext": restricted}
-    spec = {"schedulerName": "nobody", "securityContext": security, "containers": [container]}
+    keys = {"name": "keys", "secret": {"secretName": name}}
+    spec = {"schedulerName": "nobody", "securityContext": security, "containers": [container], "volumes": [keys]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {RING: name}}, "spec": spec}
 
 

@@ -67,7 +67,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         " + tokenLifetime 15m + leeway 1m",
     ),
     ("KeyRing", {"rotateEvery": "1h", "validatorCache": "40m"}, "validatorCache 40m"),
-    ("KeyRing", {"consumers": None}, "evidence Endpoint needs consumers"),
     ("KeyRing", {"tokenLifetime": "0s"}, "tokenLifetime must be at least 1s"),
     ("KeyRing", {"leeway": "11m"}, "leeway must be at most 10m"),
     ("KeyRing", {"rotateEvery": "30d"}, "spec.rotateEvery"),
@@ -116,7 +115,6 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("DatabaseLogin", {"secretName": "slipway-database-admin"}, "secretName must differ from admin.secretName"),
     ("DatabaseLogin", {"rotateEvery": "4m"}, "rotateEvery must be at least 5m"),
     ("DatabaseLogin", {"connectionLimit": 0}, "greater than or equal to 1"),
-    ("DatabaseLogin", {"consumers": None}, "spec.consumers: Required value"),
     # SchemaMigration
     (
         "SchemaMigration",

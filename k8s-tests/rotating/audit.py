@@ -13,18 +13,27 @@ ROTATIONS_ALONE = {
     *(("", resource) for resource in ("secrets", "pods/status")),
 }
 """API group and resource of what only rotations need."""
-SHARED = {("", "pods"), *(("apps", workload) for workload in ("deployments", "statefulsets"))}
+WORKLOADS: set[Right] = {
+    *(("apps", kind, "list") for kind in ("deployments", "statefulsets", "daemonsets", "replicasets")),
+    ("batch", "cronjobs", "list"),
+}
+"""Where no pod refers to a Secret; once one kind is seen that wants such pods, no further one is listed."""
+SHARED = {("", "pods")}
 """Of what schema changes need too."""
 
 
 def unused_by_rotations(role: dict[str, Any], requests: list[Request]) -> set[Right]:
     """Rights for schema changes alone are left out: where only keys and logins rotate, nothing uses them."""
-    return {right for right in allowed(role) - used(iter(requests)) if right[:2] in ROTATIONS_ALONE | SHARED}
+    return {right for right in allowed(role) - used(iter(requests)) if _of_rotations(right) or right[:2] in SHARED}
 
 
 def unused_by_migrations(role: dict[str, Any], requests: list[Request]) -> set[Right]:
     """The other way round: rights for rotations alone are left out."""
-    return {right for right in allowed(role) - used(iter(requests)) if right[:2] not in ROTATIONS_ALONE}
+    return {right for right in allowed(role) - used(iter(requests)) if not _of_rotations(right)}
+
+
+def _of_rotations(right: Right) -> bool:
+    return right[:2] in ROTATIONS_ALONE or right in WORKLOADS
 
 
 def named_secrets(request: Request) -> str | None:

@@ -15,8 +15,8 @@ import aiohttp
 import click
 
 from slipway_operator import definitions, heartbeat, logs, ops, watch
-from slipway_operator.asking import open_http
 from slipway_operator.cluster import Api
+from slipway_operator.evidence.asking import open_http
 from slipway_operator.keyrings.reconcile import KeyRings
 from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.reconcile import DatabaseLogins

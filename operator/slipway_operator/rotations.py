@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
-from slipway_operator.consumers import Lagging
+from slipway_operator.evidence.consumers import Lagging
 from slipway_operator.times import seconds, timestamp
 
 LAGGING_LIMIT = 20

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from slipway_operator.checks import first_answer
 from slipway_operator.conditions import State
-from slipway_operator.consumers import Following, named
+from slipway_operator.evidence.consumers import Following, named, unreferred
 from slipway_operator.keyrings.heal import heal, missing_secret
 from slipway_operator.keyrings.model import Cause, Decision, Key, Observed, Verdict
 from slipway_operator.keyrings.steps import (
@@ -119,6 +119,28 @@ def reserved(seen: Situation) -> Decision | None:
     return None
 
 
+def consumed(seen: Situation) -> Decision | None:
+    """Something refers to the Secret: else nothing seen proves anything, and only what needs no evidence was done."""
+    endpoint = seen.spec.endpoint
+    reason, text = unreferred(seen.observed.consumers, seen.spec.secret_name, endpoint.selector if endpoint else "")
+    if not reason:
+        return None
+    text += " Until then no key begins to sign, and none is retired."
+    if reason == "NoConsumers" and _steps_wait(seen):
+        return answer(seen, "Stalled", reason, text, look_again=LONGEST_WAIT)
+    left = next((key for key in seen.memory.keys if key.stage == "Revoked" and key.confirmed is None), None)
+    # A ring may be made long before what uses it, and whoever waits for it to be Ready mustn't wait for that.
+    state: State = "Reconciling" if left is not None or reason != "NoConsumers" else "Ready"
+    return answer(seen, state, reason, text, look_again=LONGEST_WAIT)
+
+
+def _steps_wait(seen: Situation) -> bool:
+    """Whether a rotation is due or under way, or a key's time is over."""
+    turning = bool(seen.memory.history) and seen.memory.history[0].result is None and seen.memory.history[0].origin
+    retiring = [key for key in seen.living if key.stage == "Retiring"]
+    return seen.now >= due(seen) or bool(turning) or any(_over(key, seen.now) for key in retiring)
+
+
 def retired(seen: Situation) -> Decision | None:
     """A key leaves when its last token has expired, and every pod is seen to sign with another just now."""
     signing = seen.signing
@@ -211,13 +233,13 @@ def _ripens(seen: Situation, reserve: Key) -> float:
 
 def lag(seen: Situation, found: Following, key: Key, text: str, reason: str = "ConsumersLagging") -> Decision:
     """Reconciling until the pods follow; the longer it takes, the more seldom they are asked."""
+    if found.nobody and seen.observed.consumers.wanted:
+        message = f"{text} No pod runs, and {seen.observed.consumers.wanted} are wanted."
+        return answer(seen, "Reconciling", "AwaitingConsumers", message, look_again=patience(seen, key))
     if seen.spec.endpoint is None:
         left = key.since + seen.spec.propagation - seen.now
         message = f"{text} By Time: in {max(left, 0):.0f} s."
         return answer(seen, "Reconciling", "AwaitingPropagation", message, look_again=max(left, SOON), following=found)
-    if found.nobody:
-        message = f"{text} No pod runs, and {seen.observed.consumers.wanted} are wanted."
-        return answer(seen, "Reconciling", "AwaitingConsumers", message, look_again=patience(seen, key))
     behind = [one.pod for one in found.opposed]
     message = f"{text} Waiting for {named(found.lagging)}."
     return answer(
@@ -242,5 +264,5 @@ def whole(seen: Situation) -> Decision | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    active, ours, whole, revoked, holds, reserved, owned, followed, retired, rotated, _rests,
+    active, ours, whole, revoked, holds, reserved, owned, consumed, followed, retired, rotated, _rests,
 )  # fmt: skip

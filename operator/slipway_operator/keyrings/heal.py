@@ -5,13 +5,13 @@ Never a silent new key: that would end every session. Healed where each needed k
 
 from __future__ import annotations
 
-from slipway_operator.consumers import Lagging, named
+from slipway_operator.evidence.consumers import NOT_ASKED, Lagging, named
 from slipway_operator.keyrings.model import Cause, Decision, SecretSeen
 from slipway_operator.keyrings.steps import IDLE, LONGEST_WAIT, answer, write
 from slipway_operator.keyrings.take_in import Situation, needed
 from slipway_operator.secret_objects import label_value
 
-ABSENT = frozenset({"Unreachable", "BadStatus", "Redirected"})
+ABSENT = frozenset({"Unreachable", "BadStatus", "Redirected", NOT_ASKED})
 """How pods are found that serve no /keys: those of a service that is about to get its first ring."""
 
 
@@ -35,8 +35,8 @@ def heal(seen: Situation) -> Decision:
     fatal = [key.id for key in seen.living if key.id not in available and needed(key, seen.observed, seen.now)]
     if fatal:
         return _revoked_meanwhile(seen, available) or _lost(seen, fatal)
-    wanted = {key.id for key in seen.living if key.stage == "Published" or needed(key, seen.observed, seen.now)}
-    keep = wanted & available
+    # Also those whose time is over: they leave by `retired`, which looks at the pods first.
+    keep = {key.id for key in seen.living} & available
     signing = seen.signing
     if signing is None:
         # The one that signed is revoked.

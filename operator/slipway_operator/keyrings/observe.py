@@ -8,9 +8,8 @@ from typing import Any
 
 import aiohttp
 
-from slipway_operator.asking import ask
 from slipway_operator.cluster import SECRETS, Api, Resource
-from slipway_operator.consumers import Consumers
+from slipway_operator.evidence.asking import ask
 from slipway_operator.keyrings.material import KEYS_FILE, SIGNING_FILE, Material, understand
 from slipway_operator.keyrings.model import Observed, SecretSeen
 from slipway_operator.keyrings.spec import parse, unfit
@@ -57,7 +56,7 @@ async def look(
     secret = await api.get(SECRETS, namespace, spec.secret_name)
     material = understand(data_of(secret)) if secret else Material()
     # The last read before the decision, because it is what each step rests on.
-    consumers = await ask(api, http, namespace, spec.endpoint) if spec.endpoint else Consumers()
+    consumers = await ask(api, http, namespace, spec.secret_name, spec.endpoint)
     observed = Observed(
         name,
         spec,

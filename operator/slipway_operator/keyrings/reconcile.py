@@ -9,12 +9,12 @@ from typing import Any
 import aiohttp
 
 from slipway_operator.cluster import Api
+from slipway_operator.evidence.nudging import Nudges
 from slipway_operator.keyrings import apply
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import Decision, Verdict
 from slipway_operator.keyrings.observe import KEY_RINGS, Jwk, look, unseen
 from slipway_operator.named_secrets import NamedSecrets
-from slipway_operator.nudging import Nudges
 from slipway_operator.reconciling import telling_of_refusals
 from slipway_operator.telemetry import LAGGING, forget_resource
 from slipway_operator.worklist import Key

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slipway_operator.consumers import Endpoint
+from slipway_operator.evidence.consumers import Endpoint
+from slipway_operator.evidence.spec import endpoint_of
 from slipway_operator.keyrings.model import Spec
-from slipway_operator.specs import SpecError, seconds_of, selector_text
+from slipway_operator.specs import SpecError, seconds_of
 
 
 def parse(resource: Mapping[str, Any]) -> Spec:
@@ -21,12 +22,6 @@ def parse(resource: Mapping[str, Any]) -> Spec:
 def unfit(resource: Mapping[str, Any]) -> Spec:
     """Stands in for a spec that `parse` refuses."""
     return Spec(str((resource.get("spec") or {}).get("secretName", "")), None)
-
-
-def endpoint_of(consumers: Mapping[str, Any]) -> Endpoint:
-    """Raises SpecError."""
-    selector = selector_text(consumers.get("selector") or {})
-    return Endpoint(selector, consumers.get("port", 9090), consumers.get("path", "/keys"))
 
 
 def _parse(spec: Mapping[str, Any]) -> Spec:
@@ -50,6 +45,4 @@ def _parse(spec: Mapping[str, Any]) -> Spec:
 def _endpoint(spec: Mapping[str, Any]) -> Endpoint | None:
     if spec.get("evidence", "Endpoint") == "Time":
         return None
-    if not spec.get("consumers"):
-        raise SpecError("evidence Endpoint needs consumers: say which pods to ask, or set evidence to Time.")
-    return endpoint_of(spec["consumers"])
+    return endpoint_of(spec.get("consumers") or {})

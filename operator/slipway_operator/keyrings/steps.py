@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from slipway_operator.conditions import State
-from slipway_operator.consumers import Following
+from slipway_operator.evidence.consumers import Following
 from slipway_operator.keyrings.model import Cause, Decision, Key, Verdict, WriteSecret
 from slipway_operator.keyrings.take_in import Situation, ripe
 
@@ -105,6 +105,8 @@ def rewritten(seen: Situation, reason: str, message: str, cause: Cause) -> Decis
 def dispensable(seen: Situation) -> frozenset[str]:
     """Reserves of an algorithm that is no longer wanted, where another may sign. No token was made with them."""
     wanted = seen.spec.algorithm
-    if not any(key.algorithm == wanted and ripe(key, seen.spec, seen.now) for key in seen.reserves):
+    if not seen.observed.consumers.refers or not any(
+        key.algorithm == wanted and ripe(key, seen.spec, seen.now) for key in seen.reserves
+    ):
         return frozenset()
     return frozenset(key.id for key in seen.reserves if key.algorithm != wanted)

@@ -6,7 +6,7 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from math import inf
 
-from slipway_operator.consumers import Following, Report, following
+from slipway_operator.evidence.consumers import Following, Report, following
 from slipway_operator.keyrings.model import Key, Memory, Observed, SecretSeen, Spec
 from slipway_operator.rotations import Rotation, begun, closed
 
@@ -148,7 +148,8 @@ def _used(observed: Observed) -> frozenset[str]:
 def follows(observed: Observed, key: Key, now: float) -> Following:
     """How far the pods hold a key, or sign with it if that is its stage. By Time: whether they had time for it."""
     if observed.spec.endpoint is None:
-        return Following(nobody=now < key.since + observed.spec.propagation)
+        unseen = observed.consumers.wanted > 0 or not observed.consumers.refers
+        return Following(nobody=unseen or now < key.since + observed.spec.propagation)
 
     def objection(report: Report) -> str:
         if key.stage == "Revoked":
@@ -269,9 +270,8 @@ def _reused(key: Key, signing: Key | None, observed: Observed, now: float) -> Ke
 def _disused(key: Key, observed: Observed) -> bool:
     """Whether every pod tells that it signs with another. By Time nobody tells, and the clock is all there is."""
     if observed.spec.endpoint is None:
-        return True
-    found = following(observed.consumers, lambda report: "SignsWithOther" if report.signing == key.id else "")
-    return not found.lagging
+        return observed.consumers.refers
+    return following(observed.consumers, lambda report: "SignsWithOther" if report.signing == key.id else "").all
 
 
 def _last(key: Key, signing: Key | None, spec: Spec) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from slipway_operator.checks import first_answer
 from slipway_operator.conditions import State
+from slipway_operator.evidence.consumers import unreferred
 from slipway_operator.logins.model import Cause, Decision, HandOver, Observed, PrepareRoles, Scramble, Verdict
 from slipway_operator.logins.steps import BLOCKED, IDLE, SOON, WAITING, act, answer, asked, due, lag, linger
 from slipway_operator.logins.take_in import Situation, situation
@@ -89,7 +90,28 @@ def sound(seen: Situation) -> Decision | None:
         text += " A pod that can't start with the login it loaded is to be deleted."
     if used[role].lagging:
         return lag(seen, used[role], text)
-    return linger(seen, seen.sessions(role), text)
+    sessions = seen.sessions(role)
+    ways = f"or, where nobody uses {' and '.join(candidates)}, drop these roles: they are made anew."
+    unseen = None if sessions else _unseen(seen, ways, waits=True)
+    return unseen or linger(seen, sessions, text)
+
+
+def consumed(seen: Situation) -> Decision | None:
+    """Something refers to the Secret: else nothing seen proves anything, and no password may change or die."""
+    turning = seen.turning and bool(seen.memory.history[0].origin)
+    return _unseen(seen, waits=turning or seen.now >= due(seen))
+
+
+def _unseen(seen: Situation, besides: str = "", *, waits: bool) -> Decision | None:
+    """None where something refers to the Secret. `waits`: for a step that needs evidence."""
+    reason, text = unreferred(seen.observed.consumers, seen.spec.secret_name, seen.spec.endpoint.selector)
+    if not reason:
+        return None
+    text += f" {besides} Until then no role takes over, and no password is made unknown."
+    if reason != "NoConsumers":
+        return answer(seen, "Reconciling", reason, text, look_again=WAITING)
+    # A login may be made long before what uses it, and whoever waits for it to be Ready mustn't wait for that.
+    return answer(seen, "Stalled" if waits else "Ready", reason, text, look_again=WAITING)
 
 
 def followed(seen: Situation) -> Decision | None:
@@ -131,5 +153,5 @@ def _rests(seen: Situation) -> Decision:
 
 
 CHECKS: tuple[Check, ...] = (
-    active, ours, reachable, prepared, sound, followed, scrambled, rotated, _rests,
+    active, ours, reachable, prepared, sound, consumed, followed, scrambled, rotated, _rests,
 )  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from slipway_operator.conditions import State
-from slipway_operator.consumers import Consumers, Endpoint, Lagging
+from slipway_operator.evidence.consumers import Consumers, Endpoint, Lagging
 from slipway_operator.rotations import Rotation
 
 Cause = Literal["Schedule", "Nonce", "Created", "Healed"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import aiohttp
 
-from slipway_operator.asking import ask
 from slipway_operator.cluster import JOBS, SECRETS, Api, ForbiddenError, Resource
+from slipway_operator.evidence.asking import ask
 from slipway_operator.logins import connecting, postgres
 from slipway_operator.logins.address import FILES, Address, LoginData, LoginError, login_of, same
 from slipway_operator.logins.connecting import TroubleError
@@ -56,7 +56,7 @@ async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str)
         return unseen(resource, str(error))
     secret = await api.get(SECRETS, namespace, spec.secret_name)
     written = data_of(secret) if secret else {}
-    consumers = await ask(api, http, namespace, spec.endpoint)
+    consumers = await ask(api, http, namespace, spec.secret_name, spec.endpoint)
     try:
         admin = await _admin(api, namespace, spec)
     except TroubleError as fault:

@@ -11,6 +11,7 @@ import aiohttp
 
 from slipway_operator.cluster import Api
 from slipway_operator.conditions import State
+from slipway_operator.evidence.nudging import Nudges
 from slipway_operator.logins import apply
 from slipway_operator.logins.connecting import TroubleError
 from slipway_operator.logins.decide import decide
@@ -18,7 +19,6 @@ from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.model import Decision, HandOver, Scramble, Trouble, Verdict
 from slipway_operator.logins.observe import LOGINS, Look, look, unseen
 from slipway_operator.named_secrets import NamedSecrets
-from slipway_operator.nudging import Nudges
 from slipway_operator.reconciling import telling_of_refusals
 from slipway_operator.telemetry import LAGGING, PROPAGATION, forget_resource
 from slipway_operator.worklist import Key

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slipway_operator.consumers import Endpoint
+from slipway_operator.evidence.consumers import Endpoint
+from slipway_operator.evidence.spec import endpoint_of
 from slipway_operator.logins.model import Spec
-from slipway_operator.specs import SpecError, seconds_of, selector_text
+from slipway_operator.specs import SpecError, seconds_of
 
 SHORTEST_ROTATION = 300.0
 """Seconds: pods may take two minutes to load each login, and old sessions must end in between."""
@@ -31,20 +32,17 @@ def parse(resource: Mapping[str, Any]) -> Spec:
 
 def unfit(resource: Mapping[str, Any]) -> Spec:
     """Stands in for a spec that `parse` refuses."""
-    return Spec("", "", ("", ""), str((resource.get("spec") or {}).get("secretName", "")), Endpoint(""))
+    return Spec("", "", ("", ""), str((resource.get("spec") or {}).get("secretName", "")), Endpoint())
 
 
 def _parse(spec: Mapping[str, Any]) -> Spec:
     first, second = spec["roles"]
-    consumers = spec["consumers"]
     return Spec(
         admin_secret=spec["admin"]["secretName"],
         member_of=spec["memberOf"],
         roles=(first, second),
         secret_name=spec["secretName"],
-        endpoint=Endpoint(
-            selector_text(consumers.get("selector") or {}), consumers.get("port", 9090), consumers.get("path", "/keys")
-        ),
+        endpoint=endpoint_of(spec.get("consumers") or {}),
         rotate_every=seconds_of(spec.get("rotateEvery", "720h")),
         connection_limit=spec.get("connectionLimit"),
         nonce=spec.get("rotateNonce", ""),

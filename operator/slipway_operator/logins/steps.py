@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slipway_operator.conditions import State
-from slipway_operator.consumers import Following, named
-from slipway_operator.logins.model import Decision, Effect, HandOver, Session, Verdict
+from slipway_operator.evidence.consumers import Following, named
+from slipway_operator.logins.model import Decision, Effect, HandOver, PrepareRoles, Session, Verdict
 from slipway_operator.logins.take_in import Situation
 
 SOON, BLOCKED, WAITING, IDLE = 1.0, 2.0, 15.0, 300.0
@@ -73,15 +73,26 @@ def act(seen: Situation, reason: str, message: str, effect: Effect) -> Decision:
     if seen.observed.migrating:
         text = f"The Job {seen.observed.migrating} migrates this database. After it: {message}"
         return answer(seen, "Reconciling", "MigrationRuns", text, look_again=BLOCKED)
-    if isinstance(effect, HandOver):
-        # Said before it is done: from now on there may be somebody who knows its password.
-        seen = replace(seen, memory=replace(seen.memory, scrambled=seen.memory.scrambled - {effect.role}))
+    # Said before it is done, because nobody may be there afterwards to say it.
+    seen = replace(seen, memory=replace(seen.memory, scrambled=_unknown(seen, effect)))
     return answer(seen, "Reconciling", reason, message, look_again=0.0, effect=effect)
+
+
+def _unknown(seen: Situation, effect: Effect) -> frozenset[str]:
+    """Roles whose password nobody knows once this effect has begun."""
+    known = seen.memory.scrambled
+    if isinstance(effect, HandOver):
+        # Of the other one of a first pair it is said no more: that it is still so isn't proved until it is scrambled.
+        return known - {effect.role} if seen.memory.role else frozenset()
+    if isinstance(effect, PrepareRoles) and not seen.memory.role:
+        # Those that are made; should that come to nothing, they still don't exist.
+        return known | {role.name for role in seen.unfit() if not role.exists}
+    return known
 
 
 def lag(seen: Situation, found: Following, text: str) -> Decision:
     """Reconciling until the pods follow, or can be asked."""
-    if found.nobody:
+    if found.nobody and not found.lagging:
         message = f"{text} No pod runs, and {seen.observed.consumers.wanted} are wanted."
         return answer(seen, "Reconciling", "AwaitingConsumers", message, look_again=patience(seen))
     behind = tuple(sorted(one.pod for one in found.opposed))

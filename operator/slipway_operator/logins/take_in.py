@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from slipway_operator.consumers import Following, Report, following
+from slipway_operator.evidence.consumers import Following, Report, following
 from slipway_operator.logins.model import Memory, Observed, RoleSeen, SecretSeen, Session, Spec
 from slipway_operator.rotations import Rotation, begun, closed
 
@@ -84,7 +84,11 @@ class Situation:
         users = self.users(role)
         if self.sessions(role) or users.opposed or users.unheard:
             return False
-        return role in self.memory.scrambled or not users.starting
+        unknown = role in self.memory.scrambled
+        if not self.observed.consumers.refers:
+            # The first login is made before anything uses it; later on, nothing seen proves nothing.
+            return unknown and not self.memory.role
+        return unknown or not users.starting
 
 
 def situation(observed: Observed, now: float) -> Situation:

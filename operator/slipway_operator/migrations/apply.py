@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from slipway_operator.cluster import JOBS, Api, ApiError, ConflictError, ForbiddenError, Resource
+from slipway_operator.cluster import CRON_JOBS, JOBS, Api, ApiError, ConflictError, ForbiddenError
 from slipway_operator.conditions import one_line
 from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.migrations import config_maps, sql
@@ -26,7 +26,6 @@ from slipway_operator.telemetry import JOBS as JOBS_TOTAL
 
 log = logging.getLogger(__name__)
 
-CRON_JOBS = Resource("batch", "v1", "cronjobs")
 _INVALID = 422
 
 

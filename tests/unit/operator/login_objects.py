@@ -77,5 +77,6 @@ def job(purpose: str = "expand", owner: str = "shop", **condition: str) -> dict[
             },
             "ownerReferences": [{"kind": "SchemaMigration", "name": owner}] if owner else [],
         },
+        "spec": {"template": {"spec": {}}},
         "status": {"conditions": [{"type": kind, "status": status} for kind, status in condition.items()]},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from slipway_operator.consumers import Consumers, Endpoint, Report
+from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
 from slipway_operator.keyrings.model import Decision, HeldKey, Memory, Observed, SecretSeen, Spec, WriteSecret
 
 Decide = Callable[[Observed, float], Decision]
@@ -15,6 +15,8 @@ Action = tuple[str, int]
 SPEC = Spec("keys", Endpoint("app=slipway"), token_lifetime=300.0, leeway=30.0, validator_cache=200.0, nonce="0")
 PODS = 3
 START = 1_000_000.0
+SEEN_AGAIN = 8
+"""Of the numbers that come with an action, how many take the sight of what uses the Secret away."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Ring:
     """`clock`: what the operator's is off by. `step`: what it decided, before its writes and between them.
 
     `issued`, `lacked`: by key, when a token was last made, and when a pod last showed a set without it. `free`: keys
-    that a revoke made sign, of which nothing is promised. `faults`: what must never be.
+    that a revoke made sign, of which nothing is promised. `blind`: nothing that refers to the Secret is seen, although
+    pods use it. `faults`: what must never be.
     """
 
     decide: Decide
@@ -59,6 +62,7 @@ class Ring:
     issued: dict[str, float] = field(default_factory=dict)
     lacked: dict[str, float] = field(default_factory=dict)
     free: set[str] = field(default_factory=set)
+    blind: bool = False
     faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -90,6 +94,8 @@ class Ring:
             if self.loadable is not None:
                 self.kept = self.loadable.keys
             self.step = decision, self.secret, False
+            if self.blind:
+                self.faults += step_taken(self.memory, self.secret, decision)
             self.reason = decision.verdict.reason
             return
         decision, read, told = self.step
@@ -116,6 +122,9 @@ class Ring:
 
     def do_deafen(self, number: int) -> None:
         self.pods[number % PODS].deaf = not self.pods[number % PODS].deaf
+
+    def do_blind(self, number: int) -> None:
+        self.blind = number < SEEN_AGAIN
 
     def do_rotate(self, number: int) -> None:
         del number
@@ -183,7 +192,9 @@ class Ring:
             for number, pod in enumerate(self.pods)
             if pod.mounted is None
         )
-        consumers = Consumers(reports, len(self.pods))
+        consumers = Consumers(reports, 0 if reports else len(self.pods), refers=True)
+        if self.blind:
+            consumers = Consumers()
         return Observed("ring", self.spec, self.memory, secret, consumers, self.kept)
 
     def write(self, effect: WriteSecret) -> None:
@@ -227,6 +238,7 @@ class Ring:
 
     def settle(self, most: int = 400) -> None:
         """Nothing is broken any more, people do what the status tells, and pods load. Until the ring rests."""
+        self.blind = False
         for pod in self.pods:
             pod.mounted, pod.deaf = None, False
         for _ in range(most):
@@ -251,3 +263,29 @@ class Ring:
         if not lost:
             self.secret = None
         self.spec = replace(self.spec, revoke=self.spec.revoke | lost)
+
+
+def step_taken(memory: Memory, secret: Files | None, decision: Decision) -> list[str]:
+    """What of a decision needs to have seen pods: that a key is confirmed, signs, is retired, or begins to be."""
+    before = {key.id: key for key in memory.keys}
+    faults = [
+        f"{key.id} is confirmed by nothing"
+        for key in decision.memory.keys
+        if key.confirmed is not None and key.confirmed != getattr(before.get(key.id), "confirmed", None)
+    ]
+    faults += [
+        f"the clock of {key.id} starts by nothing"
+        for key in decision.memory.keys
+        if key.stage == "Retiring" and key.retire_after and key.retire_after != before[key.id].retire_after
+    ]
+    if decision.memory.history and decision.memory.history[0].result == "Confirmed" != memory.history[0].result:
+        faults.append("a rotation is confirmed by nothing")
+    effect = decision.effect
+    if effect is None or secret is None or not secret.whole:
+        return faults
+    revoked = {key.id for key in decision.memory.keys if key.stage == "Revoked"}
+    if secret.signing not in revoked and effect.signing != secret.signing:
+        faults.append(f"{effect.signing} signs by nothing")
+    if dropped := secret.keys - revoked - set(effect.keep):
+        faults.append(f"{sorted(dropped)} leave by nothing")
+    return faults

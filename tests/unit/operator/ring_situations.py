@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from slipway_operator.consumers import Consumers, Endpoint, Report
+from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
 from slipway_operator.keyrings.model import (
     Decision,
     HeldKey,
@@ -52,7 +52,7 @@ def pod(name: str, held: str, signing: str, **changes: Any) -> Report:
 
 def ring(**changes: Any) -> Observed:
     """Two pods that follow a ring of `a`, which signs, and `b`, its reserve."""
-    pods = Consumers((pod("p", "ab", "a"), pod("q", "ab", "a")), 2)
+    pods = Consumers((pod("p", "ab", "a"), pod("q", "ab", "a")), refers=True)
     return replace(Observed("ring", SPEC, STEADY, secret("ab", "a"), pods), **changes)
 
 
@@ -61,7 +61,7 @@ def spec(**changes: Any) -> Spec:
 
 
 def pods(*reports: Report, wanted: int = 2) -> Consumers:
-    return Consumers(reports, wanted)
+    return Consumers(reports, 0 if reports else wanted, refers=True)
 
 
 def written(decision: Decision) -> WriteSecret:

@@ -10,8 +10,8 @@ import kopf
 import pytest
 
 from slipway_operator import cluster
-from slipway_operator.asking import NUDGE, nudge
 from slipway_operator.cluster import PODS, SECRETS, Api, ApiError, ForbiddenError, UnreachableError
+from slipway_operator.evidence.nudging import NUDGE, nudge
 from unit.operator.conftest import ScriptedServer
 from unit.operator.watch_server import (
     DATA,

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from slipway_operator import asking
-from slipway_operator.asking import NUDGE, ask, nudge, open_http
-from slipway_operator.cluster import ApiError, ForbiddenError, NotFoundError, Resource, UnreachableError
-from slipway_operator.consumers import Consumers, Endpoint, Report
+from slipway_operator.cluster import ApiError, UnreachableError
+from slipway_operator.evidence import asking
+from slipway_operator.evidence.asking import ask, open_http
+from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
 from unit.operator.memory_api import MemoryApi
 
 TOLD = {"keys": ["one", "two"], "signing": "one", "token_lifetime": 900, "database_role": "ships_a"}
@@ -31,13 +31,9 @@ def pod(name: str, address: str = "127.0.0.1", state: str = "running", **status:
             "labels": {"app": "ships"},
             "creationTimestamp": "2026-11-18T11:06:40Z",
         },
+        "spec": {"volumes": [{"name": "keys", "secret": {"secretName": "keys"}}]},
         "status": {"podIP": address, "containerStatuses": [container]},
     }
-
-
-def workload(labels: dict[str, str], **spec: Any) -> dict[str, Any]:
-    name = "-".join(labels.values())
-    return {"metadata": {"name": name}, "spec": {"template": {"metadata": {"labels": labels}}, **spec}}
 
 
 @pytest.fixture
@@ -84,7 +80,7 @@ def faults(consumers: Consumers) -> dict[str, str]:
 
 
 async def test_a_pod_tells_what_it_uses(cluster: MemoryApi, http: aiohttp.ClientSession, answering: Serving) -> None:
-    (report,) = (await ask(cluster, http, "ships", await answering(fine))).reports
+    (report,) = (await ask(cluster, http, "ships", "keys", await answering(fine))).reports
     assert report == Report("a", "", frozenset({"one", "two"}), "one", 900.0, "ships_a", starting=False)
 
 
@@ -97,7 +93,7 @@ async def test_a_redirect_is_not_followed(cluster: MemoryApi, http: aiohttp.Clie
             return web.json_response(TOLD)
         raise web.HTTPFound("/keys?followed")
 
-    assert faults(await ask(cluster, http, "ships", await answering(elsewhere))) == {"a": "Redirected"}
+    assert faults(await ask(cluster, http, "ships", "keys", await answering(elsewhere))) == {"a": "Redirected"}
     assert asked == ["/keys"]
 
 
@@ -114,7 +110,7 @@ async def test_a_pod_that_stalls_is_given_up_in_time_and_holds_up_no_other(
         return web.json_response(TOLD)
 
     async with open_http() as http:
-        told = faults(await ask(cluster, http, "ships", await answering(first_stalls)))
+        told = faults(await ask(cluster, http, "ships", "keys", await answering(first_stalls)))
     assert sorted(told.values()) == ["", "TimedOut"]
 
 
@@ -132,7 +128,7 @@ async def test_a_pod_that_stalls_within_its_answer_is_given_up_too(
         return response
 
     async with open_http() as http:
-        assert faults(await ask(cluster, http, "ships", await answering(half))) == {"a": "TimedOut"}
+        assert faults(await ask(cluster, http, "ships", "keys", await answering(half))) == {"a": "TimedOut"}
 
 
 @pytest.mark.parametrize(("size", "fault"), [(asking.LARGEST_ANSWER, ""), (asking.LARGEST_ANSWER + 1, "TooLarge")])
@@ -142,7 +138,7 @@ async def test_an_answer_is_read_up_to_its_limit(
     async def padded(_: web.Request) -> web.Response:
         return web.Response(body=b"{}".ljust(size))
 
-    assert faults(await ask(cluster, http, "ships", await answering(padded))) == {"a": fault}
+    assert faults(await ask(cluster, http, "ships", "keys", await answering(padded))) == {"a": fault}
 
 
 async def test_an_endless_answer_is_broken_off(
@@ -160,7 +156,7 @@ async def test_an_endless_answer_is_broken_off(
             broken_off.set()
             raise
 
-    assert faults(await ask(cluster, http, "ships", await answering(endless))) == {"a": "TooLarge"}
+    assert faults(await ask(cluster, http, "ships", "keys", await answering(endless))) == {"a": "TooLarge"}
     async with asyncio.timeout(10):
         await broken_off.wait()
 
@@ -172,7 +168,7 @@ async def test_only_200_counts(
     async def other(_: web.Request) -> web.Response:
         return web.Response(status=status, text="" if status == 204 else '{"keys": ["one"]}')
 
-    assert faults(await ask(cluster, http, "ships", await answering(other))) == {"a": "BadStatus"}
+    assert faults(await ask(cluster, http, "ships", "keys", await answering(other))) == {"a": "BadStatus"}
 
 
 @pytest.mark.parametrize(
@@ -214,7 +210,7 @@ async def test_what_is_no_report_is_malformed_and_never_repeated(
     async def told(_: web.Request) -> web.Response:
         return web.Response(text=body)
 
-    found = await ask(cluster, http, "ships", await answering(told))
+    found = await ask(cluster, http, "ships", "keys", await answering(told))
     assert faults(found) == {"a": "Malformed"}
     assert SECRET not in f"{found!r}{caplog.text}"
 
@@ -225,7 +221,7 @@ async def test_bytes_that_are_no_text_are_malformed(
     async def binary(_: web.Request) -> web.Response:
         return web.Response(body=b"\xff\xfe\x00{")
 
-    assert faults(await ask(cluster, http, "ships", await answering(binary))) == {"a": "Malformed"}
+    assert faults(await ask(cluster, http, "ships", "keys", await answering(binary))) == {"a": "Malformed"}
 
 
 async def test_a_pod_that_hangs_up_or_has_no_address_is_named(
@@ -238,7 +234,7 @@ async def test_a_pod_that_hangs_up_or_has_no_address_is_named(
         request.transport.abort()
         return web.Response()
 
-    told = faults(await ask(cluster, http, "ships", await answering(hangs_up)))
+    told = faults(await ask(cluster, http, "ships", "keys", await answering(hangs_up)))
     assert told == {"a": "Unreachable", "b": "NoAddress"}
 
 
@@ -249,75 +245,28 @@ async def test_every_pod_whose_container_runs_is_asked_and_no_other(
     leaving["metadata"]["deletionTimestamp"] = "2026-11-22T12:00:00Z"
     initial = pod("initial")
     initial["status"] |= {"containerStatuses": [], "initContainerStatuses": [{"state": {"running": {}}}]}
-    bare = {"metadata": {"name": "bare", "labels": {"app": "ships"}}}
+    bare = {"metadata": {"name": "bare", "labels": {"app": "ships"}}, "spec": {}}
     other = pod("other")
-    other["metadata"]["labels"] = {"app": "ferry"}
+    other["metadata"]["labels"], other["spec"] = {"app": "ferry"}, {}
     cluster.put("pods", leaving, initial, bare, other, pod("over", state="terminated"), pod("soon", state="waiting"))
-    assert faults(await ask(cluster, http, "ships", await answering(fine))) == {"a": "", "leaving": ""}
+    assert faults(await ask(cluster, http, "ships", "keys", await answering(fine))) == {"a": "", "leaving": ""}
 
 
 async def test_a_pod_that_tells_nothing_yet_only_starts_and_one_that_tells_has_started(
     cluster: MemoryApi, http: aiohttp.ClientSession, answering: Serving
 ) -> None:
     cluster.put("pods", pod("a", started=False), pod("b", address="", started=False), pod("c", address=""))
-    reports = (await ask(cluster, http, "ships", await answering(fine))).reports
+    reports = (await ask(cluster, http, "ships", "keys", await answering(fine))).reports
     assert {report.pod: report.starting for report in reports} == {"a": False, "b": True, "c": False}
 
 
-@pytest.mark.parametrize(
-    ("selector", "wanted"),
-    [
-        ("app=ships", 6),
-        ("app=ships,tier in (api,job)", 4),
-        ("app=ships,tier notin (api,job)", 2),
-        ("app,!tier", 3),
-        ("app=ferry,tier", 0),
-    ],
-)
-async def test_where_no_pod_runs_workloads_tell_how_many_are_wanted(
-    cluster: MemoryApi, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, selector: str, wanted: int
+async def test_where_evidence_is_time_pods_are_named_and_none_is_asked(
+    cluster: MemoryApi, http: aiohttp.ClientSession
 ) -> None:
-    everything = cluster.list
-
-    async def no_pods(resource: Resource, namespace: str, **chosen: str) -> list[dict[str, Any]]:
-        return [] if resource.plural == "pods" else await everything(resource, namespace, **chosen)
-
-    monkeypatch.setattr(cluster, "list", no_pods)
-    cluster.put("deployments", workload({"app": "ships", "tier": "api"}, replicas=3), workload({"app": "ferry"}))
-    cluster.put("statefulsets", workload({"app": "ships", "tier": "job"}), workload({"app": "ships"}, replicas=2))
-    cluster.put("deployments", workload({"none": "of these"}, replicas=9))
-    assert await ask(cluster, http, "ships", Endpoint(selector)) == Consumers((), wanted)
+    assert await ask(cluster, http, "ships", "keys", None) == Consumers((Report("a", "NotAsked"),), refers=True)
 
 
 async def test_pods_that_cant_be_listed_are_no_evidence(cluster: MemoryApi, http: aiohttp.ClientSession) -> None:
     cluster.faults["list pods"] = UnreachableError(0, "Unreachable", "away")
     with pytest.raises(ApiError):
-        await ask(cluster, http, "ships", Endpoint("app=ships"))
-
-
-class Nudged(MemoryApi):
-    """Takes patches of statuses, or refuses them."""
-
-    def __init__(self, refusals: dict[str, ApiError]) -> None:
-        super().__init__()
-        self.refusals = refusals
-        self.patched: dict[str, Any] = {}
-
-    async def patch_status(self, resource: Resource, namespace: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
-        assert (resource.plural, namespace) == ("pods", "ships")
-        if name in self.refusals:
-            raise self.refusals[name]
-        self.patched[name] = body
-        return body
-
-
-async def test_a_nudge_touches_one_annotation_of_each_pod() -> None:
-    cluster = Nudged({"gone": NotFoundError(404, "NotFound", "no"), "busy": ApiError(500, "InternalError", "no")})
-    assert await nudge(cluster, "ships", ["a", "gone", "busy", "b"], "12.5") == ""
-    assert cluster.patched == {key: {"metadata": {"annotations": {NUDGE: "12.5"}}} for key in "ab"}
-
-
-async def test_a_right_that_lacks_is_told_and_stops_no_other_nudge() -> None:
-    cluster = Nudged({"a": ForbiddenError(403, "Forbidden", "may not patch pods/status")})
-    assert await nudge(cluster, "ships", ["a", "b"], "1") == "may not patch pods/status"
-    assert set(cluster.patched) == {"b"}
+        await ask(cluster, http, "ships", "keys", Endpoint("app=ships"))

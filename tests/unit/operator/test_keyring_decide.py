@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from slipway_operator.consumers import Consumers, Report
+from slipway_operator.evidence.consumers import Consumers, Report
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import HeldKey, Memory, Observed, Spec, WriteSecret
 from unit.operator.ring_situations import (
@@ -276,12 +276,12 @@ def test_the_secret_is_owned_by_the_ring_only_if_it_is_to_be_deleted_with_it(
 def test_by_time_a_key_is_confirmed_once_files_had_time_to_spread_and_the_result_is_unverified() -> None:
     by_time = spec(endpoint=None)
     fresh = rotated(since=NOW - SPEC.propagation + 5)
-    early = decide(ring(**AFTER, spec=by_time, memory=fresh, consumers=Consumers()), NOW)
+    early = decide(ring(**AFTER, spec=by_time, memory=fresh, consumers=pods(wanted=0)), NOW)
     assert told(early) == ("Reconciling", "AwaitingPropagation")
     assert early.verdict.unverified
     assert early.look_again == pytest.approx(5)
     assert of(early, "a").retire_after is None
-    late = decide(ring(**AFTER, spec=by_time, memory=fresh, consumers=Consumers()), NOW + 6)
+    late = decide(ring(**AFTER, spec=by_time, memory=fresh, consumers=pods(wanted=0)), NOW + 6)
     assert late.memory.history[0].result == "Unverified"
     assert of(late, "a").retire_after is not None
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from slipway_operator.consumers import Report
+from slipway_operator.evidence.consumers import Report
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import HeldKey, Memory, SecretSeen, WriteSecret
 from unit.operator.ring_situations import (

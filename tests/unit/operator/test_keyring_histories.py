@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway_operator.consumers import Consumers, Endpoint, Report
+from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import (
     Cause,
@@ -28,6 +28,8 @@ from unit.operator.ring_histories import Action, Decide, Ring
 USUAL = (
     *("look",) * 20, *("load",) * 12, *("wait",) * 8, *("start",) * 4, *("replace",) * 2, "deafen", "crash", "rotate",
 )  # fmt: skip
+UNSEEN = ("blind",)
+"""What uses the Secret is seen, or no more: a name was mistyped, or a selector, or a right is taken away."""
 BY_HAND = ("delete", "edit", "revoke")
 """As rare as all else that breaks the usual course: of keys that are lost or revoked nothing is promised."""
 TIME_AND_BACKUPS = ("turn", "save", "restore")
@@ -59,7 +61,7 @@ def test_in_no_history_a_valid_token_is_refused_or_a_revoked_key_comes_back_and_
     seed: int, length: int
 ) -> None:
     # A clock that is set back makes every wait longer; one that is set forward can't be told from time that passed.
-    actions = history(seed, length, (*USUAL, *BY_HAND, "turn_back"))
+    actions = history(seed, length, (*USUAL, *UNSEEN, *BY_HAND, "turn_back"))
     assert lived(actions, decide_twice).faults == [], actions
 
 
@@ -73,6 +75,14 @@ def test_whatever_the_clock_and_backups_do_no_revoked_key_comes_back_and_no_new_
     assert [fault for fault in faults if not fault.startswith(("a validator may lack", "k"))] == [], actions
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 200))
+def test_with_nothing_seen_that_refers_to_the_secret_no_step_is_taken_in_any_history(seed: int, length: int) -> None:
+    actions = [("blind", 0), *history(seed, length, (*USUAL, *BY_HAND, *TIME_AND_BACKUPS))]
+    faults = lived(actions, decide_twice).faults
+    assert [fault for fault in faults if fault.endswith("by nothing")] == [], actions
+
+
 def without_overlap(observed: Observed, now: float) -> Decision:
     return decide(replace(observed, spec=replace(observed.spec, token_lifetime=0.0, leeway=0.0)), now)
 
@@ -84,7 +94,11 @@ def without_a_wait_for_validators(observed: Observed, now: float) -> Decision:
 def with_all_pods_heard(observed: Observed, now: float) -> Decision:
     """As if those that can't be asked, or aren't seen, followed."""
     heard = tuple(report for report in observed.consumers.reports if not report.fault)
-    return decide(replace(observed, consumers=Consumers(heard, 0)), now)
+    return decide(replace(observed, consumers=Consumers(heard, refers=True)), now)
+
+
+def with_nothing_seen_taken_for_all(observed: Observed, now: float) -> Decision:
+    return decide(replace(observed, consumers=replace(observed.consumers, refers=True)), now)
 
 
 def with_keys_made_anew(observed: Observed, now: float) -> Decision:
@@ -98,11 +112,13 @@ def with_keys_made_anew(observed: Observed, now: float) -> Decision:
         pytest.param(without_overlap, "is missed in a pod", id="keys overlap"),
         pytest.param(without_a_wait_for_validators, "a validator may lack", id="validators have fetched it"),
         pytest.param(with_all_pods_heard, "is missed in a pod", id="what can't be asked lags"),
+        pytest.param(with_nothing_seen_taken_for_all, "signs by nothing", id="nothing seen proves nothing"),
         pytest.param(with_keys_made_anew, "is missed in a pod", id="a deleted Secret is healed or said"),
     ],
 )
 def test_a_broken_guard_shows_in_some_history(broken: Decide, fault: str) -> None:
-    usual = (history(seed, 150, (*USUAL, *BY_HAND)) for seed in range(200))
+    kinds = ((*USUAL, *BY_HAND), (*USUAL, *BY_HAND, *UNSEEN))
+    usual = (history(seed, 150, whats) for seed in range(200) for whats in kinds)
     assert any(fault in each for actions in usual for each in lived(actions, broken).faults)
 
 
@@ -149,7 +165,7 @@ observations = st.builds(
     specs,
     st.builds(Memory, st.lists(keys, max_size=4, unique_by=lambda key: key.id).map(tuple)),
     st.one_of(st.none(), secrets),
-    st.builds(Consumers, st.lists(reports, max_size=3).map(tuple), st.integers(0, 3)),
+    st.builds(Consumers, st.lists(reports, max_size=3).map(tuple), st.integers(0, 3), st.booleans()),
     st.frozensets(ids),
     spec_fault=st.sampled_from([None, "no such thing"]),
 )

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from slipway.sessions.keys import KeySet
-from slipway_operator.asking import open_http
 from slipway_operator.cluster import ForbiddenError, UnreachableError
+from slipway_operator.evidence.asking import open_http
 from slipway_operator.keyrings.material import files, understand
 from slipway_operator.keyrings.reconcile import KeyRings
 from slipway_operator.named_secrets import NamedSecrets
@@ -58,7 +58,9 @@ async def cluster() -> AsyncIterator[Cluster]:
         "creationTimestamp": "2026-11-01T00:00:00Z",
     }
     container = {"name": "main", "started": True, "state": {"running": {}}}
-    api.put("pods", {"metadata": metadata, "status": {"podIP": "127.0.0.1", "containerStatuses": [container]}})
+    holds = {"volumes": [{"name": "keys", "projected": {"sources": [{"secret": {"name": SECRET}}]}}]}
+    status = {"podIP": "127.0.0.1", "containerStatuses": [container]}
+    api.put("pods", {"metadata": metadata, "spec": holds, "status": status})
     yield api
     await runner.cleanup()
 

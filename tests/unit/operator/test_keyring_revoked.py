@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from slipway_operator.consumers import Consumers, Report
+from slipway_operator.evidence.consumers import Consumers, Report
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import HeldKey, Memory, WriteSecret
 from unit.operator.ring_situations import (
@@ -98,9 +98,9 @@ def test_a_revoke_is_under_way_while_a_pod_cannot_be_asked_or_none_runs_although
     silent = decide(replace(gone, consumers=pods(pod("p", "bc", "b"), Report("q", "TimedOut"))), NOW)
     assert told(silent) == ("Reconciling", "Revoking")
     assert "q (TimedOut)" in silent.verdict.message
-    nobody = decide(replace(gone, consumers=Consumers((), wanted=2)), NOW)
+    nobody = decide(replace(gone, consumers=Consumers((), wanted=2, refers=True)), NOW)
     assert told(nobody) == ("Reconciling", "AwaitingConsumers")
-    stopped = decide(replace(gone, consumers=Consumers((), wanted=0)), NOW)
+    stopped = decide(replace(gone, consumers=Consumers((), wanted=0, refers=True)), NOW)
     assert stopped.verdict.state == "Ready"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.consumers import Endpoint
+from slipway_operator.evidence.consumers import Endpoint
 from slipway_operator.keyrings.spec import parse, unfit
 from slipway_operator.specs import SpecError
 from unit.operator.keyring_objects import SECRET, ring
@@ -25,6 +25,13 @@ def test_what_is_written_is_followed() -> None:
     assert (found.revoke, found.retain) == (frozenset({"k"}), False)
 
 
+def test_without_a_selector_pods_are_found_by_reference_and_asked_at_the_usual_port() -> None:
+    without = ring()
+    del without["spec"]["consumers"]
+    assert parse(without).endpoint == Endpoint("", 9090, "/keys")
+    assert parse(ring(consumers={"port": 1, "path": "/"})).endpoint == Endpoint("", 1, "/")
+
+
 def test_evidence_of_time_asks_no_pod() -> None:
     assert parse(ring(evidence="Time", consumers=None)).endpoint is None
 
@@ -32,7 +39,6 @@ def test_evidence_of_time_asks_no_pod() -> None:
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ({"consumers": None}, "say which pods to ask"),
         ({"consumers": {"selector": {}}}, "at least one label"),
         ({"rotateEvery": "soon"}, "no duration"),
         ({"consumers": "all"}, "apply the CRDs"),

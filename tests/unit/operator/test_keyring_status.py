@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway_operator.consumers import Lagging
+from slipway_operator.evidence.consumers import Lagging
 from slipway_operator.keyrings.model import Cause, Decision, Key, Memory, Stage, Verdict
 from slipway_operator.keyrings.status import document, memory_of
 from slipway_operator.rotations import Result, Rotation

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.consumers import Consumers, Endpoint, Report
+from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
 from slipway_operator.logins.decide import decide
 from slipway_operator.logins.model import (
     DatabaseSeen,
@@ -34,7 +34,8 @@ BOTH = (RoleSeen("a", exists=True, fit=True), RoleSeen("b", exists=True, fit=Tru
 
 
 def pods(*roles: str, wanted: int = 2) -> Consumers:
-    return Consumers(tuple(Report(f"p{number}", database_role=role) for number, role in enumerate(roles)), wanted)
+    reports = tuple(Report(f"p{number}", database_role=role) for number, role in enumerate(roles))
+    return Consumers(reports, 0 if reports else wanted, refers=True)
 
 
 def database(*sessions: Session, logs_in: bool | None = True, roles: tuple[RoleSeen, ...] = BOTH) -> DatabaseSeen:
@@ -198,7 +199,7 @@ def test_a_spoiled_secret_is_not_healed_with_a_role_that_a_silent_pod_may_use(st
     observed = replace(
         REST,
         secret=None,
-        consumers=Consumers((*pods("a").reports, silent), 2),
+        consumers=Consumers((*pods("a").reports, silent), refers=True),
         memory=replace(MEMORY, scrambled=frozenset()),
     )
     decision = decide(observed, NOW)
@@ -209,7 +210,7 @@ def test_a_spoiled_secret_is_not_healed_with_a_role_that_a_silent_pod_may_use(st
 
 def test_a_spoiled_secret_is_healed_past_a_silent_pod_that_only_starts_where_nobody_knows_the_password() -> None:
     silent = Report("p9", "TimedOut", starting=True)
-    observed = replace(REST, secret=None, consumers=Consumers((*pods("a").reports, silent), 2))
+    observed = replace(REST, secret=None, consumers=Consumers((*pods("a").reports, silent), refers=True))
     assert decide(observed, NOW).effect == HandOver("b", "Healed", "")
 
 
@@ -239,8 +240,8 @@ def test_the_idle_role_takes_over_when_every_pod_uses_the_other(observed: Observ
 @pytest.mark.parametrize(
     ("consumers", "reason"),
     [
-        (Consumers((Report("p0", "TimedOut"),), 1), "ConsumersLagging"),
-        (Consumers((Report("p0", "TimedOut", starting=True),), 1), "ConsumersLagging"),
+        (Consumers((Report("p0", "TimedOut"),), refers=True), "ConsumersLagging"),
+        (Consumers((Report("p0", "TimedOut", starting=True),), refers=True), "ConsumersLagging"),
         (pods("a", ""), "ConsumersLagging"),
         (pods(wanted=2), "AwaitingConsumers"),
     ],
@@ -263,7 +264,7 @@ def test_a_rotation_waits_while_the_idle_role_has_a_session() -> None:
 
 
 def test_at_rest_a_pod_that_only_cannot_be_asked_holds_nothing_up() -> None:
-    observed = replace(REST, consumers=Consumers((*pods("a").reports, Report("p9", "TimedOut")), 2))
+    observed = replace(REST, consumers=Consumers((*pods("a").reports, Report("p9", "TimedOut")), refers=True))
     assert told(observed) == ("Ready", "Stable")
     assert decide(observed, NOW).verdict.lagging[0].pod == "p9"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway_operator.consumers import Consumers, Endpoint, Report
+from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
 from slipway_operator.logins import decide as decisions
 from slipway_operator.logins.decide import decide
 from slipway_operator.logins.model import (
@@ -133,7 +133,7 @@ observations = st.builds(
         history=st.lists(rotations, max_size=3).map(tuple),
     ),
     secret=st.none() | secrets,
-    consumers=st.builds(Consumers, st.lists(reports, max_size=3).map(tuple), st.integers(0, 3)),
+    consumers=st.builds(Consumers, st.lists(reports, max_size=3).map(tuple), st.integers(0, 3), st.booleans()),
     database=st.none() | databases,
     trouble=st.none() | troubles,
     migrating=st.sampled_from(["", "", "job"]),
@@ -167,9 +167,12 @@ def test_whatever_is_observed_the_evidence_for_what_is_done_is_in_that_very_look
     assert effect.role not in {report.database_role for report in heard}
     assert all(report.starting for report in seen.consumers.reports if report.fault)
     assert effect.role not in decision.memory.scrambled
+    known = situation(seen, NOW).memory
+    assert seen.consumers.refers or (effect.role in known.scrambled and not known.role)
     if isinstance(effect, Scramble) or effect.cause in ("Schedule", "Nonce"):
         assert len(heard) == len(seen.consumers.reports)
-        assert heard or not seen.consumers.wanted
+        assert not seen.consumers.wanted
+        assert seen.consumers.refers
         assert {report.database_role for report in heard} <= {decision.memory.role}
         assert seen.secret is not None
         assert seen.secret.intact
@@ -192,7 +195,7 @@ def test_after_a_hand_over_that_came_to_nothing_pods_that_start_are_waited_for()
     """Its login may be in the Secret that one of them has loaded: nothing tells that the operator was killed before."""
     fit = tuple(RoleSeen(role, exists=True, fit=True) for role in ("a", "b"))
     spec = Spec("admin", "app", ("a", "b"), "login", Endpoint("app=app"), 3600.0)
-    silent = Consumers((Report("p", "TimedOut", starting=True),), 1)
+    silent = Consumers((Report("p", "TimedOut", starting=True),), refers=True)
     seen = Observed("login", spec, Memory(scrambled=frozenset({"a"})), None, silent, DatabaseSeen(fit))
     decision = decide_twice(seen)
     assert decision.effect == HandOver("a", "Created", "")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.consumers import Endpoint
+from slipway_operator.evidence.consumers import Endpoint
 from slipway_operator.logins.model import Spec
 from slipway_operator.logins.spec import TOO_STRONG, parse, unfit
 from slipway_operator.specs import SpecError
@@ -32,6 +32,12 @@ def test_a_spec_is_read_with_its_defaults() -> None:
     assert parse(RESOURCE) == Spec(
         "shop-admin", "shop_app", ("shop_a", "shop_b"), "shop-login", Endpoint("app=shop", 9090, "/keys"), 2_592_000.0
     )
+
+
+def test_without_a_selector_pods_are_found_by_reference_and_asked_at_the_usual_port() -> None:
+    without = deepcopy(RESOURCE)
+    del without["spec"]["consumers"]
+    assert parse(without).endpoint == Endpoint("", 9090, "/keys")
 
 
 def test_every_field_of_a_spec_is_read() -> None:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway_operator.consumers import Lagging
+from slipway_operator.evidence.consumers import Lagging
 from slipway_operator.logins.model import Decision, Memory, Session, Verdict
 from slipway_operator.logins.status import document, memory_of
 from slipway_operator.rotations import Rotation

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway_operator.asking import NUDGE
-from slipway_operator.cluster import Resource
-from slipway_operator.nudging import Nudges
+from slipway_operator.cluster import ApiError, ForbiddenError, NotFoundError, Resource
+from slipway_operator.evidence.nudging import NUDGE, Nudges, nudge
 from slipway_operator.worklist import Key
 from unit.operator.memory_api import MemoryApi
 
@@ -49,3 +48,31 @@ async def test_who_follows_is_left_alone() -> None:
     cluster = Nudged()
     await Nudges(cluster).again(KEY, (), 100.0)
     assert cluster.patched == []
+
+
+class Refusing(MemoryApi):
+    """Takes patches of statuses, or refuses them."""
+
+    def __init__(self, refusals: dict[str, ApiError]) -> None:
+        super().__init__()
+        self.refusals = refusals
+        self.patched: dict[str, Any] = {}
+
+    async def patch_status(self, resource: Resource, namespace: str, name: str, body: dict[str, Any]) -> dict[str, Any]:
+        assert (resource.plural, namespace) == ("pods", "ships")
+        if name in self.refusals:
+            raise self.refusals[name]
+        self.patched[name] = body
+        return body
+
+
+async def test_a_nudge_touches_one_annotation_of_each_pod() -> None:
+    cluster = Refusing({"gone": NotFoundError(404, "NotFound", "no"), "busy": ApiError(500, "InternalError", "no")})
+    assert await nudge(cluster, "ships", ["a", "gone", "busy", "b"], "12.5") == ""
+    assert cluster.patched == {key: {"metadata": {"annotations": {NUDGE: "12.5"}}} for key in "ab"}
+
+
+async def test_a_right_that_lacks_is_told_and_stops_no_other_nudge() -> None:
+    cluster = Refusing({"a": ForbiddenError(403, "Forbidden", "may not patch pods/status")})
+    assert await nudge(cluster, "ships", ["a", "b"], "1") == "may not patch pods/status"
+    assert set(cluster.patched) == {"b"}

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 SOURCES = [
     *sorted((ROOT / "operator/slipway_operator/keyrings").glob("*.py")),
     *sorted((ROOT / "operator/slipway_operator/logins").glob("*.py")),
-    ROOT / "operator/slipway_operator/asking.py",
+    *sorted((ROOT / "operator/slipway_operator/evidence").glob("*.py")),
 ]
 TELLING = {
     "act", "answer", "lag", "linger", "rewritten", "write",

@@ -159,6 +159,8 @@ def _disturbances(world: World) -> Iterator[Move]:
             others = (*world.pods[:number], *world.pods[number + 1 :])
             yield "a pod can't be asked", world._replace(pods=(pod._replace(deaf=True), *others))
             yield "a pod dies", world._replace(pods=(Pod(), *others))
+    if world.step.at == "idle":
+        yield "nothing that refers is seen", look(world, blind=True)[0]
     yield from _by_hand(world)
 
 

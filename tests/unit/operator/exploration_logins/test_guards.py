@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from slipway_operator.consumers import Following
+from slipway_operator.evidence.consumers import Following
 from slipway_operator.logins import decide as decisions
 from slipway_operator.logins import steps, take_in
 from slipway_operator.logins.model import Decision, Effect, Memory, Observed, RoleSeen
 from slipway_operator.logins.take_in import Situation
+from unit.operator.exploration_logins import world as world_of_logins
 from unit.operator.exploration_logins.explorer import at_work, beginning, explore
 from unit.operator.exploration_logins.world import World
 
@@ -56,6 +57,14 @@ def take_what_cannot_be_asked_for_following(patch: pytest.MonkeyPatch) -> None:
         return replace(asked(seen), unheard=(), starting=())
 
     patch.setattr(Situation, "follows", those_that_answer)
+
+
+def take_nothing_seen_for_all(patch: pytest.MonkeyPatch) -> None:
+    def anything(observed: Observed, now: float) -> Decision:
+        return real(replace(observed, consumers=replace(observed.consumers, refers=True)), now)
+
+    real = decisions.decide
+    patch.setattr(world_of_logins, "decide", anything)
 
 
 def heal_whoever_uses_the_role(patch: pytest.MonkeyPatch) -> None:
@@ -119,6 +128,7 @@ CONTROLS: list[tuple[Break, World, str]] = [
     (overlook_sessions, at_work(1, pods=1), LOCKED_OUT),
     (take_every_pod_for_following, at_work(1, pods=1), LOCKED_OUT),
     (take_what_cannot_be_asked_for_following, at_work(2, pods=1), LOCKED_OUT),
+    (take_nothing_seen_for_all, at_work(2, pods=1), LOCKED_OUT),
     (heal_whoever_uses_the_role, at_work(2, pods=1), LOCKED_OUT),
     (heal_with_the_role_that_a_person_put_there, at_work(1, pods=1), LOCKED_OUT),
     (believe_every_secret, at_work(1, pods=1), NO_WAY),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from slipway_operator.consumers import Consumers, Endpoint, Report
+from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
 from slipway_operator.logins.decide import decide
 from slipway_operator.logins.model import (
     Cause,
@@ -109,8 +109,10 @@ class World(NamedTuple):
         ]
 
 
-def observed(world: World) -> Observed:
+def observed(world: World, *, blind: bool = False) -> Observed:
+    """`blind`: nothing that refers to the Secret is seen, although pods use it."""
     sessions = [Session(pid, role, "app") for pid, pod in enumerate(world.pods) for role in sorted(pod.sessions)]
+    reports = tuple(_report(number, pod) for number, pod in enumerate(world.pods) if pod.stage != "absent")
     secret, kept = world.secret, world.kept
     opens = world.works if secret is not None and secret.role in ROLES else None
     seen = DatabaseSeen(
@@ -129,7 +131,7 @@ def observed(world: World) -> Observed:
             (Rotation(kept.role, NOW, kept.cause),) if kept.turning else (),
         ),
         SecretSeen(secret.role, True, False, secret.written, True, secret.cause, secret.nonce) if secret else None,
-        Consumers(tuple(_report(number, pod) for number, pod in enumerate(world.pods) if pod.stage != "absent"), 2),
+        Consumers() if blind else Consumers(reports, 0 if reports else len(world.pods), refers=True),
         None if world.away else seen,
         Trouble("DatabaseUnreachable", "Nobody answers.") if world.away else None,
         "job" if world.migrates else "",
@@ -143,9 +145,9 @@ def _report(number: int, pod: Pod) -> Report:
     return Report(f"pod-{number}", database_role=pod.holds[0])
 
 
-def look(world: World) -> tuple[World, Decision]:
+def look(world: World, *, blind: bool = False) -> tuple[World, Decision]:
     """Look, decide, and write the status."""
-    seen = observed(world)
+    seen = observed(world, blind=blind)
     decision = decide(seen, NOW)
     memory = decision.memory
     latest = memory.history[0] if memory.history else None

@@ -14,6 +14,7 @@ from unit.operator.exploration_rings.world import (
     PROPAGATION,
     Files,
     Pod,
+    Sight,
     Step,
     World,
     aged,
@@ -29,8 +30,8 @@ def moves(world: World, decide: Decide) -> Iterator[Move]:
         yield what, _marked(after)
 
 
-def looked(world: World, decide: Decide, *, blind: bool = False) -> Step:
-    decision = decide(observed(world, blind=blind), NOW)
+def looked(world: World, decide: Decide, sight: Sight = "all") -> Step:
+    decision = decide(observed(world, sight), NOW)
     return Step("decided", aged(decision.memory, 0), decision.effect, world.secret, decision.verdict.reason)
 
 
@@ -114,7 +115,8 @@ def _disturbances(world: World, decide: Decide) -> Iterator[Move]:
     after = world._replace(left=world.left - 1)
     yield "operator is killed", after._replace(step=Step(), kept=frozenset())
     if world.step.at == "idle":
-        yield "operator is shown no pods", after._replace(step=looked(world, decide, blind=True))
+        yield "operator is shown no pods", after._replace(step=looked(world, decide, "no pods"))
+        yield "operator is shown nothing that refers", after._replace(step=looked(world, decide, "nothing"))
     loaded = _loadable(world)
     if loaded is not None:
         for number, _ in _different(world):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.consumers import Following
+from slipway_operator.evidence.consumers import Following
 from slipway_operator.keyrings import decide as decisions
 from slipway_operator.keyrings import take_in
 from slipway_operator.keyrings.model import Decision, Key, Memory, Observed, Spec
@@ -55,6 +55,13 @@ def trust_files_after_healing(patch: pytest.MonkeyPatch) -> Decide:
 def take_an_empty_list_for_all(_: pytest.MonkeyPatch) -> Decide:
     def decide(observed: Observed, now: float) -> Decision:
         return decisions.decide(replace(observed, consumers=replace(observed.consumers, wanted=0)), now)
+
+    return decide
+
+
+def take_nothing_seen_for_all(_: pytest.MonkeyPatch) -> Decide:
+    def decide(observed: Observed, now: float) -> Decision:
+        return decisions.decide(replace(observed, consumers=replace(observed.consumers, refers=True)), now)
 
     return decide
 
@@ -115,6 +122,7 @@ def write_from_what_is_at_hand(patch: pytest.MonkeyPatch) -> Decide:
         pytest.param(sign_before_validators_fetch, "a validator may lack", id="validators have fetched it"),
         pytest.param(trust_files_after_healing, "a validator may lack", id="the wait begins anew after healing"),
         pytest.param(take_an_empty_list_for_all, "", id="an empty list proves nothing"),
+        pytest.param(take_nothing_seen_for_all, "", id="nothing that refers proves nothing"),
         pytest.param(forget_pods_that_start, "", id="files of pods that start are old"),
         pytest.param(overlook_revokes, "no way leads to an end", id="a revoked key leaves"),
         pytest.param(make_new_keys_silently, "new keys take the place of all", id="never silently new keys"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from slipway_operator.consumers import Consumers, Endpoint, Report
+from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
 from slipway_operator.keyrings.model import Cause, HeldKey, Memory, Observed, SecretSeen, Spec, WriteSecret
 
 CACHE, LIFETIME, PROPAGATION = 1.0, 1.0, 1.0
@@ -79,8 +79,11 @@ class World(NamedTuple):
     left: int
 
 
-def observed(world: World, *, blind: bool = False) -> Observed:
-    """`blind`: the list of pods comes back empty although pods run."""
+Sight = Literal["all", "no pods", "nothing"]
+"""What is seen of what uses the Secret: the list of pods may come back empty, and so may those of all workloads."""
+
+
+def observed(world: World, sight: Sight = "all") -> Observed:
     secret = world.secret
     seen = None
     if secret is not None:
@@ -90,10 +93,11 @@ def observed(world: World, *, blind: bool = False) -> Observed:
     reports = tuple(
         Report(str(number), keys=pod.files.keys, signing=pod.files.signing)
         for number, pod in enumerate(world.pods)
-        if pod.stage == "runs" and not blind
+        if pod.stage == "runs" and sight == "all"
     )
     spec = replace(SPEC, nonce=world.nonce, revoke=world.revoke)
-    return Observed("ring", spec, world.memory, seen, Consumers(reports, WANTED), world.kept)
+    consumers = Consumers() if sight == "nothing" else Consumers(reports, 0 if reports else WANTED, refers=True)
+    return Observed("ring", spec, world.memory, seen, consumers, world.kept)
 
 
 def aged(memory: Memory, by: float) -> Memory:

@@ -1,4 +1,4 @@
-"""Asks every running pod which keys and which database role it really uses, and has the kubelet hurry.
+"""Asks every running pod which keys and which database role it really uses.
 
 What can't be asked is lagging, with the reason; what a pod answers is never repeated.
 """
@@ -8,24 +8,21 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
 
-from slipway_operator.cluster import DEPLOYMENTS, PODS, STATEFUL_SETS, Api, ApiError, ForbiddenError, NotFoundError
-from slipway_operator.consumers import Consumers, Endpoint, Report
-from slipway_operator.specs import selects
+from slipway_operator.cluster import Api
+from slipway_operator.evidence.consumers import NOT_ASKED, Consumers, Endpoint, Report
+from slipway_operator.evidence.finding import find
 
 ANSWER_SECONDS = 2.0
 LARGEST_ANSWER = 64 * 1024
 AT_A_TIME = 32
 MOST_KEYS = 100
 LONGEST_LIFETIME = 86_400.0 * 366
-NUDGE = "slipway.dev/secrets"
-"""Annotation of pods: another value makes the kubelet look at the pod, and so at its Secrets, at once."""
-
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _ROLE_LIMIT = 63
 _OK = 200
@@ -51,61 +48,30 @@ def open_http() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar, trust_env=False)
 
 
-async def ask(api: Api, http: aiohttp.ClientSession, namespace: str, endpoint: Endpoint) -> Consumers:
-    """A fresh list of the pods, and what each tells within 2 s. Raises ApiError when they can't be listed."""
-    listed = await api.list(PODS, namespace, labels=endpoint.selector)
-    pods = [_pod(one) for one in listed if _runs(one)]
+async def ask(
+    api: Api, http: aiohttp.ClientSession, namespace: str, secret: str, endpoint: Endpoint | None
+) -> Consumers:
+    """Who uses the Secret, listed afresh, and what each pod tells within 2 s; without an endpoint none is asked.
+
+    Raises ApiError when pods can't be listed.
+    """
+    found = await find(api, namespace, secret, endpoint.selector if endpoint else "")
+    pods = [_pod(one) for one in found.pods]
     free = asyncio.Semaphore(AT_A_TIME)
 
     async def one(pod: _Pod) -> Report:
+        if endpoint is None:
+            return Report(pod.name, NOT_ASKED)
         async with free:
             return await _report(http, pod, endpoint)
 
     reports = await asyncio.gather(*(one(pod) for pod in pods))
-    # Only where no pod runs does it matter how many should.
-    wanted = 0 if pods else await _wanted(api, namespace, endpoint.selector)
-    return Consumers(tuple(sorted(reports, key=lambda report: report.pod)), wanted)
-
-
-async def nudge(api: Api, namespace: str, pods: Iterable[str], value: str) -> str:
-    """Have the kubelet look at these pods now. Why that was refused, if it was: then it looks at its own pace."""
-    body = {"metadata": {"annotations": {NUDGE: value}}}
-    free = asyncio.Semaphore(AT_A_TIME)
-
-    async def one(pod: str) -> str:
-        async with free:
-            try:
-                await api.patch_status(PODS, namespace, pod, body)
-            except NotFoundError:
-                return ""  # gone meanwhile
-            except ForbiddenError as error:
-                return str(error)
-            except ApiError:
-                return ""  # the next look tries again
-            return ""
-
-    refusals = await asyncio.gather(*(one(pod) for pod in pods))
-    return next((refusal for refusal in refusals if refusal), "")
-
-
-async def _wanted(api: Api, namespace: str, selector: str) -> int:
-    """Replicas that Deployments and StatefulSets ask for whose pods the selector selects."""
-    workloads = [*await api.list(DEPLOYMENTS, namespace), *await api.list(STATEFUL_SETS, namespace)]
-    return sum(
-        one["spec"].get("replicas", 1)
-        for one in workloads
-        if selects(selector, one["spec"]["template"]["metadata"].get("labels") or {})
-    )
-
-
-def _runs(pod: Mapping[str, Any]) -> bool:
-    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    return any("running" in (one.get("state") or {}) for one in statuses)
+    return Consumers(tuple(sorted(reports, key=lambda report: report.pod)), found.wanted, found.refers, found.unlisted)
 
 
 def _pod(found: Mapping[str, Any]) -> _Pod:
     status = found["status"]
-    starting = not any(one.get("started") for one in status["containerStatuses"])
+    starting = not any(one.get("started") for one in status.get("containerStatuses") or ())
     return _Pod(found["metadata"]["name"], status.get("podIP", ""), starting)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+NOT_ASKED = "NotAsked"
+"""Fault of a pod's report where evidence is Time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where pods report. `selector`: of those pods, as a LIST takes it."""
+    """Where pods report. `selector`, as a LIST takes it: pods that count besides those that refer to the Secret."""
 
-    selector: str
+    selector: str = ""
     port: int = 9090
     path: str = "/keys"
 
@@ -35,13 +38,17 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Consumers:
-    """All pods that run, listed afresh. `wanted`: replicas that the workloads of these pods ask for.
+    """All pods that run and count, listed afresh.
 
-    No pod at all is evidence only where none is wanted.
+    `refers`: whether a pod, or a workload, was seen that refers to the Secret: without one nothing is proved.
+    `wanted`: pods that there should be, where none that refers to it runs. `unlisted`: what the API server said when it
+    refused to list who may refer.
     """
 
     reports: tuple[Report, ...] = ()
     wanted: int = 0
+    refers: bool = False
+    unlisted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ class Lagging:
 class Following:
     """How far the pods follow a change. `opposed` told otherwise; `unheard` and `starting` told nothing.
 
-    `nobody`: no pod runs although some are wanted, so there is nothing to be seen.
+    `nobody`: no pod runs although some are wanted, or nothing refers to the Secret: so there is nothing to be seen.
     """
 
     heard: int = 0
@@ -90,8 +97,25 @@ def following(consumers: Consumers, objection: Callable[[Report], str]) -> Follo
         opposed=tuple(opposed),
         unheard=tuple(unheard),
         starting=tuple(starting),
-        nobody=not consumers.reports and consumers.wanted > 0,
+        nobody=consumers.wanted > 0 or not consumers.refers,
     )
+
+
+def unreferred(consumers: Consumers, secret: str, selector: str) -> tuple[str, str]:
+    """CamelCase reason and sentences where nothing was seen that refers to the Secret; else two empty texts."""
+    if consumers.refers:
+        return "", ""
+    if consumers.unlisted:
+        text = f"Whether anything refers to the Secret {secret} can't be seen: {consumers.unlisted}."
+        return "ConsumersUnlisted", f"{text} Give the operator that right; what it can't see it doesn't take for fine."
+    text = (
+        f"Nothing in this namespace refers to the Secret {secret}: no pod and no workload mounts it, or names it in "
+        "env or envFrom."
+    )
+    if consumers.reports:
+        names = ", ".join(report.pod for report in consumers.reports[:3])
+        text += f" consumers.selector ({selector}) finds {len(consumers.reports)} that don't refer to it: {names}."
+    return "NoConsumers", f"{text} Nothing seen proves nothing. Mount it where it is used, or correct secretName."
 
 
 def named(lagging: Sequence[Lagging], most: int = 5) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
-from slipway_operator.asking import nudge
-from slipway_operator.cluster import Api
+from slipway_operator.cluster import PODS, Api, ApiError, ForbiddenError, NotFoundError
 from slipway_operator.worklist import Key
 
 log = logging.getLogger(__name__)
 
+NUDGE = "slipway.dev/secrets"
+"""Annotation of pods: another value makes the kubelet look at the pod, and so at its Secrets, at once."""
+AT_A_TIME = 32
 SOON_AFTER, AGAIN_AFTER = 1.0, 5.0
 """Seconds until the second nudge, and each later one. When the first came, the kubelet's own cache of the Secret may
 have been behind."""
@@ -45,3 +48,24 @@ class Nudges:
             self._refused.add(key)
         elif not refusal:
             self._refused.discard(key)
+
+
+async def nudge(api: Api, namespace: str, pods: Iterable[str], value: str) -> str:
+    """Have the kubelet look at these pods now. Why that was refused, if it was: then it looks at its own pace."""
+    body = {"metadata": {"annotations": {NUDGE: value}}}
+    free = asyncio.Semaphore(AT_A_TIME)
+
+    async def one(pod: str) -> str:
+        async with free:
+            try:
+                await api.patch_status(PODS, namespace, pod, body)
+            except NotFoundError:
+                return ""  # gone meanwhile
+            except ForbiddenError as error:
+                return str(error)
+            except ApiError:
+                return ""  # the next look tries again
+            return ""
+
+    refusals = await asyncio.gather(*(one(pod) for pod in pods))
+    return next((refusal for refusal in refusals if refusal), "")
