@@ -63,7 +63,7 @@ def one_socket(family: socket.AddressFamily, address: str, port: int) -> socket.
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            pass
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((address, port))
         bound.setblocking(False)
     except OSError:
