@@ -47,9 +47,12 @@ async def test_a_check_that_raises_is_unready_and_tells_no_detail() -> None:
     assert (reply.status, reply.body) == (503, b"RuntimeError\n")
 
 
-async def test_keys_are_json() -> None:
-    reply = await get(ops(keys={"signing": "k1", "keys": ["k1", "k2"]}), "/keys")
-    assert reply.json == {"signing": "k1", "keys": ["k1", "k2"]}
+async def test_keys_are_json_and_say_which_process_tells_and_that_it_is_the_only_one() -> None:
+    app = ops(keys={"signing": "k1", "keys": ["k1", "k2"]})
+    told = (await get(app, "/keys")).json
+    assert told == {"signing": "k1", "keys": ["k1", "k2"], "process": told["process"], "processes": 1}
+    assert (await get(app, "/keys")).json == told
+    assert (await get(ops(), "/keys")).json["process"] != told["process"], "each start has another"
 
 
 async def test_metrics_are_prometheus_text_with_build_and_process() -> None:

@@ -6,25 +6,25 @@ What can't be asked is lagging, with the reason; what a pod answers is never rep
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
 from slipway_operator.cluster import Api
 from slipway_operator.evidence.consumers import NOT_ASKED, Consumers, Endpoint, Report
+from slipway_operator.evidence.document import Document, UnusableError, understood
 from slipway_operator.evidence.finding import find
 
 ANSWER_SECONDS = 2.0
 LARGEST_ANSWER = 64 * 1024
 AT_A_TIME = 32
-MOST_KEYS = 100
-LONGEST_LIFETIME = 86_400.0 * 366
-_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-_ROLE_LIMIT = 63
+PROCESSES_SECONDS = 4.0
+"""For hearing all processes of a pod twice, once one has told that there are several."""
+WAVES_A_PROCESS, LARGEST_WAVE = 12, 8
+
 _OK = 200
 _REDIRECTS = range(300, 400)
 
@@ -36,13 +36,9 @@ class _Pod:
     starting: bool
 
 
-class _UnusableError(Exception):
-    """CamelCase reason why an answer doesn't count."""
-
-
 def open_http() -> aiohttp.ClientSession:
     """For `ask`: no cookies, no proxies, a new connection each time, because addresses of pods are used again."""
-    connector = aiohttp.TCPConnector(limit=AT_A_TIME, force_close=True)
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)  # each look bounds its own
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     jar = aiohttp.DummyCookieJar()
     return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar, trust_env=False)
@@ -59,14 +55,13 @@ async def ask(
     pods = [_pod(one) for one in found.pods]
     free = asyncio.Semaphore(AT_A_TIME)
 
-    async def one(pod: _Pod) -> Report:
-        if endpoint is None:
-            return Report(pod.name, NOT_ASKED)
-        async with free:
-            return await _report(http, pod, endpoint)
+    async def one(pod: _Pod) -> list[Report]:
+        return [Report(pod.name, NOT_ASKED)] if endpoint is None else await _reports(http, pod, endpoint, free)
 
-    reports = await asyncio.gather(*(one(pod) for pod in pods))
-    return Consumers(tuple(sorted(reports, key=lambda report: report.pod)), found.wanted, found.refers, found.unlisted)
+    told = await asyncio.gather(*(one(pod) for pod in sorted(pods, key=lambda pod: pod.name)))
+    return Consumers(
+        tuple(report for reports in told for report in reports), found.wanted, found.refers, found.unlisted
+    )
 
 
 def _pod(found: Mapping[str, Any]) -> _Pod:
@@ -75,61 +70,83 @@ def _pod(found: Mapping[str, Any]) -> _Pod:
     return _Pod(found["metadata"]["name"], status.get("podIP", ""), starting)
 
 
-async def _report(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint) -> Report:
-    told = await _told(http, pod, endpoint)
-    return replace(told, starting=bool(told.fault) and pod.starting)
-
-
-async def _told(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint) -> Report:
+async def _reports(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint, free: asyncio.Semaphore) -> list[Report]:
+    """What each of its processes told; and, where one couldn't be heard, why."""
     if not pod.address:
-        return Report(pod.name, "NoAddress")
+        return [_faulty(pod, "NoAddress")]
     host = f"[{pod.address}]" if ":" in pod.address else pod.address
+    url = f"http://{host}:{endpoint.port}{endpoint.path}"
     try:
-        return _understood(pod.name, await _fetched(http, f"http://{host}:{endpoint.port}{endpoint.path}"))
-    except _UnusableError as fault:
-        return Report(pod.name, str(fault))
+        async with free:
+            first = await _told(http, url)
+    except UnusableError as fault:
+        return [_faulty(pod, str(fault))]
+    if first.processes == 1:
+        return [_report(pod, first)]
+    rounds: tuple[set[Document], set[Document]] = set(), set()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PROCESSES_SECONDS):
+            for heard in rounds:
+                if not await _hear(http, url, first.processes, free, heard):
+                    break
+    told = {first}.union(*rounds)
+    processes, wanted = {one.process for one in told}, max(one.processes for one in told)
+    # One that was replaced meanwhile isn't in both rounds, and then nobody knows who else is new.
+    whole = all({one.process for one in heard} == processes for heard in rounds)
+    reports = [_report(pod, one) for one in told]
+    if not whole or len(processes) != wanted:
+        detail = f"{len(processes)} heard of {wanted}"
+        reports.append(Report(pod.name, "ProcessesUnheard", starting=pod.starting, detail=detail))
+    return reports
+
+
+async def _hear(
+    http: aiohttp.ClientSession, url: str, wanted: int, free: asyncio.Semaphore, heard: set[Document]
+) -> bool:
+    """Asks over new connections, of which the kernel gives each to whichever process is quickest. Whether all answered.
+
+    Several at a time, or it would always be the same one; and no more often than an answer is worth.
+    """
+
+    async def one() -> None:
+        async with free:
+            with suppress(UnusableError):  # it goes unheard, this time
+                heard.add(await _told(http, url))
+
+    for _ in range(WAVES_A_PROCESS * wanted):
+        await asyncio.gather(*(one() for _ in range(min(wanted, LARGEST_WAVE))))
+        if len({told.process for told in heard}) >= wanted:
+            return True
+    return False
+
+
+def _report(pod: _Pod, told: Document) -> Report:
+    return Report(pod.name, "", told.keys, told.signing, told.token_lifetime, told.database_role)
+
+
+def _faulty(pod: _Pod, fault: str) -> Report:
+    return Report(pod.name, fault, starting=pod.starting)
+
+
+async def _told(http: aiohttp.ClientSession, url: str) -> Document:
+    """Raises UnusableError."""
+    try:
+        return understood(await _fetched(http, url))
     except TimeoutError:
-        return Report(pod.name, "TimedOut")
+        raise UnusableError("TimedOut") from None
     except (aiohttp.ClientError, OSError, ValueError):
-        return Report(pod.name, "Unreachable")
+        raise UnusableError("Unreachable") from None
 
 
 async def _fetched(http: aiohttp.ClientSession, url: str) -> bytes:
     async with http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response:
         if response.status in _REDIRECTS:
-            raise _UnusableError("Redirected")
+            raise UnusableError("Redirected")
         if response.status != _OK:
-            raise _UnusableError("BadStatus")
+            raise UnusableError("BadStatus")
         body = bytearray()
         async for part in response.content.iter_chunked(1 << 14):
             body += part
             if len(body) > LARGEST_ANSWER:
-                raise _UnusableError("TooLarge")
+                raise UnusableError("TooLarge")
         return bytes(body)
-
-
-def _understood(pod: str, body: bytes) -> Report:
-    """Raises _UnusableError for anything but the document that docs/bring-your-own-service.md describes."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        raise _UnusableError("Malformed") from None
-    if not isinstance(found, dict):
-        raise _UnusableError("Malformed")
-    keys, signing = found.get("keys", []), found.get("signing", "")
-    lifetime, role = found.get("token_lifetime", 0), found.get("database_role") or ""
-    fits = (
-        isinstance(keys, list)
-        and len(keys) <= MOST_KEYS
-        and all(isinstance(key, str) and _ID.fullmatch(key) for key in keys)
-        and isinstance(signing, str)
-        and (not signing or _ID.fullmatch(signing))
-        and isinstance(lifetime, int | float)
-        and not isinstance(lifetime, bool)
-        and 0 <= lifetime <= LONGEST_LIFETIME
-        and isinstance(role, str)
-        and len(role) <= _ROLE_LIMIT
-    )
-    if not fits:
-        raise _UnusableError("Malformed")
-    return Report(pod, "", frozenset(keys), signing, float(lifetime), role)

@@ -20,9 +20,10 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one running pod told; `fault` is the CamelCase reason why it told nothing.
+    """What one process of a running pod told; `fault` is the CamelCase reason why it told nothing, or not all did.
 
     A pod runs when one of its containers does, ready or not, terminating or not; one in its init containers doesn't.
+    `detail`: more about the fault, for people.
     """
 
     pod: str
@@ -34,6 +35,7 @@ class Report:
     database_role: str = ""
     starting: bool = False
     """It has not started up yet, so nobody has been sent to it."""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ class Consumers:
     refers: bool = False
     unlisted: str = ""
 
+    @property
+    def pods(self) -> tuple[str, ...]:
+        """Their names: of each pod once, however many processes told."""
+        return tuple(dict.fromkeys(report.pod for report in self.reports))
+
 
 @dataclass(frozen=True, slots=True)
 class Lagging:
@@ -57,6 +64,7 @@ class Lagging:
 
     pod: str
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +90,26 @@ class Following:
 
 
 def following(consumers: Consumers, objection: Callable[[Report], str]) -> Following:
-    """`objection`: CamelCase reason why a pod that told something doesn't follow; empty if it does."""
-    opposed: list[Lagging] = []
-    unheard: list[Lagging] = []
-    starting: list[Lagging] = []
+    """`objection`: CamelCase reason why one that told something doesn't follow; empty if it does.
+
+    A pod follows when all its processes do.
+    """
+    opposed: dict[str, Lagging] = {}
+    unheard: dict[str, Lagging] = {}
+    starting: dict[str, Lagging] = {}
     for report in consumers.reports:
         if report.fault:
-            (starting if report.starting else unheard).append(Lagging(report.pod, report.fault))
+            told = starting if report.starting else unheard
+            told.setdefault(report.pod, Lagging(report.pod, report.fault, report.detail))
         elif reason := objection(report):
-            opposed.append(Lagging(report.pod, reason))
-    behind = len(opposed) + len(unheard) + len(starting)
+            opposed.setdefault(report.pod, Lagging(report.pod, reason))
+    silent = {pod: one for pod, one in unheard.items() if pod not in opposed}
+    young = {pod: one for pod, one in starting.items() if pod not in opposed.keys() | silent.keys()}
     return Following(
-        heard=len(consumers.reports) - behind,
-        opposed=tuple(opposed),
-        unheard=tuple(unheard),
-        starting=tuple(starting),
+        heard=len(consumers.pods) - len(opposed) - len(silent) - len(young),
+        opposed=tuple(opposed.values()),
+        unheard=tuple(silent.values()),
+        starting=tuple(young.values()),
         nobody=consumers.wanted > 0 or not consumers.refers,
     )
 
@@ -113,12 +126,12 @@ def unreferred(consumers: Consumers, secret: str, selector: str) -> tuple[str, s
         "env or envFrom."
     )
     if consumers.reports:
-        names = ", ".join(report.pod for report in consumers.reports[:3])
-        text += f" consumers.selector ({selector}) finds {len(consumers.reports)} that don't refer to it: {names}."
+        names = ", ".join(consumers.pods[:3])
+        text += f" consumers.selector ({selector}) finds {len(consumers.pods)} that don't refer to it: {names}."
     return "NoConsumers", f"{text} Nothing seen proves nothing. Mount it where it is used, or correct secretName."
 
 
 def named(lagging: Sequence[Lagging], most: int = 5) -> str:
-    """For a message: `a (KeyMissing), b (TimedOut) and 3 more`."""
-    shown = ", ".join(f"{one.pod} ({one.reason})" for one in lagging[:most])
+    """For a message: `a (KeyMissing), b (ProcessesUnheard: 3 of 4 heard) and 3 more`."""
+    shown = ", ".join(f"{one.pod} ({': '.join(filter(None, (one.reason, one.detail)))})" for one in lagging[:most])
     return f"{shown} and {len(lagging) - most} more" if len(lagging) > most else shown

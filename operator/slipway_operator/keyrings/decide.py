@@ -190,7 +190,8 @@ def followed(seen: Situation) -> Decision | None:
     now = seen.holds(signing)
     revoked = next((key for key in seen.memory.keys if key.stage == "Revoked" and key.confirmed is None), None)
     if revoked is not None:
-        reached = [r.pod for r in seen.observed.consumers.reports if not r.fault and not r.keys & seen.revoked]
+        holding = {r.pod for r in seen.observed.consumers.reports if r.fault or r.keys & seen.revoked}
+        reached = [pod for pod in seen.observed.consumers.pods if pod not in holding]
         text = f"{revoked.id} is revoked, and has to leave every pod. Reached: {', '.join(reached[:20]) or 'none'}."
         return lag(seen, seen.holds(revoked), revoked, text, "Revoking")
     if signing.confirmed is None and not now.all:

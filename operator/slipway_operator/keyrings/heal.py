@@ -49,9 +49,9 @@ def _elsewhere(seen: Situation) -> Decision | None:
     """New keys would end the sessions of pods that sign with another, whose Secret and status are both gone."""
     reports = seen.observed.consumers.reports
     # What they tell isn't repeated: whoever looks at /keys sees the ids.
-    foreign = [report.pod for report in reports if report.signing and report.signing not in seen.revoked]
+    foreign = sorted({report.pod for report in reports if report.signing and report.signing not in seen.revoked})
     silent = (report for report in reports if report.fault and report.fault not in ABSENT)
-    unheard = [Lagging(report.pod, report.fault) for report in silent if not report.starting]
+    unheard = [Lagging(report.pod, report.fault, report.detail) for report in silent if not report.starting]
     # What is only listed in spec.revoke was never seen here.
     lived = seen.memory.history or any(key.lifetime for key in seen.memory.keys)
     if not foreign and (lived or not unheard):
@@ -69,7 +69,7 @@ def _elsewhere(seen: Situation) -> Decision | None:
 
 
 def _some(names: list[str], most: int = 5) -> str:
-    shown = ", ".join(sorted(names)[:most])
+    shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 

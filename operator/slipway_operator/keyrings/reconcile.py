@@ -60,7 +60,7 @@ class KeyRings:
             # Before: a hand may change the Secret before the next look, and an answer may be lost.
             self._keep(key, decision, held)
             if await apply.effect(self._api, seen, decision.effect, held):
-                await self._nudges.at_once(key, (report.pod for report in seen.observed.consumers.reports), now)
+                await self._nudges.at_once(key, seen.observed.consumers.pods, now)
             return 0.0
         await self._nudges.again(key, decision.nudge, now)
         return decision.look_again

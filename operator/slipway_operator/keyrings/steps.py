@@ -53,7 +53,7 @@ def answer(
         reason,
         message,
         unverified=seen.spec.endpoint is None,
-        running=len(seen.observed.consumers.reports),
+        running=len(seen.observed.consumers.pods),
         confirmed=found.heard,
         lagging=found.lagging,
         next_rotation=signing.since + seen.spec.rotate_every if signing else None,

@@ -98,7 +98,7 @@ class DatabaseLogins:
             self._scrambled[key] = frozenset({wish.role})
         if isinstance(wish, HandOver):
             self._written[key] = self._clock()
-            await self._nudges.at_once(key, (report.pod for report in seen.observed.consumers.reports), now)
+            await self._nudges.at_once(key, seen.observed.consumers.pods, now)
         return 0.0
 
     def _measure(self, key: Key, seen: Look, decision: Decision, now: float) -> None:

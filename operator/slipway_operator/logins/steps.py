@@ -59,7 +59,7 @@ def answer(
         state,
         reason,
         message,
-        running=len(seen.observed.consumers.reports),
+        running=len(seen.observed.consumers.pods),
         confirmed=found.heard,
         lagging=found.lagging,
         old_sessions=seen.sessions(*seen.others) if seen.memory.role else (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from prometheus_client.exposition import choose_encoder
@@ -39,6 +40,8 @@ class OpsApp:
     def __init__(self, *, readiness: Callable[[], list[Check]], keys: Callable[[], dict[str, Any]]) -> None:
         self._readiness = readiness
         self._keys = keys
+        # Who answers, and that nobody else does: the service is one process a pod.
+        self._process = {"process": uuid4().hex, "processes": 1}
         self._routes: dict[str, Callable[[Scope], Reply]] = {
             "/livez": _alive,
             "/healthz": _alive,
@@ -85,7 +88,7 @@ class OpsApp:
         return status, TEXT, ("\n".join(lines) + "\n").encode()
 
     def _key_ids(self, _scope: Scope) -> Reply:
-        return 200, JSON, orjson.dumps(self._keys())
+        return 200, JSON, orjson.dumps({**self._keys(), **self._process})
 
 
 def _alive(_scope: Scope) -> Reply:

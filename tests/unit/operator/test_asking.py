@@ -196,6 +196,18 @@ async def test_only_200_counts(
         '{"database_role": 7}',
         f'{{"database_role": "{"r" * 64}"}}',
         '{"keys": ["\\ud800"]}',
+        '{"process": "p"}',
+        '{"processes": 1}',
+        '{"process": "p", "processes": 0}',
+        '{"process": "p", "processes": true}',
+        '{"process": "p", "processes": 1.5}',
+        '{"process": "p", "processes": "2"}',
+        '{"process": "p", "processes": 65}',
+        '{"process": "", "processes": 2}',
+        '{"process": true, "processes": 2}',
+        '{"process": null, "processes": 2}',
+        '{"process": "a b", "processes": 2}',
+        '{"process": -1.5, "processes": 2}',
     ],
 )
 async def test_what_is_no_report_is_malformed_and_never_repeated(

@@ -177,6 +177,8 @@ def test_whatever_is_observed_a_write_is_one_that_can_be_made_and_never_holds_wh
     observed: Observed, now: float
 ) -> None:
     decision = decide_twice(observed, now)
+    lagging = [one.pod for one in decision.verdict.lagging]
+    assert len(set(lagging)) == len(lagging) <= decision.verdict.running - decision.verdict.confirmed
     effect, secret = decision.effect, observed.secret
     if effect is None:
         return

@@ -148,6 +148,8 @@ def test_whatever_is_observed_the_evidence_for_what_is_done_is_in_that_very_look
     decision = decide_twice(seen)
     effect = decision.effect
     assert decision.verdict.reason
+    lagging = [one.pod for one in decision.verdict.lagging]
+    assert len(set(lagging)) == len(lagging) <= decision.verdict.running - decision.verdict.confirmed
     if effect is None:
         return
     assert decision.look_again == 0.0

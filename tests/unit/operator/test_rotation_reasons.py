@@ -15,7 +15,7 @@ SOURCES = [
 ]
 TELLING = {
     "act", "answer", "lag", "linger", "rewritten", "write",
-    "Lagging", "Report", "Trouble", "Verdict", "_UnusableError",
+    "Lagging", "Report", "Trouble", "UnusableError", "Verdict", "_faulty",
 }  # fmt: skip
 """What reasons are given to."""
 NO_REASONS = {
@@ -25,7 +25,7 @@ NO_REASONS = {
 }  # fmt: skip
 """States, causes and stages, which look alike."""
 REASON = re.compile(r"[A-Z][a-z]+([A-Z][a-z]+)*")
-RETURNED = {"objection"}
+RETURNED = {"objection", "unreferred"}
 """Functions that return the reason why a pod lags."""
 
 
