@@ -18,6 +18,8 @@ from slipway.migrations.session import connect
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.storage.login import Login, login_from_settings
+from slipway_operator.logins.address import login_of
+from slipway_operator.logins.connecting import TroubleError, connected
 
 IN_USE = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
 
@@ -176,3 +178,28 @@ async def test_parameters_of_a_url_reach_the_server_and_undo_no_limit_of_ours(po
     finally:
         await database.close()
     assert shown == ["ships", "shop", "10s"]
+
+
+async def _operator_uses_tls(server: PostgresServer, asked: str = "", authority: bytes = b"") -> bool:
+    login = login_of({"uri": f"{server.url()}{asked}".encode(), "ca.crt": authority})
+    async with connected(login) as connection:
+        encrypted: bool = await connection.fetchval(str(IN_USE))
+        return encrypted
+
+
+async def test_the_operators_login_is_reached_as_its_secret_asks(
+    postgres_with_tls: PostgresServer, postgres_of_another_name: PostgresServer, postgres: PostgresServer, bundle: Path
+) -> None:
+    authority = bundle.read_bytes()
+    assert await _operator_uses_tls(postgres_with_tls)
+    assert await _operator_uses_tls(postgres_with_tls, "?sslmode=verify-full", authority)
+    assert await _operator_uses_tls(postgres_of_another_name, "?sslmode=require")
+    assert not await _operator_uses_tls(postgres)
+    for server, asked, known in [
+        (postgres, "?sslmode=require", b""),
+        (postgres_with_tls, "?sslmode=verify-full", b""),
+        (postgres_with_tls, "?sslmode=verify-ca", b""),
+        (postgres_of_another_name, "?sslmode=require", authority),
+    ]:
+        with pytest.raises(TroubleError, match="doesn't answer"):
+            await _operator_uses_tls(server, asked, known)

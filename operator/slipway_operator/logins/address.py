@@ -1,17 +1,20 @@
-"""Secrets with a login to PostgreSQL, by Service Binding's keys or a `uri`: read and written. Pure."""
+"""Secrets with a login to PostgreSQL, as Service Binding and others name its parts: read and written. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
+
+from slipway_operator.logins.keywords import MEMBERS, LoginError, keywords_of
 
 PORT = 5432
 _LAST_PORT = 65535
 FILES = ("type", "host", "port", "database", "username", "password", "uri")
 """Keys of the Secret that pods mount."""
-_KEYS = ("host", "port", "database", "username", "password")
+_NEEDED = {"host": "host", "dbname": "database", "user": "username", "password": "password"}
+_SYSTEM = "system"
 
 
 class Address(NamedTuple):
@@ -22,30 +25,56 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoginData:
-    """`authority`: PEM of the CA that must have signed the server's certificate; empty: any, or no TLS."""
+    """`authority`: PEM of the CA that must have signed the server's certificate; empty: the system's, any, or no TLS.
+
+    `sslmode`: what is asked for beside it, at least `prefer`. `connect_seconds`: the Secret's own, shorter limit.
+    """
 
     address: Address
     user: str
     password: str = field(repr=False)
     authority: str = field(default="", repr=False)
-
-
-class LoginError(ValueError):
-    """The Secret holds no login; the message says what lacks, never what it holds."""
+    sslmode: str = "prefer"
+    connect_seconds: float | None = None
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 def login_of(data: Mapping[str, bytes]) -> LoginData:
-    """Single keys go before what `uri` says. Raises LoginError."""
-    texts = {name: _text(name, data[name]) for name in (*_KEYS, "uri", "ca.crt") if name in data}
-    found = _of_uri(texts["uri"]) if texts.get("uri") else {}
-    found |= {name: texts[name] for name in _KEYS if texts.get(name)}
-    if lacking := [name for name in ("host", "database", "username", "password") if not found.get(name)]:
+    """Understand the members of a Secret, its `uri`, or both. Raises LoginError."""
+    texts = {name: _text(name, content) for name, content in data.items() if name in (*MEMBERS, "uri", "ca.crt")}
+    found = keywords_of(texts)
+    if lacking := [name for keyword, name in _NEEDED.items() if not found.get(keyword)]:
         raise LoginError(f"it lacks {', '.join(lacking)} (or a uri with them)")
-    port = found.get("port") or str(PORT)
-    if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) <= _LAST_PORT):
-        raise LoginError("its port is no number of a port")
-    address = Address(found["host"], int(port), found["database"])
-    return LoginData(address, found["username"], found["password"], texts.get("ca.crt", ""))
+    if "," in found["host"]:
+        raise LoginError("its host is a list; name one")
+    authority = texts.get("ca.crt", "")
+    return LoginData(
+        Address(found["host"], _number("port", found.get("port") or str(PORT), _LAST_PORT), found["dbname"]),
+        found["user"],
+        found["password"],
+        authority,
+        _sslmode(found, authority),
+        _number("connect_timeout", found["connect_timeout"], 3600) if "connect_timeout" in found else None,
+        tuple((name, found[name]) for name in ("application_name", "options") if name in found),
+    )
+
+
+def _sslmode(found: Mapping[str, str], authority: str) -> str:
+    """Never less than was asked for; a CA that the operator has, or the system's, is checked in full."""
+    if authority:
+        return "verify-full"
+    bundle, mode = found.get("sslrootcert", ""), found.get("sslmode", "prefer")
+    if bundle == _SYSTEM and mode == "verify-full":
+        return mode
+    if bundle:
+        raise LoginError("its uri names by sslrootcert a file that the operator hasn't; put the CA into ca.crt")
+    return "prefer" if mode in ("disable", "allow") else mode
+
+
+def _number(name: str, text: str, highest: int) -> int:
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) <= highest):
+        raise LoginError(f"its {name} is no number from 1 to {highest}")
+    return int(text)
 
 
 def files(address: Address, role: str, password: str) -> dict[str, bytes]:
@@ -81,21 +110,3 @@ def _text(name: str, content: bytes) -> str:
         return content.decode().strip()
     except UnicodeDecodeError:
         raise LoginError(f"its {name} is no text") from None
-
-
-def _of_uri(uri: str) -> dict[str, str]:
-    try:
-        parts = urlsplit(uri)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise LoginError("its uri is none") from None  # no chaining: the error repeats parts of the uri
-    if not parts.scheme.startswith("postgres"):
-        raise LoginError("its uri is none of PostgreSQL")
-    found = {
-        "host": unquote(host),
-        "port": str(port or ""),
-        "database": unquote(parts.path.removeprefix("/")),
-        "username": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-    }
-    return {name: text for name, text in found.items() if text}

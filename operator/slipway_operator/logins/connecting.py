@@ -33,7 +33,7 @@ async def connected(login: LoginData) -> AsyncIterator[Any]:
     """A connection for one look or change, closed after it. Raises TroubleError, also for what happens inside.
 
     With `ca.crt` the server must prove its name by a certificate of that CA (as sslmode verify-full); without, TLS is
-    used where the server offers it (as sslmode prefer).
+    used as the Secret's sslmode says, and where the server offers it (as sslmode prefer) if it says less.
     """
     try:
         connection = await _opened(login)
@@ -66,11 +66,11 @@ async def _opened(login: LoginData) -> Any:
         database=database,
         user=login.user,
         password=login.password,
-        ssl=_verified(login.authority) if login.authority else "prefer",
-        timeout=CONNECT_SECONDS,
+        ssl=_verified(login) if login.sslmode.startswith("verify") else login.sslmode,
+        timeout=min(CONNECT_SECONDS, login.connect_seconds or CONNECT_SECONDS),
         command_timeout=COMMAND_SECONDS,
         statement_cache_size=0,
-        server_settings=SETTINGS,
+        server_settings=SETTINGS | dict(login.settings),
     )
 
 
@@ -81,12 +81,15 @@ async def _closed(connection: Any) -> None:
         connection.terminate()
 
 
-def _verified(authority: str) -> ssl.SSLContext:
+def _verified(login: LoginData) -> ssl.SSLContext:
+    """By the Secret's CA, or by the system's."""
     try:
-        return ssl.create_default_context(cadata=authority)
+        context = ssl.create_default_context(cadata=login.authority or None)
     except (ssl.SSLError, ValueError):
         text = "ca.crt of the admin's Secret holds no certificate."
         raise TroubleError(Trouble("AdminSecretUnusable", text, lasting=True)) from None
+    context.check_hostname = login.sslmode == "verify-full"
+    return context
 
 
 def _understood(error: Exception, login: LoginData) -> Trouble:

@@ -11,8 +11,9 @@ import aiohttp
 from slipway_operator.cluster import JOBS, SECRETS, Api, ForbiddenError, Resource
 from slipway_operator.evidence.asking import ask
 from slipway_operator.logins import connecting, postgres
-from slipway_operator.logins.address import FILES, Address, LoginData, LoginError, login_of, same
+from slipway_operator.logins.address import FILES, Address, LoginData, login_of, same
 from slipway_operator.logins.connecting import TroubleError
+from slipway_operator.logins.keywords import LoginError
 from slipway_operator.logins.model import Cause, DatabaseSeen, Observed, SecretSeen, Spec, Trouble
 from slipway_operator.logins.spec import parse, unfit
 from slipway_operator.logins.status import memory_of
@@ -135,7 +136,7 @@ async def _works(observed: Observed, admin: LoginData, written: Mapping[str, byt
         login = login_of(written)
     except LoginError:
         return False
-    return await connecting.logs_in(replace(login, address=admin.address, authority=admin.authority))
+    return await connecting.logs_in(replace(admin, user=login.user, password=login.password))
 
 
 async def _same_database(api: Api, namespace: str, job: Mapping[str, Any], address: Address) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from posixpath import normpath
+from re import search
 from typing import Any
 
 from slipway_operator.migrations.model import Spec, Trouble
@@ -13,7 +14,7 @@ SCRIPT_FOLDER = "/var/run/slipway"
 _OWNER_VOLUME = "slipway-database-owner"
 _SCRIPT_VOLUME = "slipway-script"
 _FOLDER_SETTING = "SLIPWAY_DATABASE_CREDENTIALS_DIR"
-_REPLACED_SETTINGS = {_FOLDER_SETTING, "SLIPWAY_DATABASE_URL"}
+_URL_SETTING = "SLIPWAY_DATABASE_URL"
 
 _POD_FIELDS = (
     "serviceAccountName",
@@ -96,13 +97,20 @@ def _login_folder(origin: Mapping[str, Any]) -> tuple[str, ...]:
     if not told:
         return ()
     folder = normpath(told)
-    others = (one.get("value") or "" for one in env if one["name"] not in _REPLACED_SETTINGS)
+    others = (one.get("value") or "" for one in env if not _replaced(one))
     return () if any(f"{folder}/" in f"{value}/" for value in others) else (folder,)
 
 
 def _environment(origin: Mapping[str, Any]) -> list[dict[str, Any]]:
-    kept = [one for one in origin.get("env") or () if one["name"] not in _REPLACED_SETTINGS]
+    kept = [one for one in origin.get("env") or () if not _replaced(one)]
     return [*kept, {"name": _FOLDER_SETTING, "value": OWNER_FOLDER}]
+
+
+def _replaced(one: Mapping[str, Any]) -> bool:
+    """Whether a variable names the workload's own login. A URL without one says where the owner's login goes, too."""
+    if one["name"] == _URL_SETTING:
+        return not one.get("value") or search(r"@|[?&](user|password)=", one["value"]) is not None
+    return bool(one["name"] == _FOLDER_SETTING)
 
 
 def _sidecar(origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from slipway_operator.logins.address import Address, LoginError, files, login_of, same
+from slipway_operator.logins.address import Address, files, login_of, same
+from slipway_operator.logins.keywords import LoginError
 
 HOME = Address("db", 5432, "shop")
 
@@ -17,10 +18,55 @@ def test_what_is_written_is_read_again_by_its_keys_and_by_its_uri() -> None:
     assert data["uri"] == b"postgresql://shop_a:secret-Word_1@[fd00::1]:6000/a%20shop%2F1"
 
 
-def test_single_keys_go_before_the_uri_and_the_port_has_a_default() -> None:
-    data = {"uri": b"postgresql+asyncpg://admin:p%40ss@db/shop?sslmode=require", "host": b"other\n"}
+def test_single_keys_and_a_uri_complete_each_other_and_the_port_has_a_default() -> None:
+    data = {"uri": b"postgresql+asyncpg://admin@db.ships.svc/shop", "host": b"db\n", "password": b"p@ss"}
     found = login_of(data)
-    assert (found.address, found.user, found.password) == (Address("other", 5432, "shop"), "admin", "p@ss")
+    assert (found.address, found.user, found.password) == (Address("db", 5432, "shop"), "admin", "p@ss")
+
+
+CLOUDNATIVEPG = {
+    "username": b"app", "user": b"app", "password": b"hidden", "dbname": b"shop", "host": b"pg-rw", "port": b"5432",
+    "uri": b"postgresql://app:hidden@pg-rw.ships:5432/shop", "jdbc-uri": b"jdbc:postgresql://pg-rw/shop",
+}  # fmt: skip
+CRUNCHY = {
+    "user": b"app", "password": b"hidden", "dbname": b"shop", "host": b"pg.ships.svc", "port": b"5432",
+    "uri": b"postgresql://app:hidden@pg.ships.svc:5432/shop", "verifier": b"SCRAM-SHA-256$4096:\xff",
+}  # fmt: skip
+RDS = {"host": b"pg", "username": b"app", "password": b"hidden", "dbname": b"shop", "engine": b"postgres"}
+
+
+@pytest.mark.parametrize("data", [CLOUDNATIVEPG, CRUNCHY, RDS, {"uri": CLOUDNATIVEPG["uri"]}])
+def test_the_secrets_of_others_are_read(data: dict[str, bytes]) -> None:
+    found = login_of(data)
+    assert found.address in ((host, 5432, "shop") for host in ("pg-rw", "pg-rw.ships", "pg.ships.svc", "pg"))
+    assert (found.user, found.password, found.sslmode) == ("app", "hidden", "prefer")
+
+
+@pytest.mark.parametrize(
+    ("query", "others", "sslmode"),
+    [
+        ("", {}, "prefer"),
+        ("?sslmode=disable", {}, "prefer"),
+        ("?sslmode=require", {}, "require"),
+        ("?ssl=true", {}, "require"),
+        ("?sslmode=verify-ca", {}, "verify-ca"),
+        ("?sslmode=verify-full", {}, "verify-full"),
+        ("?sslmode=verify-full&sslrootcert=system", {}, "verify-full"),
+        ("?sslmode=require", {"sslmode": b"verify-full"}, "verify-full"),
+        ("?sslmode=verify-full", {"sslmode": b"disable"}, "verify-full"),
+        ("?sslmode=require&sslrootcert=/x", {"ca.crt": b"PEM"}, "verify-full"),
+        ("", {"ca.crt": b"PEM"}, "verify-full"),
+    ],
+)
+def test_tls_is_never_less_than_was_written(query: str, others: dict[str, bytes], sslmode: str) -> None:
+    assert login_of({"uri": b"postgresql://a:b@db/shop" + query.encode(), **others}).sslmode == sslmode
+
+
+def test_other_parameters_of_a_uri_are_taken_over() -> None:
+    found = login_of({"uri": b"postgres://a:b@db/shop?connect_timeout=2&application_name=x&options=-c%20role%3Dy"})
+    assert (found.connect_seconds, found.settings) == (2, (("application_name", "x"), ("options", "-c role=y")))
+    by_parameters = login_of({"uri": b"postgresql:///shop?host=db&user=a&password=b+c&gssencmode=disable"})
+    assert (by_parameters.address, by_parameters.password) == (HOME, "b+c")
 
 
 @pytest.mark.parametrize(
@@ -29,9 +75,28 @@ def test_single_keys_go_before_the_uri_and_the_port_has_a_default() -> None:
         ({}, "lacks host, database, username, password"),
         ({"uri": b"postgresql://admin:hidden@db"}, "lacks database"),
         ({"uri": b"mysql://admin:hidden@db/shop"}, "none of PostgreSQL"),
-        ({"uri": b"postgresql://admin:hidden@db:hidden/shop"}, "its uri is none"),
+        ({"uri": b"postgresql://admin:hidden@db:hidden/shop"}, "port"),
         ({"uri": b"postgresql://admin:hidden@[db/shop"}, "its uri is none"),
-        ({"uri": b"postgresql://admin:hidden@db/shop", "port": b"99999999999999999999"}, "port"),
+        ({"uri": b"postgresql://admin:hidden@db:99999999999999999999/shop"}, "port"),
+        ({"uri": b"postgresql://admin:hidden@db/shop", "port": b"6432"}, "its port and its uri say different"),
+        ({**RDS, "uri": b"postgresql://app:hidden2@pg/shop"}, "its password and its uri say different"),
+        ({**RDS, "database": b"other"}, "its database and its dbname say different"),
+        ({**CLOUDNATIVEPG, "dbname": b"*", "uri": b"postgresql://app:hidden@pg-rw.ships:5432/*"}, "lacks database"),
+        ({"username": b"app", "password": b"hidden"}, "lacks host, database"),
+        ({"uri": b"postgresql://a:hidden@db,db2/shop"}, "several hosts"),
+        ({"uri": b"postgresql://a:hidden@db:1,db2:2/shop"}, "several hosts"),
+        ({**RDS, "host": b"a,b"}, "a list"),
+        ({"uri": b"jdbc:postgresql://db/shop?password=hidden"}, "JDBC"),
+        ({"uri": b"postgresql://a:hidden@db/shop?sslmode=hidden"}, "sslmode is none"),
+        ({"uri": b"postgresql://a:hidden@db/shop?sslmode=require&sslmode=disable"}, "says sslmode twice"),
+        ({"uri": b"postgresql://a:hidden@db/shop?user=b"}, "says user twice"),
+        ({"uri": b"postgresql://a:hidden@db/shop?sslmode=verify-full&sslrootcert=/hidden"}, "into ca.crt"),
+        ({"uri": b"postgresql://a:hidden@db/shop?channel_binding=require"}, "channel_binding"),
+        ({"uri": b"postgresql://a:hidden@db/shop?require_auth=hidden"}, "require_auth"),
+        ({"uri": b"postgresql://a:hidden@db/shop?sslcert=hidden"}, "sslcert"),
+        ({"uri": b"postgresql://a:hidden@db/shop?connect_timeout=0"}, "connect_timeout"),
+        ({"uri": b"postgresql://a:hidden@db/shop?options"}, "options without a value"),
+        ({"uri": b"postgresql://a:x?hidden=1@db/shop"}, "by a parameter"),
         ({"uri": b"postgresql://admin:hidden@db/shop", "password": b"\xff"}, "its password is no text"),
     ],
 )

@@ -108,8 +108,26 @@ def test_a_folder_that_another_setting_needs_stays(value: str) -> None:
 
 
 def test_the_login_of_an_address_that_the_job_does_not_use_is_no_other_setting() -> None:
-    address = {"name": "SLIPWAY_DATABASE_URL", "value": f"postgresql://db/shop?sslrootcert={FOLDER}/ca.crt"}
-    assert ("database", FOLDER) not in mounted(pod_of([SETTING, address], MOUNTS))
+    address = {"name": "SLIPWAY_DATABASE_URL", "value": f"postgresql://app:p@db/shop?sslrootcert={FOLDER}/ca.crt"}
+    pod = pod_of([SETTING, address], MOUNTS)
+    assert ("database", FOLDER) not in mounted(pod)
+    assert address not in pod["containers"][0]["env"]
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ({"value": "postgresql://db/shop?sslmode=require"}, True),
+        ({"value": "postgresql://app@db/shop"}, False),
+        ({"value": "postgresql:///shop?host=db&user=app"}, False),
+        ({"value": "postgresql:///shop?password=p&host=db"}, False),
+        ({"value": ""}, False),
+        ({"valueFrom": {"secretKeyRef": {"name": "shop", "key": "uri"}}}, False),
+    ],
+)
+def test_an_address_without_a_login_is_the_owners_too(more: dict[str, Any], *, kept: bool) -> None:
+    variable = {"name": "SLIPWAY_DATABASE_URL", **more}
+    assert (variable in pod_of([SETTING, variable], MOUNTS)["containers"][0]["env"]) is kept
 
 
 def test_a_job_of_a_workload_without_the_login_has_the_same_name_and_template() -> None:

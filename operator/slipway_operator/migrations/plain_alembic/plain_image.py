@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.engine import URL
 
 from plain_decisions import Revision
-from plain_errors import DRIVERS, describe
+from plain_errors import describe
+from plain_login import CREDENTIALS, read_login
 from plain_output import Failure
-
-CREDENTIALS = "SLIPWAY_DATABASE_CREDENTIALS_DIR"
 
 
 class Image:
@@ -103,28 +99,3 @@ def read_revision(script: Any) -> Revision:
         raise CommandError(f"revision {script.revision}: kind is {kind!r}, must be 'expand' or 'contract'")
     message = " ".join((script.module.__doc__ or "").partition("Revision ID:")[0].split())
     return Revision(script.revision, kind, message, tuple(script._all_down_revisions))  # noqa: SLF001 - with depends_on
-
-
-def read_login(folder: str | None, config: Config) -> URL | None:
-    """The login in a folder of Service Binding files, for the driver that alembic.ini names; None without a folder."""
-    if not folder:
-        return None
-    files = {name: Path(folder, name) for name in ("host", "port", "database", "username", "password", "uri")}
-    login = {name: path.read_text("utf-8").strip() if path.is_file() else "" for name, path in files.items()}
-    driver = next((url for module, url in DRIVERS.items() if importlib.util.find_spec(module)), "postgresql")
-    with contextlib.suppress(Exception):  # a placeholder, or an interpolation that only env.py knows
-        own = make_url(config.get_main_option("sqlalchemy.url") or "").drivername
-        driver = own if own.startswith("postgresql+") else driver  # without, versions of SQLAlchemy differ
-    try:
-        url = make_url(login["uri"] or "postgresql://").set(drivername=driver)
-        if all(login[name] for name in ("host", "database", "username", "password")):
-            socket = {"host": login["host"]} if login["host"].startswith("/") else {}
-            host, port = None if socket else login["host"], int(login["port"] or 5432)
-            url = URL.create(driver, login["username"], login["password"], host, port, login["database"], socket)
-        if url.username and url.database:
-            return url
-    except (SQLAlchemyError, ValueError):
-        pass  # its message may quote the password
-    raise Failure(
-        "LoginRefused", "The Secret of the owner's login lacks host, database, username or password, and uri."
-    )
