@@ -13,6 +13,7 @@ from slipway.jobs.periodic import EXPIRIES, JOB, Purge
 from slipway.jobs.registry import job_kinds
 from slipway.settings import Settings
 from slipway.storage.engine import Database
+from slipway.users import keys
 
 TABLES = ("exports", "sessions", "refresh_tokens", "password_resets", "idempotency_keys", "login_attempts")
 
@@ -94,10 +95,12 @@ async def _attempts_left(db: Database, count: int) -> bool:
     return (await counts(db, ("login_attempts",))) == {"login_attempts": count}
 
 
-async def test_every_worker_of_this_release_purges(settings: Settings, db: Database) -> None:
+async def test_every_worker_of_this_release_purges_and_gives_addresses_their_keys(
+    settings: Settings, db: Database
+) -> None:
     async with working(settings, db, job_kinds(settings, db)):
         await until(lambda: _scheduled(db))
 
 
 async def _scheduled(db: Database) -> bool:
-    return [row.name for row in await rows(db)] == [JOB]
+    return {row.name for row in await rows(db)} == {JOB, keys.JOB}

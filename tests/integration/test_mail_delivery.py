@@ -14,6 +14,7 @@ from servers.mail import mail_server
 from servers.waiting import free_port, until
 from slipway.jobs.kinds import Job, JobError, Kind
 from slipway.mail.job import MailJob
+from slipway.mail.links import MailedLink
 from slipway.mail.mailer import SmtpMailer
 from slipway.settings import Settings
 from slipway.storage.engine import Database
@@ -21,8 +22,8 @@ from slipway.storage.engine import Database
 ADA = {"to": "ada@example.com", "template": "welcome", "values": {"name": "Ada"}}
 
 
-async def link(_: str) -> str:
-    return "https://app.example.com/reset?token=secret-token"
+async def link(to: str) -> MailedLink:
+    return MailedLink(to, "https://app.example.com/reset?token=secret-token")
 
 
 def mail_job(settings: Settings, url: str) -> MailJob:

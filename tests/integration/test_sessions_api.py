@@ -154,7 +154,7 @@ async def mailed_token(resources: Resources, person: Person) -> str:
     """What the mail job puts into the mail."""
     link = await new_reset_link(resources.database, resources.settings, person.email)
     assert link is not None
-    return link.partition("token=")[2].partition("#")[0]
+    return link.link.partition("token=")[2].partition("#")[0]
 
 
 async def test_asking_for_a_reset_says_the_same_to_everybody_and_queues_no_secret(

@@ -58,7 +58,7 @@ async def hold(anonymous: httpx.AsyncClient, resources: Resources, person: Perso
     signed_in = (await enter(anonymous, person.email)).json()
     link = await new_reset_link(resources.database, resources.settings, person.email)
     assert link is not None
-    reset = link.partition("token=")[2].partition("#")[0]
+    reset = link.link.partition("token=")[2].partition("#")[0]
     return Held(signed_in["access_token"], signed_in["refresh_token"], reset, anonymous)
 
 

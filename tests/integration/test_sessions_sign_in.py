@@ -14,10 +14,10 @@ from integration.form import enter
 from integration.sql import run_sql
 from slipway.problems import RateLimitedError, UnavailableError
 from slipway.resources import Resources
-from slipway.sessions import queries
+from slipway.sessions import queries, service
 from slipway.sessions.passwords import Verdict
 from slipway.sessions.throttle import LoginThrottle
-from slipway.storage.models import new_id
+from slipway.users.models import User
 
 
 @pytest.fixture
@@ -213,6 +213,11 @@ SPELLINGS = [
     ("i\u0307da@example.com", "\u0130da@example.com"),
     ("ren\u00e9@example.com", "rene\u0301@example.com"),
     ("REN\u00c9@example.com", "rene\u0301@example.com"),
+    ("info@b\u00fccher.example", "INFO@xn--bcher-kva.example"),
+    (
+        "\u03c3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2@example.com",
+        "\u03a3\u038a\u03a3\u03a5\u03a6\u039f\u03a3@example.com",
+    ),
 ]
 
 
@@ -221,29 +226,28 @@ async def attempts_on(client: httpx.AsyncClient, spellings: tuple[str, str]) -> 
     return [(reply.status_code, reply.json()["error"]) for reply in replies]
 
 
+async def make_user(resources: Resources, email: str) -> None:
+    async with resources.database.transaction() as session:
+        session.add(User(email=unicodedata.normalize("NFC", email), password_hash="no hash"))
+
+
 @pytest.mark.parametrize("spellings", SPELLINGS)
 async def test_spellings_of_an_address_get_the_same_replies_whether_there_is_an_account_or_not(
     anonymous: httpx.AsyncClient, resources: Resources, spellings: tuple[str, str]
 ) -> None:
     unknown = await attempts_on(anonymous, spellings)
     await run_sql(resources, "DELETE FROM login_attempts")
-    stored = {"id": new_id(), "email": unicodedata.normalize("NFC", spellings[0]), "hash": "no hash"}
-    await run_sql(resources, "INSERT INTO users (id, email, password_hash) VALUES (:id, :email, :hash)", **stored)
+    await make_user(resources, spellings[0])
     assert await attempts_on(anonymous, spellings) == unknown
 
 
 async def test_counting_unknown_addresses_by_other_rules_than_the_look_up_would_tell_accounts_apart(
     anonymous: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def by_python(_: AsyncSession, email: str) -> str:
-        return email.lower()
-
-    monkeypatch.setattr(queries, "folded", by_python)
+    monkeypatch.setattr(service, "address_key", str.lower)
     composed = "ren\u00e9@example.com"
     spellings = (composed, unicodedata.normalize("NFD", composed))
     unknown = await attempts_on(anonymous, spellings)
     await run_sql(resources, "DELETE FROM login_attempts")
-    await run_sql(
-        resources, "INSERT INTO users (id, email, password_hash) VALUES (:id, :email, '')", id=new_id(), email=composed
-    )
+    await make_user(resources, composed)
     assert await attempts_on(anonymous, spellings) != unknown

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from slipway.jobs.kinds import Job, JobError
 from slipway.mail import job as mail_job
 from slipway.mail.job import MailJob, address
+from slipway.mail.links import MailedLink
 from slipway.mail.mailer import NoMailer, SmtpMailer, TerminalMailer, mailer_for
 from slipway.mail.templates import PASSWORD_RESET, Template
 from slipway.settings import Settings
@@ -31,8 +32,10 @@ def mail(to: str, template: str = "welcome", values: dict[str, str] | None = Non
     return Job(7, "send_mail", payload, {}, 1, uuid4(), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
-async def link(to: str) -> str | None:
-    return f"https://app.example.com/reset?token=for-{to}" if to != "nobody@example.com" else None
+async def link(to: str) -> MailedLink | None:
+    if to == "nobody@example.com":
+        return None
+    return MailedLink(to.lower(), f"https://app.example.com/reset?token=for-{to}")
 
 
 async def sent(job: Job) -> list[tuple[str, EmailMessage]]:
@@ -57,6 +60,11 @@ async def test_a_welcome_without_a_name_greets_all_the_same() -> None:
 async def test_a_reset_carries_a_link_made_for_that_address() -> None:
     [(_, message)] = await sent(mail("ada@example.com", "password_reset"))
     assert "https://app.example.com/reset?token=for-ada@example.com" in message.get_content()
+
+
+async def test_a_link_goes_to_the_address_that_is_kept_not_to_the_one_that_was_typed() -> None:
+    [(recipient, message)] = await sent(mail("ADA@example.com", "password_reset"))
+    assert (recipient, message["To"]) == ("ada@example.com", "ada@example.com")
 
 
 async def test_the_old_address_is_told_that_it_was_replaced_and_not_by_which() -> None:

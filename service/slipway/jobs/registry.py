@@ -7,6 +7,7 @@ from functools import partial
 import slipway.exports.service
 import slipway.jobs.periodic
 import slipway.mail.job
+import slipway.users.keys
 from slipway.exports.job import ExportJob
 from slipway.jobs.kinds import Kind
 from slipway.jobs.periodic import Purge
@@ -16,6 +17,7 @@ from slipway.mail.mailer import mailer_for
 from slipway.sessions.service import new_reset_link
 from slipway.settings import Settings
 from slipway.storage.engine import Database
+from slipway.users.keys import KeyAddresses
 
 
 def job_kinds(settings: Settings, database: Database) -> dict[str, Kind]:
@@ -24,6 +26,7 @@ def job_kinds(settings: Settings, database: Database) -> dict[str, Kind]:
     return {
         slipway.mail.job.JOB: Kind(mail.run),
         slipway.exports.service.JOB: ExportJob(database).kind,
+        slipway.users.keys.JOB: Kind(KeyAddresses(database).run, every=settings.purge_interval),
         slipway.jobs.periodic.JOB: Kind(Purge(settings, database).run, every=settings.purge_interval),
     }
 

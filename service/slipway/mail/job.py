@@ -7,17 +7,28 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from slipway.jobs.kinds import Job, JobError
+from slipway.mail.links import MailedLink
 from slipway.mail.mailer import Mailer
 from slipway.mail.templates import EMAIL_CHANGED, PASSWORD_RESET, WELCOME, Template
 from slipway.settings import Settings
 
 JOB = "send_mail"
 
-ResetLink = Callable[[str], Awaitable[str | None]]
+ResetLink = Callable[[str], Awaitable[MailedLink | None]]
 """Makes a link that sets a new password for the user of an address; None when there is no such user."""
+
+
+class _Letter(NamedTuple):
+    to: str
+    subject: str
+    body: str
+
+
+def _letter(to: str, template: Template, **values: object) -> _Letter:
+    return _Letter(to, template.subject, template.render(values))
 
 
 class MailJob:
@@ -32,34 +43,31 @@ class MailJob:
     async def run(self, job: Job) -> None:
         """Raises JobError; final where the payload is at fault."""
         to = str(job.payload["to"])
-        written = await self._write(str(job.payload["template"]), to, job.payload.get("values") or {})
-        if written is not None:
-            template, body = written
-            await self._mailer.send(self._message(job, to, template.subject, body), to)
+        letter = await self._write(str(job.payload["template"]), to, job.payload.get("values") or {})
+        if letter is not None:
+            await self._mailer.send(self._message(job, letter), letter.to)
 
-    async def _write(self, name: str, to: str, values: dict[str, Any]) -> tuple[Template, str] | None:
+    async def _write(self, name: str, to: str, values: dict[str, Any]) -> _Letter | None:
         if name == "welcome":
-            return WELCOME, WELCOME.render({"greeting": f"Hello {values.get('name') or ''}"})
+            return _letter(to, WELCOME, greeting=f"Hello {values.get('name') or ''}")
         if name == "email_changed":
-            return EMAIL_CHANGED, EMAIL_CHANGED.render({})
+            return _letter(to, EMAIL_CHANGED)
         if name == "password_reset":
-            link = await self._reset_link(to)
-            if link is None:
-                return None
-            return PASSWORD_RESET, PASSWORD_RESET.render({"link": link, "minutes": self._reset_minutes})
+            made = await self._reset_link(to)
+            return made and _letter(made.to, PASSWORD_RESET, link=made.link, minutes=self._reset_minutes)
         raise JobError("There is no mail template of that name.", final=True)
 
-    def _message(self, job: Job, to: str, subject: str, body: str) -> EmailMessage:
+    def _message(self, job: Job, letter: _Letter) -> EmailMessage:
         message = EmailMessage(policy=SMTP)
         message["From"] = self._sender
-        message["To"] = address(to)
-        message["Subject"] = subject
+        message["To"] = address(letter.to)
+        message["Subject"] = letter.subject
         message["Date"] = format_datetime(job.created_at)
         # The same for each try, so that a mailbox can tell a repeated mail.
         domain = self._sender.rpartition("@")[2].rstrip(">") or "localhost"
         message["Message-ID"] = f"<{job.id}.{job.created_at.timestamp():.6f}@{domain}>"
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(body)
+        message.set_content(letter.body)
         return message
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple, cast
@@ -15,6 +14,7 @@ from slipway.paging import PageRequest
 from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.models import LoginAttempt, PasswordReset, RefreshToken, Session
 from slipway.users.models import User
+from slipway.users.queries import by_address
 
 FORGET_ATTEMPTS_AFTER = timedelta(days=1)
 """Failures older than this count no more. Longer than any back-off, so that waiting for it gains no guesses."""
@@ -70,30 +70,18 @@ class UsedToken(NamedTuple):
     successor: bytes
 
 
-def _accounts() -> Select[UUID, str, str, list[str], bool]:
-    return select(User.id, User.email, User.password_hash, User.permissions, User.is_active)
-
-
-async def folded(session: AsyncSession, email: str) -> str:
-    """What accounts are told apart by. Made by PostgreSQL: its lower case differs from Python's for some letters."""
-    found: str = await session.scalar(select(func.lower(_composed(email)))) or ""
-    return found
+_ACCOUNT = (User.id, User.email, User.password_hash, User.permissions, User.is_active)
 
 
 async def account_by_email(session: AsyncSession, email: str, *, lock: bool = False) -> Account | None:
     """Whose address it is; locked, it stays theirs until the commit."""
-    statement = _accounts().where(func.lower(User.email) == func.lower(_composed(email)))
+    statement = by_address(email).with_only_columns(*_ACCOUNT)
     row = (await session.execute(statement.with_for_update(read=True) if lock else statement)).one_or_none()
     return Account(*row) if row else None
 
 
-def _composed(email: str) -> str:
-    # Addresses are stored so: their validation composes them.
-    return unicodedata.normalize("NFC", email)
-
-
 async def account_by_id(session: AsyncSession, user_id: UUID) -> Account | None:
-    row = (await session.execute(_accounts().where(User.id == user_id))).one_or_none()
+    row = (await session.execute(select(*_ACCOUNT).where(User.id == user_id))).one_or_none()
     return Account(*row) if row else None
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -14,6 +14,7 @@ from sqlalchemy import func
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.mail.links import MailedLink
 from slipway.problems import (
     AuthenticationError,
     ConflictError,
@@ -32,6 +33,7 @@ from slipway.sessions.refresh import Grant
 from slipway.sessions.secret_tokens import hash_token, new_token
 from slipway.storage.models import new_id
 from slipway.telemetry.registry import REGISTRY
+from slipway.users.addresses import address_key
 
 if TYPE_CHECKING:
     from slipway.resources import Resources
@@ -66,9 +68,9 @@ async def sign_in(resources: Resources, email: str, password: str, device: Devic
 
     Unknown address, wrong password and switched-off account are one reply, after the same work.
     """
-    found = await resources.database.read(lambda session: _look_up(session, email))
-    reservation = await resources.throttle.reserve(found.throttled_as, device.address)
-    account = found.account
+    account = await resources.database.read(lambda session: queries.account_by_email(session, email))
+    # Spellings that the look-up takes for one address share a counter, whether there is an account or not.
+    reservation = await resources.throttle.reserve(str(account.id) if account else address_key(email), device.address)
     verdict = await compare(resources, reservation, password, account)
     for tries_left in reversed(range(TRIES)):
         if account is None or not verdict.ok or not account.is_active:
@@ -84,24 +86,6 @@ async def sign_in(resources: Resources, email: str, password: str, device: Devic
             verdict = await verify(resources, password, account)
     LOGINS.labels("refused").inc()
     raise InvalidCredentialsError
-
-
-class _Found(NamedTuple):
-    """An account if there is one, and the name its attempts are counted under.
-
-    That is its id, or without an account what the look-up compared. Spellings that the look-up takes for one address
-    so share a counter in either case, and nobody learns from it which it is.
-    """
-
-    account: Account | None
-    throttled_as: str
-
-
-async def _look_up(session: AsyncSession, email: str) -> _Found:
-    account = await queries.account_by_email(session, email)
-    # Asked in either case, so that both take the same time.
-    folded = await queries.folded(session, email)
-    return _Found(account, str(account.id) if account else folded)
 
 
 async def _read_again(resources: Resources, user_id: UUID) -> Account | None:
@@ -196,13 +180,13 @@ async def request_password_reset(resources: Resources, email: str, address: str)
 
     Nobody is looked up here: the job does that, so that known and unknown addresses take the same time.
     """
-    await resources.throttle.reserve(email.lower(), address, purpose="reset")
+    await resources.throttle.reserve(address_key(email), address, purpose="reset")
     async with resources.database.transaction() as session:
         mail: dict[str, object] = {"to": email, "template": "password_reset", "values": {}}
         await resources.queue.enqueue(session, "send_mail", mail)
 
 
-async def new_reset_link(database: Database, settings: Settings, email: str) -> str | None:
+async def new_reset_link(database: Database, settings: Settings, email: str) -> MailedLink | None:
     """For the mail job: a fresh link for the user of an address, committed; None when there is no such active user.
 
     Made here and not when it is asked for, so that the token is in the mail and nowhere else: neither in the queue's
@@ -216,7 +200,7 @@ async def new_reset_link(database: Database, settings: Settings, email: str) -> 
             return None
         lifetime = timedelta(seconds=settings.password_reset_ttl)
         await queries.add_password_reset(session, account.id, hash_token(token), lifetime)
-    return settings.password_reset_url.replace("{token}", token)
+    return MailedLink(account.email, settings.password_reset_url.replace("{token}", token))
 
 
 async def confirm_password_reset(resources: Resources, token: str, new: str) -> None:

@@ -11,6 +11,7 @@ from slipway.permissions import ADMIN
 from slipway.sessions.passwords import PasswordHasher
 from slipway.storage.engine import Database
 from slipway.users import queries
+from slipway.users.addresses import as_address
 from slipway.users.models import User
 from slipway.users.schemas import DEFAULT_PERMISSIONS
 
@@ -32,7 +33,7 @@ def read_administrator(folder: Path) -> tuple[str, str]:
             values[name] = (folder / name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             values[name] = ""
-    email = values["email"] or values["username"]
+    email = as_address(values["email"] or values["username"])
     if not email or not values["password"]:
         raise AdministratorError(f"{folder} must hold the files `email` and `password`.")
     return email, values["password"]

@@ -71,7 +71,8 @@ async def list_users(
     _: Admin,
     wanted: PageQuery,
     email: Annotated[
-        CleanText | None, Query(max_length=254, description="Part of the address, in any case.", examples=["ada@"])
+        CleanText | None,
+        Query(max_length=254, description="Part of the address, however it is written.", examples=["ada@"]),
     ] = None,
 ) -> Page[UserOut]:
     """Everybody, oldest first; for administrators."""

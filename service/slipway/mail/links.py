@@ -1,0 +1,12 @@
+"""What the mail job is handed by those who make links; apart from it, because the API sends no mail."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class MailedLink(NamedTuple):
+    """A link with a secret in it, and the one address that it may be sent to: as its user keeps it, not as typed."""
+
+    to: str
+    link: str
