@@ -50,7 +50,7 @@ USER 10001:10001
 FROM runtime AS service
 COPY --from=dependencies /opt/slipway /opt/slipway
 COPY --from=package /package /
-ENV SLIPWAY_HOST=0.0.0.0 SLIPWAY_OPS_HOST=0.0.0.0
+ENV SLIPWAY_HOST=:: SLIPWAY_OPS_HOST=::
 EXPOSE 8000 9090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; ops = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('SLIPWAY_OPS_PORT', '9090')), timeout=2); ops.request('GET', '/livez'); sys.exit(ops.getresponse().status != 200)"]

@@ -43,6 +43,7 @@ test: $(VENV)/.installed-dev
 prove: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py
 	@$(BIN)/python -m pytest k8s-tests/prove
+	@PYTHONPATH=tests $(BIN)/python -m mutants --write docs/testing.md
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .

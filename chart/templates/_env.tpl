@@ -9,7 +9,7 @@ No secret is here: those are files.
 {{- $secrets := "/var/run/secrets/slipway" -}}
 {{- $env := dict
   "SLIPWAY_ENVIRONMENT" ($values.demo | ternary "development" $values.environment)
-  "SLIPWAY_HOST" "0.0.0.0"
+  "SLIPWAY_HOST" "::"
   "SLIPWAY_PORT" $values.ports.http
   "SLIPWAY_LOG_LEVEL" $values.logLevel
   "SLIPWAY_DATABASE_POOL_SIZE" $values.database.poolSize
@@ -28,7 +28,7 @@ No secret is here: those are files.
 {{- end }}
 {{- end }}
 {{- with $values.ports.ops }}
-{{- $_ := set $env "SLIPWAY_OPS_HOST" "0.0.0.0" }}
+{{- $_ := set $env "SLIPWAY_OPS_HOST" "::" }}
 {{- $_ := set $env "SLIPWAY_OPS_PORT" . }}
 {{- end }}
 {{- with $values.issuer | default ($values.demo | ternary (printf "http://%s.%s" (include "slipway.name" (list $root "")) $root.Release.Namespace) "") }}

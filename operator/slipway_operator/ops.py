@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from slipway_operator import heartbeat
+from slipway_operator.listening import listen
 from slipway_operator.telemetry import REGISTRY, LastEvents
 
 ANSWER_SECONDS = 5.0
@@ -82,7 +83,8 @@ async def served(health: Health, host: str, port: int) -> AsyncIterator[int]:
     runner = web.AppRunner(application(health), access_log=None, shutdown_timeout=ANSWER_SECONDS)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        for listener in listen(host, port):
+            await web.SockSite(runner, listener).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

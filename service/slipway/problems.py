@@ -123,6 +123,12 @@ class HeadersTooLargeError(AppException):
     default_message = "The request headers are too large."
 
 
+class ExpectationFailedError(AppException):
+    status = HTTPStatus.EXPECTATION_FAILED
+    code = "expectation_failed"
+    default_message = "The only expectation met here is 100-continue."
+
+
 class RateLimitedError(AppException):
     status = HTTPStatus.TOO_MANY_REQUESTS
     code = "rate_limited"

@@ -24,6 +24,7 @@ from slipway.edge.ops import OpsApp
 from slipway.edge.protocol import bounded
 from slipway.jobs.registry import make_worker
 from slipway.jobs.worker import Worker
+from slipway.listening import listen
 from slipway.readiness import Startup
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
@@ -35,28 +36,6 @@ KEEP_ALIVE = 75
 """Seconds an idle connection stays open: longer than proxies keep theirs (60 s), so that the proxy closes first."""
 
 BACKLOG = 2048
-
-
-class ListenError(OSError):
-    """An address can't be listened on; the message names the setting to change."""
-
-
-def listen(host: str, port: int, setting: str) -> socket.socket:
-    """Bind before anything is started, so that a taken port costs nothing. Raises ListenError."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ListenError(f"Can't listen on {host}:{port} ({reason}): set {setting} to a free port.") from None
-    listener.setblocking(False)
-    return listener
 
 
 class _Server(uvicorn.Server):
@@ -93,11 +72,11 @@ class _Parts:
         self._stop = stop
         self._parts: list[tuple[asyncio.Task[None], Callable[[], Awaitable[None]]]] = []
 
-    def add_server(self, server: _Server, listener: socket.socket) -> None:
+    def add_server(self, server: _Server, listeners: list[socket.socket]) -> None:
         async def end() -> None:
             server.should_exit = True
 
-        self._add(server.serve(sockets=[listener]), end)
+        self._add(server.serve(sockets=listeners), end)
 
     def add_worker(self, worker: Worker) -> None:
         self._add(worker.run(), worker.stop)
@@ -132,8 +111,8 @@ def _stop_on_signals() -> asyncio.Event:
 
 def _add_ops(parts: _Parts, settings: Settings, resources: Resources, startup: Startup) -> None:
     app = OpsApp(readiness=startup.checks, keys=lambda: keys_report(resources))
-    listener = listen(settings.ops_host, settings.ops_port, "SLIPWAY_OPS_PORT")
-    parts.add_server(_uvicorn(app, settings, proxies=False), listener)
+    listeners = listen(settings.ops_host, settings.ops_port, "SLIPWAY_OPS_PORT")
+    parts.add_server(_uvicorn(app, settings, proxies=False), listeners)
 
 
 def keys_report(resources: Resources) -> dict[str, object]:
@@ -154,7 +133,7 @@ async def serve(
 ) -> None:
     """Serve the API until SIGTERM or SIGINT; `ready` is awaited once it takes requests."""
     stop = _stop_on_signals()
-    listener = listen(settings.host, settings.port, "SLIPWAY_PORT")
+    listeners = listen(settings.host, settings.port, "SLIPWAY_PORT")
     async with contextlib.AsyncExitStack() as stack:
         resources = await stack.enter_async_context(open_resources(settings))
         drain = DrainState()
@@ -165,7 +144,7 @@ async def serve(
         _add_ops(parts, settings, resources, startup)
         if with_worker:
             parts.add_worker(make_worker(settings, resources.database))
-        parts.add_server(_uvicorn(edge, settings, proxies=True), listener)
+        parts.add_server(_uvicorn(edge, settings, proxies=True), listeners)
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
         # What a started process holds stays: the collector need not walk it again and again (it showed in p99).

@@ -33,9 +33,9 @@ class Settings(BaseSettings):
         description="Folder of files named like settings in lower case (`slipway_redis_url`, `slipway_smtp_url`), "
         "read once; the environment goes before.",
     )
-    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    host: str = Field("127.0.0.1", description="Address the API listens on; `*`: every one, IPv4 and IPv6.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
-    ops_host: str = Field("127.0.0.1", description="Address the ops port listens on.")
+    ops_host: str = Field("127.0.0.1", description="Address the ops port listens on, as `SLIPWAY_HOST`.")
     ops_port: int = Field(9090, ge=0, le=65535, description="Port of `/metrics`, `/livez`, `/readyz` and `/keys`.")
     data_dir: Path = Field(Path(".slipway"), description="`slipway run` only: database files and keys.")
 

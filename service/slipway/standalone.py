@@ -35,7 +35,7 @@ def own_or_given_database(settings: Settings) -> Iterator[tuple[Settings, Settin
 
 def run_settings(settings: Settings) -> Settings:
     """What `run` decides unless it was told: documentation is on, nobody is there to drain for, links lead here."""
-    base = base_url(settings)
+    base = url_here(settings.host, settings.port)
     wanted = {
         "debug": True,
         "drain": 0.0,
@@ -46,10 +46,10 @@ def run_settings(settings: Settings) -> Settings:
     return settings.with_changes(**{k: v for k, v in wanted.items() if k not in settings.model_fields_set})
 
 
-def base_url(settings: Settings) -> str:
-    """Where a browser on this machine finds the API; an address that stands for all of them is none to go to."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)  # noqa: S104
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+def url_here(host: str, port: int) -> str:
+    """Where a browser on this machine finds what listens there; what stands for all addresses is none to go to."""
+    host = "127.0.0.1" if host in {"*", "0.0.0.0", "::"} else host  # noqa: S104 - it is compared with
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager
@@ -77,9 +77,9 @@ async def announce(resources: Resources) -> None:
     settings = resources.settings
     password = secrets.token_urlsafe(15)
     created = await create_first_administrator(resources.database, resources.passwords, ADMINISTRATOR, password)
-    base = base_url(settings)
+    base = url_here(settings.host, settings.port)
     documentation = f"   documentation: {base}/docs" if settings.debug else ""
-    lines = ["", f"Slipway is ready:  {base}{documentation}   ops: http://{settings.ops_host}:{settings.ops_port}"]
+    lines = ["", f"Slipway is ready:  {base}{documentation}   ops: {url_here(settings.ops_host, settings.ops_port)}"]
     if created:
         lines += ["", *first_steps(base, password)]
     click.echo("\n".join([*lines, "", "Ctrl-C ends it; the data stays.", ""]))

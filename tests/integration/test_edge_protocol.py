@@ -4,34 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI, Request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from servers.asgi import WholeEdge
-from servers.waiting import free_port, until
+from servers.edge import HEAD_LIMIT as LIMIT
+from servers.edge import Connect, Reader, Writer, serving
 from slipway.edge import protocol as protocol_module
 from slipway.edge.protocol import BoundedProtocol, bounded
-from slipway.settings import Settings
 
-LIMIT = 8192
 MUCH = 16_000_000
-
-Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
-Connect = Callable[[], Awaitable[tuple[Reader, Writer]]]
-
-
-class Server(uvicorn.Server):
-    """uvicorn that leaves the signals of the test's process alone."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def api() -> FastAPI:
@@ -44,42 +30,9 @@ def api() -> FastAPI:
     return app
 
 
-@asynccontextmanager
-async def serving(http: type[asyncio.Protocol]) -> AsyncIterator[Connect]:
-    whole = WholeEdge(api(), Settings(max_header_bytes=LIMIT))
-    port = free_port()
-    config = uvicorn.Config(
-        whole.edge,
-        port=port,
-        http=http,
-        lifespan="off",
-        log_config=None,
-        ws="none",
-        timeout_graceful_shutdown=1,
-    )
-    server = Server(config)
-    opened: list[Writer] = []
-
-    async def connect() -> tuple[Reader, Writer]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        opened.append(writer)
-        return reader, writer
-
-    async with whole.edge.serving():
-        task = asyncio.create_task(server.serve())
-        await until(lambda: server.started)
-        try:
-            yield connect
-        finally:
-            for writer in opened:
-                writer.close()
-            server.should_exit = True
-            await task
-
-
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
-    async with serving(bounded(LIMIT)) as opened:
+    async with serving(api(), bounded(LIMIT)) as opened:
         yield opened
 
 
@@ -156,13 +109,14 @@ async def test_no_more_than_the_limit_and_a_read_reaches_the_parser(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fed: list[int] = []
-    feed = HttpToolsProtocol.data_received
+    parser = protocol_module.HttpRequestParser
 
-    def counting(self: HttpToolsProtocol, data: bytes) -> None:
-        fed.append(len(data))
-        feed(self, data)
+    class Counting(parser):  # type: ignore[misc, valid-type]
+        def feed_data(self, data: bytes) -> None:
+            fed.append(len(data))
+            super().feed_data(data)
 
-    monkeypatch.setattr(HttpToolsProtocol, "data_received", counting)
+    monkeypatch.setattr("httptools.HttpRequestParser", Counting)
     _, writer = await connect()
     writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n")
     await _flood(writer, HEADER_LINES)
@@ -170,7 +124,7 @@ async def test_no_more_than_the_limit_and_a_read_reaches_the_parser(
 
 
 async def test_without_the_bound_all_of_it_is_taken() -> None:
-    async with serving(HttpToolsProtocol) as connect:
+    async with serving(api(), HttpToolsProtocol) as connect:
         _, writer = await connect()
         writer.write(b"GET /echo HTTP/1.1\r\nX: ")
         assert await _flood(writer, b"x" * 65536) >= MUCH
@@ -221,7 +175,7 @@ STARTED = {
 @pytest.mark.parametrize("said", STARTED)
 async def test_a_connection_without_a_whole_head_is_closed_in_time(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setattr(protocol_module, "HEAD_TIMEOUT", 0.4)
-    async with serving(bounded(LIMIT)) as connect:
+    async with serving(api(), bounded(LIMIT)) as connect:
         reader, writer = await connect()
         writer.write(STARTED[said])
         if said.startswith("an empty"):
@@ -234,7 +188,7 @@ async def test_a_connection_without_a_whole_head_is_closed_in_time(monkeypatch: 
 async def test_without_looking_half_a_head_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol_module, "HEAD_TIMEOUT", 0.1)
     monkeypatch.setattr(BoundedProtocol, "_look", lambda _: None)
-    async with serving(bounded(LIMIT)) as connect:
+    async with serving(api(), bounded(LIMIT)) as connect:
         reader, writer = await connect()
         writer.write(STARTED["half a head"])
         with pytest.raises(TimeoutError):
@@ -243,7 +197,7 @@ async def test_without_looking_half_a_head_stays(monkeypatch: pytest.MonkeyPatch
 
 async def test_a_kept_alive_connection_is_not_closed_for_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol_module, "HEAD_TIMEOUT", 0.1)
-    async with serving(bounded(LIMIT)) as connect:
+    async with serving(api(), bounded(LIMIT)) as connect:
         reader, writer = await connect()
         for _ in range(2):
             writer.write(b"GET /echo HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -72,23 +72,22 @@ def build(
 
     Raises CommandError with the build's last lines, or NoBaseImageError.
     """
-    return archive_of(slipway(target, version, revision), tag)
+    return _archive(slipway(target, version, revision), tag)
 
 
 def build_foreign(tag: str = "foreign:1") -> Path:
     """A docker-archive of an ASGI application that has nothing of Slipway; raises as `build`."""
-    return archive_of(Recipe(FOREIGN, tuple(files_below([FOREIGN]))), tag)
+    return _archive(Recipe(FOREIGN, tuple(files_below([FOREIGN]))), tag)
 
 
 def build_plain_alembic(target: str) -> Path:
     """A docker-archive of `plain-alembic:<target>`: a release of an application that brings its own Alembic."""
-    return archive_of(
+    return _archive(
         Recipe(PLAIN_ALEMBIC, tuple(files_below([PLAIN_ALEMBIC])), target=target), f"plain-alembic:{target}"
     )
 
 
-def archive_of(recipe: Recipe, tag: str) -> Path:
-    """A docker-archive of what the recipe makes, under that tag; raises as `build`."""
+def _archive(recipe: Recipe, tag: str) -> Path:
     name, image = tag.replace("/", "-").replace(":", "-"), REGISTRY + tag
     with one_at_a_time():
         base_id, make = _builder(recipe, image)
