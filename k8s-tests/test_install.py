@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import subprocess
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -14,11 +11,10 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from charts import definitions
 from cluster.commands import CommandError
 from cluster.images.build import build_foreign
 from cluster.model import Cluster
-from load.installed import CHART, Installed, values
+from load.installed import CHART, Installed
 from load.looking import seen
 
 FIRST_ANSWER_WITHIN = 45.0
@@ -139,48 +135,13 @@ def test_the_namespace_refuses_a_pod_that_is_not_restricted(cluster: Cluster, fr
         cluster.kubectl.run("create", "--dry-run=server", "--filename=-", input=yaml.safe_dump(pod))
 
 
-def previous_chart(folder: Path) -> Path:
-    """The chart as the commit before had it; as it is now where history holds no other."""
-    root = CHART.parent
-    before = subprocess.run(
-        ["git", "-C", str(root), "archive", "HEAD^", "chart"], capture_output=True, timeout=60, check=False
-    )
-    if before.returncode != 0:
-        return CHART
-    with tarfile.open(fileobj=io.BytesIO(before.stdout)) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "chart"
-
-
-def test_upgrade_from_the_commit_before_then_roll_back_then_uninstall(
-    cluster: Cluster, namespace: str, service_image: str, next_image: str, tmp_path: Path
-) -> None:
-    """By Jobs: with the operator, test_migrations.py goes from release to release."""
-    release, scope = Installed(cluster, namespace), f"--namespace={namespace}"
-    by_jobs = {"migrations": {"mode": "job"}}
-    release.apply(values(service_image, **by_jobs), chart=previous_chart(tmp_path))
-    definitions.establish(cluster.kubectl, definitions.ours())
-    release.apply(values(next_image, **by_jobs))
-    images = "jsonpath={.items[*].spec.template.spec.containers[*].image}"
-    assert set(cluster.kubectl.run("get", "deployments", scope, f"--output={images}").split()) == {next_image}
-    assert "Succeeded" in helm_test(cluster, namespace)
-
-    cluster.helm.run("rollback", "slipway", "1", scope, "--wait", "--timeout=120s", timeout=135)
-    assert set(cluster.kubectl.run("get", "deployments", scope, f"--output={images}").split()) == {service_image}
-    assert '"healthy"' in answer(cluster, namespace, "/health")
-
-    cluster.helm.run("uninstall", "slipway", scope, "--wait", "--timeout=120s", timeout=135)
-    assert seen(lambda: left_behind(cluster, namespace) == KEPT, 60, lambda: str(left_behind(cluster, namespace)))
-    assert cluster.kubectl.run("get", "customresourcedefinition", "keyrings.slipway.dev"), "the definitions stay"
-
-
 KINDS = (
     "deployments,statefulsets,replicasets,jobs,pods,services,endpointslices,secrets,configmaps,serviceaccounts,"
     "persistentvolumeclaims,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,roles,rolebindings,"
     "leases,schemamigrations,keyrings,databaselogins"
 )
-KEPT = {"pod/slipway-test"}
-"""What docs/operations.md says: the pod of `helm test` stays, so that its log can be read."""
+KEPT = {"pod/slipway-test", "secret/slipway-keyring", "lease.coordination.k8s.io/slipway-operator"}
+"""What docs/operations.md says."""
 OF_EVERY_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
 
@@ -188,6 +149,12 @@ def left_behind(cluster: Cluster, namespace: str) -> set[str]:
     return (
         set(cluster.kubectl.run("get", KINDS, f"--namespace={namespace}", "--output=name").split()) - OF_EVERY_NAMESPACE
     )
+
+
+def test_uninstalled_it_leaves_what_the_page_says(cluster: Cluster, fresh: tuple[str, float]) -> None:
+    cluster.helm.run("uninstall", "slipway", f"--namespace={fresh[0]}", "--wait", "--timeout=120s", timeout=135)
+    assert seen(lambda: left_behind(cluster, fresh[0]) == KEPT, 60, lambda: str(left_behind(cluster, fresh[0])))
+    assert cluster.kubectl.run("get", "customresourcedefinition", "keyrings.slipway.dev"), "the definitions stay"
 
 
 def test_another_image_runs_by_its_own_command_port_and_probes(cluster: Cluster, namespace: str) -> None:

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 import aiohttp
@@ -112,6 +112,9 @@ class Api:
     Reads are tried again on any fault of connection or server; writes only where the server turned them away (429),
     because of all other faults it isn't known whether they were done.
     """
+
+    definitions: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    """Schema of each kind of ours that the cluster has, once it is known; definitions.py sets it."""
 
     def __init__(self, login: Login = login, *, jitter: random.Random | None = None) -> None:
         self._login = login

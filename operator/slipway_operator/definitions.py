@@ -20,8 +20,8 @@ GROUP, VERSION = "slipway.dev", "v1alpha1"
 OPENAPI = f"/openapi/v3/apis/{GROUP}/{VERSION}"
 NEEDED = ("SchemaMigration", "KeyRing", "DatabaseLogin")
 """Kinds that this operator serves."""
-INTERVAL = 5.0
-"""Seconds between two looks for definitions that aren't there."""
+INTERVAL, MENDED_INTERVAL = 5.0, 30.0
+"""Seconds between two looks for definitions that aren't there, and for ones that are older than this operator."""
 
 MEND = (
     "kubectl exec <pod of the operator> -- slipway-operator crds | kubectl apply --server-side --force-conflicts -f -"
@@ -80,6 +80,19 @@ def missing(ours: Schema, theirs: Schema, path: str = "") -> Iterator[str]:
         yield from (f"{path}: {value}" for value in ours.get("enum", ()) if value not in theirs["enum"])
 
 
+def declared(found: Any, schema: Schema | None) -> Any:
+    """What of `found` a definition has fields for: of another, a server-side apply refuses the whole.
+
+    With no schema all of it. What is left out is told elsewhere, and only makes a look remember less.
+    """
+    if isinstance(found, Mapping) and schema and "properties" in schema:
+        fields = schema["properties"]
+        return {name: declared(value, fields[name]) for name, value in found.items() if name in fields}
+    if isinstance(found, list) and schema and "items" in schema:
+        return [declared(value, schema["items"]) for value in found]
+    return found
+
+
 async def until_served(api: Api, *, interval: float = INTERVAL) -> None:
     """Wait until the cluster has the kinds that this operator serves; then tell what their definitions lack."""
     told = ""
@@ -91,7 +104,16 @@ async def until_served(api: Api, *, interval: float = INTERVAL) -> None:
             log.warning("The operator waits: %s", problem)
             told = problem
         await asyncio.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311 - it only spreads load
-    _compare(theirs)
+    _take(api, theirs)
+
+
+async def until_whole(api: Api, *, interval: float = MENDED_INTERVAL) -> None:
+    """While definitions lack something, look again: an upgrade may well have brought the operator first."""
+    while _lacking(api.definitions):
+        await asyncio.sleep(interval * random.uniform(0.8, 1.2))  # noqa: S311 - it only spreads load
+        problem, theirs = await _look(api)
+        if not problem and theirs != api.definitions:
+            _take(api, theirs)
 
 
 async def _look(api: Api) -> tuple[str, dict[str, Schema]]:
@@ -105,9 +127,15 @@ async def _look(api: Api) -> tuple[str, dict[str, Schema]]:
     return f"The cluster doesn't know {', '.join(absent)}. To mend it: {MEND}" if absent else "", theirs
 
 
-def _compare(theirs: Mapping[str, Schema]) -> None:
+def _lacking(theirs: Mapping[str, Schema]) -> list[str]:
     ours = shipped()
-    lacking = [f"{kind}{path}" for kind in NEEDED for path in missing(ours[kind], theirs[kind])]
+    return [f"{kind}{path}" for kind in NEEDED for path in missing(ours[kind], theirs[kind])]
+
+
+def _take(api: Api, theirs: dict[str, Schema]) -> None:
+    """What is written from now on fits them."""
+    api.definitions = theirs
+    lacking = _lacking(theirs)
     telemetry.OUTDATED.set(len(lacking))
     for path in lacking:
         log.warning("The cluster's definition is older than this operator and lacks %s. To mend it: %s", path, MEND)

@@ -92,9 +92,11 @@ async def operate(settings: Settings, api: Api, kinds: Reconcilers = reconcilers
         if await _until(definitions.until_served(api), stop):
             worklist = Worklist(kinds(api, http, secrets))
             secrets.start(worklist.wake)
+            mending = asyncio.create_task(definitions.until_whole(api), name="definitions")
             try:
                 await _serve(settings, api, worklist, health, stop)
             finally:
+                mending.cancel()
                 await secrets.stop()
     log.info("Stopped.")
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from slipway_operator.cluster import EVENTS, Api, ApiError, ConflictError, Resource
 from slipway_operator.conditions import State, told
+from slipway_operator.definitions import declared
 from slipway_operator.events import event
 from slipway_operator.telemetry import STALLED
 
@@ -28,6 +29,7 @@ async def write_status(
     Prometheus is told at every look: an operator that just started has no other moment to tell of what stays as it is.
     """
     former = resource.get("status") or {}
+    wanted = declared(wanted, api.definitions.get(resource["kind"], {}).get("properties", {}).get("status"))
     named = resource["metadata"]
     STALLED.labels(resource["kind"], named["namespace"], named["name"]).set(said[0] == "Stalled")
     if wanted == former:

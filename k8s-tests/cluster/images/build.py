@@ -72,22 +72,23 @@ def build(
 
     Raises CommandError with the build's last lines, or NoBaseImageError.
     """
-    return _archive(slipway(target, version, revision), tag)
+    return archive_of(slipway(target, version, revision), tag)
 
 
 def build_foreign(tag: str = "foreign:1") -> Path:
     """A docker-archive of an ASGI application that has nothing of Slipway; raises as `build`."""
-    return _archive(Recipe(FOREIGN, tuple(files_below([FOREIGN]))), tag)
+    return archive_of(Recipe(FOREIGN, tuple(files_below([FOREIGN]))), tag)
 
 
 def build_plain_alembic(target: str) -> Path:
     """A docker-archive of `plain-alembic:<target>`: a release of an application that brings its own Alembic."""
-    return _archive(
+    return archive_of(
         Recipe(PLAIN_ALEMBIC, tuple(files_below([PLAIN_ALEMBIC])), target=target), f"plain-alembic:{target}"
     )
 
 
-def _archive(recipe: Recipe, tag: str) -> Path:
+def archive_of(recipe: Recipe, tag: str) -> Path:
+    """A docker-archive of what the recipe makes, under that tag; raises as `build`."""
     name, image = tag.replace("/", "-").replace(":", "-"), REGISTRY + tag
     with one_at_a_time():
         base_id, make = _builder(recipe, image)

@@ -12,7 +12,11 @@ from click.testing import CliRunner
 
 from slipway_operator import definitions, telemetry
 from slipway_operator.cluster import Api
+from slipway_operator.migrations.observe import MIGRATIONS
+from slipway_operator.statuses import write_status
 from unit.operator.conftest import ScriptedServer
+from unit.operator.memory_api import MemoryApi
+from unit.operator.migration_objects import resource
 
 CHART = Path(__file__).parents[3] / "chart" / "crds"
 
@@ -116,3 +120,40 @@ async def test_it_waits_for_a_cluster_that_does_not_answer(
     await asyncio.wait_for(definitions.until_served(api, interval=0.01), 10)
     assert len(caplog.records) == 1
     assert "can't be read" in caplog.records[0].getMessage()
+
+
+async def test_definitions_that_are_mended_later_are_taken_up_without_a_restart(
+    api: Api, server: ScriptedServer, ours: dict[str, Any]
+) -> None:
+    theirs = copy.deepcopy(ours)
+    del theirs["properties"]["status"]["properties"]["revision"]
+    server.answers = [(200, openapi(theirs)), (200, openapi(theirs)), (500, {}), *[(200, openapi(ours))] * 9]
+    await definitions.until_served(api)
+    assert "revision" not in api.definitions["SchemaMigration"]["properties"]["status"]["properties"]
+    await asyncio.wait_for(definitions.until_whole(api, interval=0.01), 20)
+    assert "revision" in api.definitions["SchemaMigration"]["properties"]["status"]["properties"]
+    assert outdated() == 0
+
+
+def test_of_a_status_only_what_the_cluster_has_fields_for_is_kept(ours: dict[str, Any]) -> None:
+    schema = ours["properties"]["status"]
+    del schema["properties"]["revision"]
+    del schema["properties"]["history"]["items"]["properties"]["took"]
+    status = {"revision": "1", "attempts": {"plan": 2}, "history": [{"to": "1", "took": "3s"}], "done": ["plan"]}
+    assert definitions.declared(status, schema) == {
+        "attempts": {"plan": 2}, "history": [{"to": "1"}], "done": ["plan"],
+    }  # fmt: skip
+    assert definitions.declared(status, None) == status
+
+
+async def test_a_status_is_written_without_fields_that_the_cluster_lacks_and_only_once(ours: dict[str, Any]) -> None:
+    del ours["properties"]["status"]["properties"]["revision"]
+    cluster = MemoryApi()
+    cluster.put("schemamigrations", resource())
+    cluster.definitions = {"SchemaMigration": ours}
+    wish = {"revision": "0001", "target": "0002"}
+    for _ in range(2):
+        found = cluster.objects["schemamigrations", "shop"]
+        assert await write_status(cluster, MIGRATIONS, found, wish, ("Ready", "UpToDate", "x"), 0.0)
+    assert cluster.objects["schemamigrations", "shop"]["status"] == {"target": "0002"}
+    assert cluster.calls.count("apply_status schemamigrations") == 1
