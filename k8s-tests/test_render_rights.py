@@ -17,6 +17,7 @@ ONLY_LOGIN = {"database": {"existingSecret": ""}, "databaseLogin": LOGIN}
 
 Rights = dict[tuple[str, str], set[str]]
 
+LEASE = ("coordination.k8s.io", "leases slipway-operator")
 RULES: Rights = {
     ("slipway.dev", "schemamigrations"): {"get", "list", "watch"},
     ("slipway.dev", "keyrings"): {"get", "list", "watch"},
@@ -31,7 +32,7 @@ RULES: Rights = {
     ("apps", "deployments"): {"get"},
     ("batch", "cronjobs"): {"get"},
     ("", "configmaps"): {"get", "create", "patch"},
-    ("coordination.k8s.io", "leases slipway-operator"): {"list", "watch"},
+    LEASE: {"get", "list", "watch", "create", "patch", "update"},
 }
 ROTATING: Rights = {
     ("", "secrets"): {"create"},
@@ -43,7 +44,6 @@ ROTATING: Rights = {
     ("batch", "cronjobs"): {"list"},
 }
 WRITTEN, READ = {"get", "watch", "patch"}, {"get"}
-HEARTBEAT: Rights = {("coordination.k8s.io", "leases slipway-operator"): {"create", "patch"}}
 
 
 def together(*rights: Rights) -> Rights:
@@ -78,7 +78,7 @@ def production(renderer: Renderer) -> Objects:
 
 def test_without_keys_and_logins_it_reaches_no_secret(production: Objects) -> None:
     (role,), (binding,) = production.of_kind("Role"), production.of_kind("RoleBinding")
-    assert granted(role) == together(RULES, HEARTBEAT)
+    assert granted(role) == RULES
     assert not production.of_kind("ClusterRole") + production.of_kind("ClusterRoleBinding")
     assert (binding["roleRef"]["name"], binding["subjects"][0]["name"]) == ("slipway-operator", "slipway-operator")
 
@@ -99,13 +99,13 @@ def test_in_its_namespace_it_may_do_what_it_does_with_the_secrets_that_it_knows(
     renderer: Renderer, values: dict[str, Any], named: Rights
 ) -> None:
     (role,) = renderer.objects(merged(PRODUCTION, values)).of_kind("Role")
-    assert granted(role) == together(RULES, HEARTBEAT, ROTATING, named)
+    assert granted(role) == together(RULES, ROTATING, named)
 
 
 def test_in_the_demo_the_schema_owners_login_makes_the_roles(renderer: Renderer) -> None:
     (role,) = renderer.objects(DEMO).of_kind("Role")
     named = secrets(slipway_keyring=WRITTEN, slipway_login=WRITTEN, slipway_database_owner=READ)
-    assert granted(role) == together(RULES, HEARTBEAT, ROTATING, named)
+    assert granted(role) == together(RULES, ROTATING, named)
 
 
 def test_secrets_have_the_names_that_the_wishes_have(renderer: Renderer) -> None:
@@ -117,11 +117,12 @@ def test_secrets_have_the_names_that_the_wishes_have(renderer: Renderer) -> None
     assert rights[("", f"secrets {spec['admin']['secretName']}")] == READ
 
 
-def test_for_the_whole_cluster_only_the_heartbeat_stays_in_its_namespace(renderer: Renderer) -> None:
+def test_for_the_whole_cluster_it_has_one_role_and_a_lease_more(renderer: Renderer) -> None:
     objects = renderer.objects(merged(PRODUCTION, CLUSTER_WIDE))
-    (role,), (everywhere,), (binding,) = (objects.of_kind(k) for k in ("Role", "ClusterRole", "ClusterRoleBinding"))
-    assert granted(role) == HEARTBEAT
-    assert granted(everywhere) == together(RULES, ROTATING, {("", "secrets"): WRITTEN})
+    (everywhere,), (binding,) = (objects.of_kind(k) for k in ("ClusterRole", "ClusterRoleBinding"))
+    home = {("coordination.k8s.io", "leases slipway-operator-cluster"): RULES[LEASE]}
+    assert granted(everywhere) == together(RULES, ROTATING, home, {("", "secrets"): WRITTEN})
+    assert not objects.of_kind("Role") + objects.of_kind("RoleBinding")
     assert everywhere["metadata"]["name"] == binding["metadata"]["name"] == "ships:slipway-operator"
     assert binding["roleRef"]["name"] == everywhere["metadata"]["name"]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "slipway-operator", "namespace": "ships"}]
@@ -136,6 +137,6 @@ def unexplained(template: str) -> list[str]:
 
 def test_every_right_has_its_reason_beside_it() -> None:
     text = (CHART / "templates" / "operator" / "rbac.yaml").read_text()
-    assert len(re.findall("- apiGroups:", text)) > len(HEARTBEAT)
+    assert len(re.findall("- apiGroups:", text)) > len(ROTATING)
     assert unexplained(text) == []
-    assert unexplained(text.replace("  # It renews", "  It renews")) == ["  - apiGroups: [coordination.k8s.io]"]
+    assert unexplained(text.replace("# the version that", "the version that")) == ["- apiGroups: [coordination.k8s.io]"]

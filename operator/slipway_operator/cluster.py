@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, TracebackType
@@ -14,6 +13,10 @@ from typing import Any, Self
 import aiohttp
 import kopf
 from aiohttp.http_exceptions import LineTooLong
+
+from slipway_operator.connections import Connections
+from slipway_operator.credentials import Credentials, Login, NoCredentialsError, login
+from slipway_operator.guard import Guard
 
 FIELD_MANAGER = "slipway-operator"
 CALL_SECONDS = 20.0
@@ -25,14 +28,11 @@ PAGE = 250
 MOST_PAGES = 40
 LONGEST_ANSWER = 32 * 1024 * 1024
 LONGEST_MESSAGE = 1024
-CREDENTIALS_SECONDS = 60.0
-"""The kubelet writes a new token long before the old one ends."""
 CONNECTIONS = 16
 METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 Json = dict[str, Any]
 Objects = list[Json]
-Login = Callable[[], kopf.ConnectionInfo]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,13 @@ class UnreachableError(ApiError):
     """No answer in time, or one that isn't whole; `status` is 0. A write may or may not have been done."""
 
 
+class NotServedError(UnreachableError):
+    """Nothing was sent: this operator doesn't hold the namespace's Lease, or not for long enough."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(0, "NotServed", f"The Lease in {namespace} isn't held: nothing is changed there.")
+
+
 _BY_STATUS: Mapping[int, type[ApiError]] = {404: NotFoundError, 409: ConflictError, 403: ForbiddenError}
 _GONE = 410
 _UNAUTHORIZED = 401
@@ -97,60 +104,40 @@ _SERVER_FAULT = 500
 _CHANGES = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
-def login() -> kopf.ConnectionInfo:
-    """The service account of the pod, else the kubeconfig of a developer. kopf.LoginError where there is neither."""
-    settings = kopf.OperatorSettings()
-    found = kopf.login_with_service_account(settings=settings) or kopf.login_with_kubeconfig(settings=settings)
-    if found is None:
-        raise kopf.LoginError("There is neither a service account nor a kubeconfig to reach a cluster with.")
-    return found
-
-
 class Api:
     """An open connection to the API server: `async with Api() as api`.
 
     Reads are tried again on any fault of connection or server; writes only where the server turned them away (429),
-    because of all other faults it isn't known whether they were done.
+    because of all other faults it isn't known whether they were done. `guard` is asked before each attempt at a write.
     """
 
     definitions: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """Schema of each kind of ours that the cluster has, once it is known; definitions.py sets it."""
+    guard: Guard = Guard()
 
     def __init__(self, login: Login = login, *, jitter: random.Random | None = None) -> None:
-        self._login = login
+        self.login = login
+        self._credentials = Credentials(login)
         self._jitter = jitter or random.Random()  # noqa: S311 - it only spreads load
-        self._credentials: kopf.ConnectionInfo | None = None
-        self._read_at = 0.0
-        self._session: aiohttp.ClientSession | None = None
-        self._watching: aiohttp.ClientSession | None = None
+        self._connections = Connections(CONNECTIONS)
 
     async def __aenter__(self) -> Self:
-        credentials = self._fresh_credentials()
-        connector = aiohttp.TCPConnector(ssl=credentials.as_ssl_context(), limit=CONNECTIONS)
-        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS, sock_connect=CONNECT_SECONDS)
-        self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
-        watches = aiohttp.TCPConnector(ssl=credentials.as_ssl_context(), limit=0)  # who opens one bounds their number
-        self._watching = aiohttp.ClientSession(connector=watches)
+        self._connections.open(self._fresh_credentials())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for session in (self._session, self._watching):
-            if session is not None:
-                await session.close()
+        await self._connections.close()
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> Json | None:
+    async def get(self, resource: Resource, namespace: str, name: str, *, seconds: float = CALL_SECONDS) -> Json | None:
         """A fresh read; None when there is no such object."""
-        try:
-            return _object(await self._read(resource.path(namespace, name)))
-        except NotFoundError:
-            return None
+        return await self.document(resource.path(namespace, name), seconds=seconds)
 
-    async def document(self, path: str) -> Json | None:
-        """What the server tells under a path that is no resource, such as its OpenAPI documents; None: no such path."""
+    async def document(self, path: str, *, seconds: float = CALL_SECONDS) -> Json | None:
+        """What the server tells under a path, such as its OpenAPI documents; None: no such path."""
         try:
-            return _object(await self._read(path))
+            return _object(await self._call("GET", path, {}, seconds=seconds))
         except NotFoundError:
             return None
 
@@ -168,21 +155,38 @@ class Api:
     async def create(self, resource: Resource, namespace: str, body: Json) -> Json:
         """ConflictError when it is there already."""
         query = {"fieldManager": FIELD_MANAGER}
-        return _object(await self._call("POST", resource.path(namespace), query, body))
+        return _object(await self._write("POST", namespace, resource.path(namespace), query, body))
 
-    async def apply(self, resource: Resource, namespace: str, body: Json) -> Json:
+    async def apply(self, resource: Resource, namespace: str, body: Json, subresource: str = "") -> Json:
         """Server-side apply of `body`, which names itself; takes over fields that others own."""
-        return await self._apply(resource.path(namespace, body["metadata"]["name"]), body)
+        path = resource.path(namespace, body["metadata"]["name"], subresource)
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return _object(await self._write("PATCH", namespace, path, query, body, "application/apply-patch+yaml"))
+
+    async def claim(self, resource: Resource, namespace: str, body: Json, manager: str) -> Json:
+        """Make `body` by its name, as somebody of whom nobody else takes over: of two who do so at once, one does it.
+
+        ConflictError when it is there already and says otherwise. A right to `create` by name lets it, and no POST.
+        """
+        path = resource.path(namespace, body["metadata"]["name"])
+        query = {"fieldManager": manager}
+        return _object(await self._write("PATCH", namespace, path, query, body, "application/apply-patch+yaml"))
+
+    async def replace(self, resource: Resource, namespace: str, body: Json, *, seconds: float) -> Json:
+        """The whole object, only over the version that it has. ConflictError: it is another by now."""
+        path = resource.path(namespace, body["metadata"]["name"])
+        query = {"fieldManager": FIELD_MANAGER}
+        return _object(await self._write("PUT", namespace, path, query, body, seconds=seconds))
 
     async def apply_status(self, resource: Resource, namespace: str, body: Json) -> Json:
         """As `apply`, to the status; with metadata.resourceVersion only if it is still that (else ConflictError)."""
-        return await self._apply(resource.path(namespace, body["metadata"]["name"], "status"), body)
+        return await self.apply(resource, namespace, body, "status")
 
     async def patch_status(self, resource: Resource, namespace: str, name: str, body: Json) -> Json:
         """A JSON merge patch of the object through its status: annotations pass, the rest of the object doesn't."""
         path = resource.path(namespace, name, "status")
         query = {"fieldManager": FIELD_MANAGER}
-        return _object(await self._call("PATCH", path, query, body, "application/merge-patch+json"))
+        return _object(await self._write("PATCH", namespace, path, query, body, "application/merge-patch+json"))
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         """Delete that very object and what it owns; one that is gone is fine. ConflictError: another has its name."""
@@ -193,7 +197,7 @@ class Api:
             "propagationPolicy": "Background",
         }
         try:
-            await self._call("DELETE", resource.path(namespace, name), {}, options)
+            await self._write("DELETE", namespace, resource.path(namespace, name), {}, options)
         except NotFoundError:
             return
 
@@ -204,8 +208,6 @@ class Api:
         Each call begins anew, not where another ended: who calls again has to look at once. Takes a connection of its
         own for as long as it runs.
         """
-        if self._watching is None:
-            raise RuntimeError("Api is used outside of `async with`.")
         credentials = self._fresh_credentials()
         query = {
             "watch": "true",
@@ -220,10 +222,10 @@ class Api:
         timeout = aiohttp.ClientTimeout(total=seconds + CALL_SECONDS, sock_connect=CONNECT_SECONDS)
         url = credentials.server.rstrip("/") + resource.path(namespace)
         try:
-            async with self._watching.get(url, params=query, headers=headers, timeout=timeout) as response:
+            async with self._connections.watches.get(url, params=query, headers=headers, timeout=timeout) as response:
                 if not response.ok:
                     if response.status == _UNAUTHORIZED:
-                        self._credentials = None  # read anew for the next call
+                        self._credentials.drop()  # read anew for the next call
                     raise _refusal(response.status, await _bounded(response), response.headers.get("Retry-After", ""))
                 yield
                 async for line in response.content:
@@ -235,26 +237,35 @@ class Api:
     async def log(self, namespace: str, pod: str, *, container: str, tail: int | None = None, limit: int) -> str:
         """What a container wrote: the first `limit` bytes of its last `tail` lines. ApiError 400 before it runs."""
         query = {"container": container, "limitBytes": str(limit), "tailLines": "" if tail is None else str(tail)}
-        text = await self._read(Resource("", "v1", "pods").path(namespace, pod, "log"), query)
+        text = await self._call("GET", PODS.path(namespace, pod, "log"), query)
         return text[:limit].decode(errors="replace")
-
-    async def _apply(self, path: str, body: Json) -> Json:
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
-        return _object(await self._call("PATCH", path, query, body, "application/apply-patch+yaml"))
 
     async def _pages(self, path: str, query: Mapping[str, str]) -> Objects:
         items: Objects = []
         token = ""
         for _ in range(MOST_PAGES):
-            page = _object(await self._read(path, {**query, "limit": str(PAGE), "continue": token}))
+            page = _object(await self._call("GET", path, {**query, "limit": str(PAGE), "continue": token}))
             items += page.get("items") or []
             token = page.get("metadata", {}).get("continue") or ""
             if not token:
                 return items
         raise ApiError(0, "TooMany", f"{path} holds more than {PAGE * MOST_PAGES} objects.")
 
-    async def _read(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
-        return await self._call("GET", path, query or {})
+    async def _write(
+        self,
+        method: str,
+        namespace: str,
+        path: str,
+        query: Mapping[str, str],
+        body: Json,
+        media: str = "application/json",
+        *,
+        seconds: float = CALL_SECONDS,
+    ) -> bytes:
+        """Ends before the namespace's Lease may. NotServedError when it mustn't begin."""
+        return await self._call(
+            method, path, query, body, media, limit=lambda: min(seconds, self.guard.left(namespace))
+        )
 
     async def _call(
         self,
@@ -263,13 +274,17 @@ class Api:
         query: Mapping[str, str],
         body: Json | None = None,
         media: str = "application/json",
+        *,
+        seconds: float = CALL_SECONDS,
+        limit: Callable[[], float] | None = None,
     ) -> bytes:
+        """`limit`: seconds of each attempt, asked right before it."""
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Accept": "application/json, */*"} | ({} if data is None else {"Content-Type": media})
         params = {name: value for name, value in query.items() if value}
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await self._once(method, path, params, data, headers)
+                return await self._once(method, path, params, data, headers, limit() if limit else seconds)
             except ApiError as error:
                 if attempt == ATTEMPTS or not self._may_repeat(method, error):
                     raise
@@ -280,21 +295,30 @@ class Api:
     def _may_repeat(self, method: str, error: ApiError) -> bool:
         if error.status == _UNAUTHORIZED:
             # Only once for each token that was read: the next attempt sends a new one, or there is none.
-            return self._drop_credentials()
+            former = self._fresh_credentials()
+            self._credentials.drop()
+            return self._fresh_credentials() != former
         if error.status == _TOO_MANY:
             return True
         return method == "GET" and (error.status >= _SERVER_FAULT or isinstance(error, UnreachableError))
 
     async def _once(
-        self, method: str, path: str, params: Mapping[str, str], data: bytes | None, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        data: bytes | None,
+        headers: Mapping[str, str],
+        seconds: float,
     ) -> bytes:
-        if self._session is None:
-            raise RuntimeError("Api is used outside of `async with`.")
         credentials = self._fresh_credentials()
         url = credentials.server.rstrip("/") + path
         sent = {**headers, **credentials.as_http_headers()}
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         try:
-            async with self._session.request(method, url, params=params, data=data, headers=sent) as response:
+            async with self._connections.calls.request(
+                method, url, params=params, data=data, headers=sent, timeout=timeout
+            ) as response:
                 answer = await _bounded(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # No chaining: what these errors hold includes the request and its headers.
@@ -304,22 +328,11 @@ class Api:
         raise _refusal(response.status, answer, response.headers.get("Retry-After", ""))
 
     def _fresh_credentials(self) -> kopf.ConnectionInfo:
-        if self._credentials is None or time.monotonic() - self._read_at > CREDENTIALS_SECONDS:
-            try:
-                self._credentials = self._login()
-            except (kopf.LoginError, OSError, ValueError) as error:
-                # They may be back in a moment, so it is told like a server that is away. Other errors than kopf's only
-                # by their kind: that of a malformed file may repeat what is in it.
-                said = str(error) if isinstance(error, kopf.LoginError) else type(error).__name__
-                raise UnreachableError(0, "NoCredentials", f"No credentials for the cluster: {said}") from None
-            self._read_at = time.monotonic()
-        return self._credentials
-
-    def _drop_credentials(self) -> bool:
-        """Whether reading them anew brings others."""
-        former = self._credentials
-        self._credentials = None
-        return self._fresh_credentials() != former
+        try:
+            return self._credentials.fresh()
+        except NoCredentialsError as error:
+            # They may be back in a moment, so it is told like a server that is away.
+            raise UnreachableError(0, "NoCredentials", str(error)) from None
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

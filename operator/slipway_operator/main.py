@@ -14,10 +14,11 @@ from typing import Any
 import aiohttp
 import click
 
-from slipway_operator import definitions, heartbeat, logs, ops, watch
+from slipway_operator import definitions, logs, ops, watch
 from slipway_operator.cluster import Api
 from slipway_operator.evidence.asking import open_http
 from slipway_operator.keyrings.reconcile import KeyRings
+from slipway_operator.leases import Leases, Served
 from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.reconcile import DatabaseLogins
 from slipway_operator.migrations.reconcile import Migrations
@@ -87,24 +88,38 @@ async def operate(settings: Settings, api: Api, kinds: Reconcilers = reconcilers
     _on_signals(stop)
     health = ops.Health()
     secrets = NamedSecrets(api)
-    async with api, open_http() as http, ops.served(health, settings.ops_host, settings.ops_port) as port:
+    # The Leases have connections of their own: no crowd of other calls may keep them waiting.
+    async with (
+        api,
+        Api(api.login) as leasing,
+        open_http() as http,
+        ops.served(health, settings.ops_host, settings.ops_port) as port,
+    ):
         log.info("Ops port %d is open; serving %s.", port, ", ".join(settings.namespaces) or "the whole cluster")
-        if await _until(definitions.until_served(api), stop):
-            worklist = Worklist(kinds(api, http, secrets))
+        leases = Leases(leasing, settings)
+        api.guard = leases
+        ready = await _until(definitions.until_served(api), stop) and await _until(
+            leases.until_held(health.waits), stop
+        )
+        if ready:
+            worklist = Worklist({kind: Served(one, leases) for kind, one in kinds(api, http, secrets).items()})
+            leases.start(worklist.wake)
             secrets.start(worklist.wake)
             mending = asyncio.create_task(definitions.until_whole(api), name="definitions")
             try:
-                await _serve(settings, api, worklist, health, stop)
+                await _serve(settings, leases, worklist, health, stop)
             finally:
                 mending.cancel()
                 await secrets.stop()
     log.info("Stopped.")
 
 
-async def _serve(settings: Settings, api: Api, worklist: Worklist, health: ops.Health, stop: asyncio.Event) -> None:
+async def _serve(
+    settings: Settings, leases: Leases, worklist: Worklist, health: ops.Health, stop: asyncio.Event
+) -> None:
     unwatch = asyncio.Event()
     signalled = asyncio.create_task(stop.wait(), name="stop")
-    beating = asyncio.create_task(heartbeat.beat(api, settings), name="heartbeat")
+    keeping = asyncio.create_task(leases.keep(), name="Leases")
     workers = worklist.start()
 
     def started() -> None:
@@ -112,20 +127,28 @@ async def _serve(settings: Settings, api: Api, worklist: Worklist, health: ops.H
         health.watching()
 
     watching = asyncio.create_task(
-        watch.watch(settings, worklist, health.events, unwatch, started=started), name="watches"
+        watch.watch(settings, worklist, health.events, leases, unwatch, started=started), name="watches"
     )
     try:
-        ended, _ = await asyncio.wait({signalled, beating, watching, *workers}, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait({signalled, keeping, watching, *workers}, return_when=asyncio.FIRST_COMPLETED)
         health.stopping = True
-        log.info("Stopping: looks that are under way have %.0f s to end.", STOP_SECONDS)
-        if not await worklist.stop(STOP_SECONDS):
+        # Whoever has lost its Lease may change nothing any more: there is nothing to wait for.
+        within = 0.0 if keeping in ended else STOP_SECONDS
+        log.info("Stopping: looks that are under way have %.0f s to end.", within)
+        if not await worklist.stop(within):
             log.warning("A look took longer and was broken off.")
     finally:
-        beating.cancel()
         unwatch.set()
-        await asyncio.wait({beating, watching}, timeout=UNWATCH_SECONDS)
+        giving = asyncio.create_task(_give_back(leases, keeping))
+        await asyncio.wait({giving, watching}, timeout=UNWATCH_SECONDS)
     for task in ended - {signalled}:
         raise OperatorError(f"{task.get_name()} ended by itself.") from task.exception()
+
+
+async def _give_back(leases: Leases, keeping: asyncio.Task[None]) -> None:
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
+    await leases.release()
 
 
 async def _until(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

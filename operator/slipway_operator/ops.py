@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from slipway_operator import heartbeat
+from slipway_operator.lease import KIND
 from slipway_operator.listening import listen
 from slipway_operator.telemetry import REGISTRY, LastEvents
 
 ANSWER_SECONDS = 5.0
+SILENCE = 180.0
+"""Seconds without an event of the operator's own Lease after which the watches count as dead."""
 
 
 @dataclass(slots=True)
@@ -24,27 +26,34 @@ class Health:
     events: LastEvents = field(default_factory=LastEvents)
     watching_since: float | None = None
     waiting_for: str = "the cluster"
+    standing_by: bool = False
+    """Another operator is at work: one that waits for its turn is as it should be, and no rollout waits for more."""
     stopping: bool = False
 
     def watching(self) -> None:
         self.watching_since = time.monotonic()
 
+    def waits(self, waiting_for: str, standing_by: bool) -> None:  # noqa: FBT001 - as it is told of
+        self.waiting_for, self.standing_by = waiting_for, standing_by
+
     def why_dead(self) -> str | None:
         """A sentence when only a new start helps."""
         if self.watching_since is None or self.stopping:
             return None
-        age = self.events.age(heartbeat.KIND)
+        age = self.events.age(KIND)
         silent = time.monotonic() - self.watching_since if age is None else age
-        if silent <= heartbeat.SILENCE:
+        if silent <= SILENCE:
             return None
-        return f"The watches have told nothing for {silent:.0f} s; the Lease {heartbeat.NAME} is renewed every minute."
+        return f"The watches have told nothing for {silent:.0f} s; the operator's Lease is renewed every 2 s."
 
     def why_not_ready(self) -> str | None:
         if self.stopping:
             return "The operator is stopping."
+        if self.watching_since is None and self.standing_by:
+            return None
         if self.watching_since is None:
             return f"The operator waits for {self.waiting_for}."
-        if self.events.age(heartbeat.KIND) is None:
+        if self.events.age(KIND) is None:
             return "The watches have told nothing yet."
         return self.why_dead()
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "SLIPWAY_OPERATOR_"
+LEASE, CLUSTER_LEASE = "slipway-operator", "slipway-operator-cluster"
+"""Names of a namespace's Lease, and of the one that stands for a whole cluster."""
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -32,10 +34,15 @@ class Settings:
     log_level: str = "INFO"
 
     @property
-    def heartbeat_namespace(self) -> str:
-        """Where the operator's Lease is: its own namespace, if it watches that one, else the first that it watches."""
-        watched = not self.namespaces or self.namespace in self.namespaces
-        return self.namespace if watched else self.namespaces[0]
+    def home_namespace(self) -> str:
+        """Where its first Lease is: its own namespace, if it looks after that one, else the first that it does."""
+        served = not self.namespaces or self.namespace in self.namespaces
+        return self.namespace if served else self.namespaces[0]
+
+    @property
+    def home_lease(self) -> str:
+        """One for a whole cluster stands for no namespace, not even for the one that it is in."""
+        return LEASE if self.namespaces else CLUSTER_LEASE
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], service_account: Path = SERVICE_ACCOUNT) -> Settings:

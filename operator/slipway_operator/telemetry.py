@@ -55,6 +55,18 @@ STALLED = Gauge(
     "slipway_operator_resource_stalled", "Whether a person must act: 1 while the resource is Stalled, else 0",
     ["kind", "namespace", "name"], registry=REGISTRY,
 )  # fmt: skip
+LEASE_HELD = Gauge(
+    "slipway_operator_lease_held", "Whether this operator looks after the namespace: 1, or 0 while another does",
+    ["namespace", "lease"], registry=REGISTRY,
+)  # fmt: skip
+LEASE_AGE = Gauge(
+    "slipway_operator_lease_renewal_age_seconds", "Time since a Lease that is held was renewed", ["namespace", "lease"],
+    registry=REGISTRY,
+)  # fmt: skip
+LEASE_TRANSITIONS = Gauge(
+    "slipway_operator_lease_transitions", "How often the Lease has changed hands", ["namespace", "lease"],
+    registry=REGISTRY,
+)  # fmt: skip
 EVENT_AGE = Gauge(
     "slipway_operator_last_event_age_seconds", "Time since the watch of a kind told of a change", ["kind"],
     registry=REGISTRY,

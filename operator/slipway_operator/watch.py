@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import kopf
 
-from slipway_operator import cluster, heartbeat
+from slipway_operator import credentials
+from slipway_operator.lease import KIND as LEASE_KIND
+from slipway_operator.leases import Leases
 from slipway_operator.settings import Settings
 from slipway_operator.telemetry import LastEvents
 from slipway_operator.worklist import Key, Worklist
@@ -53,7 +55,7 @@ class Backoffs:
         return (seconds * random.uniform(0.75, 1.25) for seconds in self._seconds)  # noqa: S311 - it only spreads load
 
 
-def kopf_settings() -> kopf.OperatorSettings:
+def kopf_settings(home_lease: str) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.scanning.disabled = True
@@ -68,7 +70,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.reconnect_backoff = 1.0
     settings.watching.chunk_size = LISTED_AT_A_TIME
     settings.watching.label_selectors[JOBS] = OURS
-    settings.watching.field_selectors[LEASES] = f"metadata.name={heartbeat.NAME}"
+    settings.watching.field_selectors[LEASES] = f"metadata.name={home_lease}"
     settings.queueing.idle_timeout = 1.0
     # Nothing is ever written with these names. They are ours, so that no other operator of kopf's takes what it finds
     # under its default names for a state of ours.
@@ -78,10 +80,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-def registry(
-    worklist: Worklist, events: LastEvents, beat: Callable[[Mapping[str, Any]], bool]
-) -> kopf.OperatorRegistry:
-    """What is watched, and what it wakes. `beat` tells whether a Lease is this operator's."""
+def registry(worklist: Worklist, events: LastEvents, leases: Leases) -> kopf.OperatorRegistry:
+    """What is watched, and what it wakes."""
     handlers = kopf.OperatorRegistry()
     wishes = Wishes()
 
@@ -91,13 +91,16 @@ def registry(
         news = wishes.news(event["type"], key, body["metadata"])
         if event["type"] == "DELETED":
             worklist.forget(key)
+            leases.gone(key)
+        else:
+            leases.came(key)
         if news:
             # One that is deleted is looked at for the last time: its reconciler forgets what it knows of it.
             worklist.wake(key)
 
     @kopf.on.login(registry=handlers)
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        return cluster.login()
+        return credentials.login()
 
     for kind, resource in KINDS.items():
         kopf.on.event(*resource, registry=handlers, id=f"{kind.lower()}_changed", param=kind)(wished)  # type: ignore[arg-type]
@@ -111,8 +114,8 @@ def registry(
 
     @kopf.on.event(*LEASES, registry=handlers)
     async def lease_changed(body: kopf.Body, **_: Any) -> None:
-        if beat(body):
-            events.seen(heartbeat.KIND)
+        if leases.is_own(body):
+            events.seen(LEASE_KIND)
 
     return handlers
 
@@ -145,13 +148,19 @@ def owner_of(job: Mapping[str, Any]) -> Key | None:
 
 
 async def watch(
-    settings: Settings, worklist: Worklist, events: LastEvents, stop: asyncio.Event, *, started: Callable[[], None]
+    settings: Settings,
+    worklist: Worklist,
+    events: LastEvents,
+    leases: Leases,
+    stop: asyncio.Event,
+    *,
+    started: Callable[[], None],
 ) -> None:
     """Watch until `stop` is set. Raises what ended a watch for good. Calls `started` when kopf has set itself up."""
     others = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=registry(worklist, events, lambda lease: heartbeat.is_own(lease, settings)),
-        settings=kopf_settings(),
+        registry=registry(worklist, events, leases),
+        settings=kopf_settings(settings.home_lease),
         identity=cast("Any", settings.identity),
         standalone=True,
         clusterwide=not settings.namespaces,

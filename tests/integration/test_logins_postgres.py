@@ -92,7 +92,7 @@ async def test_a_scrambled_password_is_refused(world: World) -> None:
     await prepare(world.admin, PAIR, PAIR.roles)
     password = await world.given(A)
     assert await logs_in(world.login(A, password)) is True
-    await set_password(world.admin, A, scram.unknown())
+    await set_password(world.admin, PAIR, A, scram.unknown())
     assert await logs_in(world.login(A, password)) is False
 
 
@@ -249,7 +249,7 @@ async def test_roles_of_another_login_on_the_same_server_are_its_own_until_a_per
     other = replace(PAIR, owner="elsewhere/shop")
     reason, lasting, message = await trouble(world.admin, other)
     assert (reason, lasting) == ("RoleNotOurs", True)
-    assert f"DatabaseLogin {PAIR.owner}." in message
+    assert f"DatabaseLogin {PAIR.owner}, term 0." in message
     with pytest.raises(TroubleError):
         await prepare(world.admin, other, (A, B))
     await world.sql(f"COMMENT ON ROLE {A} IS NULL", f"COMMENT ON ROLE {B} IS NULL")
@@ -265,7 +265,7 @@ async def test_names_with_quotes_are_names(world: World) -> None:
     try:
         await prepare(world.admin, pair, pair.roles)
         password = scram.new_password()
-        await set_password(world.admin, odd, scram.verifier(password))
+        await set_password(world.admin, PAIR, odd, scram.verifier(password))
         assert await logs_in(world.login(odd, password)) is True
         assert (await look(world.admin, pair)).roles[0].fit
     finally:
@@ -280,7 +280,7 @@ async def test_no_password_is_in_the_servers_log_nor_in_ours(world: World, caplo
         assert await logs_in(world.login(role, password)) is True
         assert password not in repr(world.login(role, password))
     with pytest.raises(TroubleError) as raised:
-        await set_password(world.admin, "nobody_made", scram.verifier(passwords[0]))
+        await set_password(world.admin, PAIR, "nobody_made", scram.verifier(passwords[0]))
     assert "SCRAM" not in str(raised.value)
     # The statements are logged, so what isn't found there wasn't sent.
     assert f'ALTER ROLE "{A}" PASSWORD \'SCRAM-SHA-256$4096:' in world.logged()
@@ -292,7 +292,7 @@ async def test_a_password_in_plain_sql_would_be_in_the_servers_log(world: World)
     """The negative control of the search above."""
     await prepare(world.admin, PAIR, PAIR.roles)
     password = scram.new_password()
-    await set_password(world.admin, A, password)
+    await set_password(world.admin, PAIR, A, password)
     assert password in world.logged()
 
 

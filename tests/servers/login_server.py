@@ -48,7 +48,7 @@ class World:
     async def given(self, role: str) -> str:
         """Its new password."""
         password = scram.new_password()
-        await set_password(self.admin, role, scram.verifier(password))
+        await set_password(self.admin, PAIR, role, scram.verifier(password))
         return password
 
     @asynccontextmanager

@@ -53,23 +53,43 @@ async def effect(api: Api, exclusion: Exclusion, look: Look, wish: Effect) -> bo
         return await _done(api, look, look.admin, wish)
 
 
+async def fence(api: Api, look: Look) -> bool:
+    """Whether the roles knew of another term than this operator's: what was seen, another could have changed since.
+
+    After it none of an earlier term can, and the next look may be relied on. Raises TroubleError and ApiError.
+    """
+    database, namespace = look.observed.database, look.resource["metadata"]["namespace"]
+    terms = [role.term for role in database.roles if role.term is not None] if database else []
+    own = api.guard.term(namespace)
+    if look.admin is None or look.observed.spec.suspend or all(term == own for term in terms):
+        return False
+    if max(terms) > own:
+        # The Lease was deleted, and counts anew; or it is another's by now, which then can't be renewed.
+        api.guard.outnumber(namespace, max(terms))
+        return True
+    await postgres.fence(look.admin, pair_of(api, look.observed.spec, look.resource))
+    return True
+
+
 async def _done(api: Api, look: Look, admin: LoginData, wish: Effect) -> bool:
+    pair = pair_of(api, look.observed.spec, look.resource)
     match wish:
         case PrepareRoles(roles):
-            await postgres.prepare(admin, pair_of(look.observed.spec, look.resource), roles)
+            await postgres.prepare(admin, pair, roles)
             log.info("Roles %s are as they should be.", ", ".join(roles))
             return True
         case Scramble(role):
-            await postgres.set_password(admin, role, await asyncio.to_thread(scram.unknown))
+            await postgres.set_password(admin, pair, role, await asyncio.to_thread(scram.unknown))
             log.info("Role %s has a password that nobody knows.", role)
             return True
         case HandOver():
-            return await _handed_over(api, look, admin, wish)
+            return await _handed_over(api, look, admin, pair, wish)
 
 
-async def _handed_over(api: Api, look: Look, admin: LoginData, wish: HandOver) -> bool:
+async def _handed_over(api: Api, look: Look, admin: LoginData, pair: postgres.Pair, wish: HandOver) -> bool:
     password = scram.new_password()
-    await postgres.set_password(admin, wish.role, await asyncio.to_thread(scram.verifier, password))
+    verifier = await asyncio.to_thread(scram.verifier, password)
+    await postgres.set_password(admin, pair, wish.role, verifier)
     name = look.observed.spec.secret_name
     body = manifest(
         look.resource,

@@ -63,12 +63,14 @@ class RoleSeen:
     """A role as PostgreSQL lists it; `unfit` says what lacks.
 
     `fit`: it may log in, is a member of `memberOf`, acts as it, has the wanted connection limit, and no right beyond.
+    `term`: of the operator that was the last to look after it; None: it isn't marked as this login's.
     """
 
     name: str
     exists: bool
     fit: bool = False
     unfit: str = ""
+    term: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

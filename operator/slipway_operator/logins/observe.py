@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -73,7 +74,7 @@ async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str)
         migrating=await migrating(api, namespace, admin.address),
     )
     # The last read before the decision: a session that a pod opened before it told of its new role is seen here.
-    observed = await _with_database(observed, pair_of(spec, resource), admin, written)
+    observed = await _with_database(observed, pair_of(api, spec, resource), admin, written)
     if secret is None:
         return Look(observed, resource, admin=admin)
     return Look(observed, resource, secret["metadata"]["resourceVersion"], secret.get("type", "Opaque"), admin)
@@ -86,10 +87,11 @@ def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:
     return Look(Observed(name, unfit(resource), memory, None, spec_fault=spec_fault), resource)
 
 
-def pair_of(spec: Spec, resource: Mapping[str, Any]) -> postgres.Pair:
-    metadata = resource["metadata"]
-    owner = f"{metadata['namespace']}/{metadata['name']}"
-    return postgres.Pair(spec.roles, spec.member_of, owner, spec.connection_limit)
+def pair_of(api: Api, spec: Spec, resource: Mapping[str, Any]) -> postgres.Pair:
+    """As this operator may change it, as long as it holds the namespace's Lease."""
+    namespace, guard = resource["metadata"]["namespace"], api.guard
+    owner, left = f"{namespace}/{resource['metadata']['name']}", partial(guard.left, namespace)
+    return postgres.Pair(spec.roles, spec.member_of, owner, spec.connection_limit, guard.term(namespace), left)
 
 
 async def migrating(api: Api, namespace: str, address: Address) -> str:

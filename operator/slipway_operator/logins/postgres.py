@@ -5,8 +5,11 @@ The admin's login needs CREATEROLE, ADMIN on `memberOf` and the sight of other r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from slipway_operator.logins import queries
@@ -14,9 +17,16 @@ from slipway_operator.logins.address import LoginData
 from slipway_operator.logins.connecting import TroubleError, connected
 from slipway_operator.logins.model import RoleSeen, Session, Trouble
 
-_MADE_FOR = "Made by slipway-operator for the DatabaseLogin "
-"""Comment on each role, and then whose it is: roles are the whole server's, and two logins may name the same."""
+_MARK = re.compile(
+    r"slipway-operator: for the DatabaseLogin (?P<owner>\S+), term (?P<term>\d+)\."
+    r"|Made by slipway-operator for the DatabaseLogin (?P<former>\S+)\."
+)
+"""Comment on each role: whose it is, because roles are the whole server's, and two logins may name the same; and the
+term of the operator that was the last to look after it. Releases that knew no terms wrote the second, and mend any
+other comment of a role that is a member."""
 MOST_SESSIONS = 100
+CHANGE_SECONDS = 8.0
+"""A change takes no longer, or as long as the Lease may be relied on if that is less."""
 _ATTRIBUTES = {
     "rolsuper": "SUPERUSER",
     "rolcreaterole": "CREATEROLE",
@@ -30,17 +40,20 @@ _ATTRIBUTES = {
 class Pair:
     """The wish: two roles, what both act as, and how many connections each may hold; None: any number.
 
-    `owner`: namespace and name of the DatabaseLogin.
+    `owner`: namespace and name of the DatabaseLogin. `term`: of the operator that holds its namespace's Lease.
+    `left`: seconds that a change may take that begins now; what it raises passes through.
     """
 
     roles: tuple[str, str]
     member_of: str
     owner: str
     connection_limit: int | None = None
+    term: int = 0
+    left: Callable[[], float] = field(default=lambda: CHANGE_SECONDS, compare=False)
 
     @property
     def mark(self) -> str:
-        return f"{_MADE_FOR}{self.owner}."
+        return f"slipway-operator: for the DatabaseLogin {self.owner}, term {self.term}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +75,7 @@ async def look(admin: LoginData, pair: Pair) -> Seen:
 
 async def prepare(admin: LoginData, pair: Pair, roles: Sequence[str]) -> None:
     """Make what lacks, mend what doesn't fit, leave the passwords of roles that are there. Raises TroubleError."""
-    async with connected(admin) as connection, connection.transaction():
+    async with _changing(admin, pair) as connection:
         await _check(connection, pair, admin.user)
         modern = connection.get_server_version().major >= queries.GRANTS_HAVE_OPTIONS
         for name in roles:
@@ -71,10 +84,46 @@ async def prepare(admin: LoginData, pair: Pair, roles: Sequence[str]) -> None:
                 await connection.execute(statement)
 
 
-async def set_password(admin: LoginData, role: str, verifier: str) -> None:
+async def set_password(admin: LoginData, pair: Pair, role: str, verifier: str) -> None:
     """Raises TroubleError. `verifier` is what the statement, and a server that logs it, hold."""
-    async with connected(admin) as connection:
+    async with _changing(admin, pair) as connection:
         await connection.execute(f"ALTER ROLE {quoted(role)} PASSWORD {literal(verifier)}")
+
+
+async def fence(admin: LoginData, pair: Pair) -> None:
+    """From now on no operator of an earlier term changes these roles, whatever it was about to do."""
+    async with _changing(admin, pair):
+        pass
+
+
+@asynccontextmanager
+async def _changing(admin: LoginData, pair: Pair) -> AsyncIterator[Any]:
+    """A transaction that changes the pair: one at a time, and none of an earlier term than the roles know of."""
+    async with connected(admin) as connection:
+        seconds = min(CHANGE_SECONDS, pair.left())
+        async with asyncio.timeout(seconds), connection.transaction():
+            locked = f"slipway-operator {' '.join(sorted(pair.roles))}"
+            await connection.execute(queries.LOCK, locked, f"{seconds * 1000:.0f}ms")
+            await _advance(connection, pair)
+            yield connection
+
+
+async def _advance(connection: Any, pair: Pair) -> None:
+    """Raises TroubleError where the roles know of a later term."""
+    for name in pair.roles:
+        row = await connection.fetchrow(queries.ROLE, name, pair.member_of)
+        owner, term = _marked(row["comment"]) if row is not None else ("", 0)
+        if owner == pair.owner and term > pair.term:
+            text = f"An operator that came later (term {term}) looks after {name}; this one has term {pair.term}."
+            raise TroubleError(Trouble("NewerOperator", text))
+        if owner == pair.owner and term < pair.term:
+            await connection.execute(f"COMMENT ON ROLE {quoted(name)} IS {literal(pair.mark)}")
+
+
+def _marked(comment: str | None) -> tuple[str, int]:
+    """Whose a role is, and the term in which that was written; ("", 0): nobody's of us."""
+    found = _MARK.fullmatch(comment or "")
+    return (found["owner"] or found["former"], int(found["term"] or 0)) if found else ("", 0)
 
 
 def quoted(name: str) -> str:
@@ -120,9 +169,10 @@ async def _check_ours(connection: Any, pair: Pair, name: str, admin: str) -> Non
         text = f"spec.roles has {name}, the admin's own login. Name two roles that nobody else uses."
         raise TroubleError(Trouble("RoleNotOurs", text, lasting=True))
     role = await connection.fetchrow(queries.ROLE, name, pair.member_of)
-    if role is None or role["comment"] == pair.mark:
+    owner, _ = _marked(role["comment"]) if role is not None else ("", 0)
+    if role is None or owner == pair.owner:
         return
-    if (role["comment"] or "").startswith(_MADE_FOR):
+    if owner:
         text = (
             f"The role {name} is for another DatabaseLogin (its comment: {role['comment']}). Name other roles in"
             f" spec.roles; or, if that one is gone: COMMENT ON ROLE {quoted(name)} IS NULL;"
@@ -159,7 +209,9 @@ async def _role(connection: Any, name: str, pair: Pair) -> RoleSeen:
     if row is None:
         return RoleSeen(name, exists=False)
     lacking = [text for text, _ in _mending(row, name, pair)]
-    return RoleSeen(name, exists=True, fit=not lacking, unfit=", ".join(lacking))
+    owner, term = _marked(row["comment"])
+    known = term if owner == pair.owner else None
+    return RoleSeen(name, exists=True, fit=not lacking, unfit=", ".join(lacking), term=known)
 
 
 def _mending(row: Any, name: str, pair: Pair) -> list[tuple[str, str]]:
@@ -178,7 +230,7 @@ def _mending(row: Any, name: str, pair: Pair) -> list[tuple[str, str]]:
     if not row["member"] or not row["whole"]:
         options = " WITH INHERIT TRUE, SET TRUE" if row["member"] else ""
         found.append((f"is no full member of {pair.member_of}", f"GRANT {group} TO {role}{options}"))
-    if row["comment"] != pair.mark:
+    if _marked(row["comment"])[0] != pair.owner:
         found.append(("isn't marked as ours", f"COMMENT ON ROLE {role} IS {literal(pair.mark)}"))
     if f"role={pair.member_of}" not in (row["rolconfig"] or ()):
         found.append((f"doesn't act as {pair.member_of}", f"ALTER ROLE {role} SET role = {literal(pair.member_of)}"))

@@ -51,3 +51,9 @@ WHERE place <= $2
 ORDER BY backend_start NULLS FIRST, pid
 """
 """The $2 oldest of each role: however many one has, the other never looks idle for it."""
+
+LOCK = """
+SELECT pg_catalog.set_config('statement_timeout', $2, true),
+       pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))
+"""
+"""Until the transaction ends; `lock_timeout` holds for it, too. $2: how long each statement after it may take."""

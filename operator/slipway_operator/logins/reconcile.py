@@ -64,6 +64,11 @@ class DatabaseLogins:
             self._forget(key)
             return None
         self._secrets.follow(key, seen.observed.spec.secret_name)
+        try:
+            if await apply.fence(self._api, seen):
+                return BUSY_PAUSE
+        except TroubleError as fault:
+            seen = replace(seen, observed=replace(seen.observed, database=None, trouble=fault.trouble))
         now = self._clock()
         seen = replace(seen, observed=replace(seen.observed, scrambled=self._scrambled.get(key, frozenset())))
         decision = decide(seen.observed, now)

@@ -7,7 +7,7 @@ import json
 import selectors
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import kopf
 import pytest
@@ -64,10 +64,10 @@ Answer = tuple[int, Any] | tuple[int, Any, dict[str, str]]
 
 @dataclass
 class ScriptedServer:
-    """Answers one request after another with `answers`, the last one for ever; None hangs up."""
+    """Answers one request after another with `answers`, the last one for ever; None hangs up, "slow" never answers."""
 
     url: str = ""
-    answers: list[Answer | None] = field(default_factory=list)
+    answers: list[Answer | Literal["slow"] | None] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     token: str = "first"
 
@@ -80,6 +80,8 @@ class ScriptedServer:
             assert request.transport is not None
             request.transport.abort()
             return web.Response()
+        if told == "slow":
+            await asyncio.Event().wait()
         status, content, *headers = told
         text = content if isinstance(content, str) else json.dumps(content)
         return web.Response(status=status, text=text, headers=headers[0] if headers else {})
@@ -93,7 +95,7 @@ async def server() -> AsyncIterator[ScriptedServer]:
     scripted = ScriptedServer()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", scripted.answer)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     scripted.url = f"http://127.0.0.1:{runner.addresses[0][1]}"

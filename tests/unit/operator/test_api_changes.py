@@ -9,7 +9,7 @@ from typing import Any, cast
 import kopf
 import pytest
 
-from slipway_operator import cluster
+from slipway_operator import cluster, credentials
 from slipway_operator.cluster import PODS, SECRETS, Api, ApiError, ForbiddenError, UnreachableError
 from slipway_operator.evidence.nudging import NUDGE, nudge
 from unit.operator.conftest import ScriptedServer
@@ -219,7 +219,7 @@ async def test_lost_credentials_are_told_like_a_server_that_is_away_until_they_a
             raise loss
         return server.login()
 
-    monkeypatch.setattr(cluster, "CREDENTIALS_SECONDS", 0.0)
+    monkeypatch.setattr(credentials, "LIFETIME", 0.0)
     monkeypatch.setattr(cluster, "LONGEST_PAUSE", 0.01)
     async with Api(login) as api:
         lost = True

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -12,9 +12,11 @@ from slipway_operator.cluster import (
     ConflictError,
     ForbiddenError,
     NotFoundError,
+    NotServedError,
     Resource,
     UnreachableError,
 )
+from slipway_operator.guard import Guard
 from unit.operator.conftest import ScriptedServer
 
 JOBS = Resource("batch", "v1", "jobs")
@@ -151,9 +153,78 @@ async def test_a_rotated_token_is_used_within_a_minute_unasked(
     server.answers = [(200, {})]
     server.token = "second"
     await api.get(JOBS, "shop", "a")
-    monkeypatch.setattr("slipway_operator.cluster.CREDENTIALS_SECONDS", 0.0)
+    monkeypatch.setattr("slipway_operator.credentials.LIFETIME", 0.0)
     await api.get(JOBS, "shop", "a")
     assert [asked.headers["Authorization"] for asked in server.asked] == ["Bearer first", "Bearer second"]
+
+
+class Held(Guard):
+    """As what holds Leases says: `seconds` are left, for each answer one."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.seconds = list(seconds)
+        self.asked: list[str] = []
+
+    def left(self, namespace: str) -> float:
+        self.asked.append(namespace)
+        if (found := self.seconds.pop(0)) <= 0:
+            raise NotServedError(namespace)
+        return found
+
+
+WRITES: list[Callable[[Api], Awaitable[object]]] = [
+    lambda api: api.create(JOBS, "shop", {"metadata": {"name": "a"}}),
+    lambda api: api.apply(JOBS, "shop", {"metadata": {"name": "a"}}),
+    lambda api: api.apply_status(JOBS, "shop", {"metadata": {"name": "a"}}),
+    lambda api: api.patch_status(PODS, "shop", "a", {}),
+    lambda api: api.claim(JOBS, "shop", {"metadata": {"name": "a"}}, "me"),
+    lambda api: api.replace(JOBS, "shop", {"metadata": {"name": "a"}}, seconds=5),
+    lambda api: api.delete(JOBS, "shop", "a", uid="u"),
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_no_write_is_sent_without_the_lease_and_none_outlasts_it(
+    api: Api, server: ScriptedServer, write: Callable[[Api], Awaitable[object]]
+) -> None:
+    server.answers = [(200, {}), (429, {}), "slow"]
+    api.guard = guard = Held(3.0, 0.0, 3.0, 0.0, 0.05)
+    await write(api)
+    with pytest.raises(NotServedError):
+        await write(api)
+    assert len(server.asked) == 1
+    with pytest.raises(NotServedError):  # each attempt asks anew
+        await write(api)
+    assert len(server.asked) == 2
+    with pytest.raises(UnreachableError, match="Timeout"):
+        await write(api)
+    assert set(guard.asked) == {"shop"}
+
+
+async def test_a_read_needs_no_lease(api: Api, server: ScriptedServer) -> None:
+    server.answers = [(200, {"metadata": {}})]
+    api.guard = Held()
+    await api.get(JOBS, "shop", "a")
+    await api.list(JOBS, "shop")
+
+
+async def test_what_is_made_by_its_name_takes_nothing_over(api: Api, server: ScriptedServer) -> None:
+    server.answers = [(201, {})]
+    await api.claim(JOBS, "shop", {"metadata": {"name": "a"}}, "pod_1")
+    (asked,) = server.asked
+    assert (asked.method, asked.path.rpartition("/")[2], asked.query) == ("PATCH", "a", {"fieldManager": "pod_1"})
+    assert asked.headers["Content-Type"] == "application/apply-patch+yaml"
+
+
+async def test_what_is_replaced_is_the_whole_object_in_the_version_that_it_has(
+    api: Api, server: ScriptedServer
+) -> None:
+    server.answers = [(200, {}), status(409, "Conflict")]
+    body = {"metadata": {"name": "a", "resourceVersion": "7"}}
+    await api.replace(JOBS, "shop", body, seconds=5)
+    assert (server.asked[0].method, server.asked[0].body) == ("PUT", body)
+    with pytest.raises(ConflictError):
+        await api.replace(JOBS, "shop", body, seconds=5)
 
 
 async def test_an_apply_names_its_field_manager_and_takes_fields_over(api: Api, server: ScriptedServer) -> None:

@@ -33,8 +33,8 @@ class Roles:
         self.verifiers: dict[str, str] = {}
         self.trouble: Trouble | None = None
 
-    async def set_password(self, admin: LoginData, role: str, verifier: str) -> None:
-        assert admin.user == "admin"
+    async def set_password(self, admin: LoginData, pair: postgres.Pair, role: str, verifier: str) -> None:
+        assert (admin.user, role in pair.roles) == ("admin", True)
         self.calls.append(f"password {role}")
         if self.trouble is not None:
             raise TroubleError(self.trouble)

@@ -11,7 +11,7 @@ from typing import Any
 import kopf
 import pytest
 
-from slipway_operator import cluster, named_secrets
+from slipway_operator import credentials, named_secrets
 from slipway_operator.cluster import Api, ApiError, ForbiddenError, Resource, UnreachableError
 from slipway_operator.named_secrets import FIRST_PAUSE, LONGEST_PAUSE, NamedSecrets
 from slipway_operator.worklist import Key
@@ -191,7 +191,7 @@ async def test_credentials_that_are_lost_for_a_moment_end_no_watch(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loss: Exception
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr(cluster, "CREDENTIALS_SECONDS", 0.0)
+    monkeypatch.setattr(credentials, "LIFETIME", 0.0)
     monkeypatch.setattr(named_secrets, "FIRST_PAUSE", 0.01)
     lost: asyncio.Queue[None] = asyncio.Queue()
     present = True

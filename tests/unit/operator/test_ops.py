@@ -39,6 +39,23 @@ async def test_before_the_watches_start_it_lives_and_says_what_it_waits_for(url:
     assert await ask(url, "/readyz") == (503, f"The operator waits for {health.waiting_for}.")
 
 
+async def test_one_that_waits_for_its_turn_is_ready_so_that_no_rollout_waits_for_more(
+    url: str, health: ops.Health
+) -> None:
+    health.waits("the Lease, which another holds", standing_by=True)
+    assert await ask(url, "/readyz") == (200, "ok")
+    health.waits("the Lease: no rights", standing_by=False)
+    assert await ask(url, "/readyz") == (503, "The operator waits for the Lease: no rights.")
+
+
+async def test_once_it_watches_it_is_ready_by_what_it_sees_though_it_stood_by_before(
+    url: str, health: ops.Health
+) -> None:
+    health.waits("the Lease, which another holds", standing_by=True)
+    health.watching()
+    assert (await ask(url, "/readyz"))[0] == 503
+
+
 async def test_it_is_ready_when_the_watches_told_of_the_lease(url: str, health: ops.Health) -> None:
     health.watching()
     assert await ask(url, "/readyz") == (503, "The watches have told nothing yet.")

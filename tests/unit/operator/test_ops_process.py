@@ -18,6 +18,7 @@ from aiohttp import web
 from servers.waiting import free_port, until
 from slipway_operator import definitions, watch
 
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/shop/leases/slipway-operator"
 GONE: dict[str, Any] = {"kind": "Status", "code": 404, "reason": "NotFound", "message": "gone"}
 
 
@@ -49,22 +50,32 @@ class FewAnswers:
     def __init__(self) -> None:
         self.documents = dict(SERVED)
         self.paths: list[str] = []
-        self.lease: asyncio.Queue[Any] = asyncio.Queue()
+        self.lease: dict[str, Any] | None = None
+        self.renewed: asyncio.Queue[Any] = asyncio.Queue()
+        self.taken = False
         self.watches_fail = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.paths.append(f"{request.method} {request.path_qs}")
-        if request.method == "PATCH":
-            lease = json.loads(await request.text())
-            lease["metadata"] |= {"uid": "u", "resourceVersion": "2"}
-            self.lease.put_nowait({"type": "MODIFIED", "object": lease})
-            return web.json_response(lease)
+        if request.method in ("PATCH", "PUT") and self.taken:
+            return web.json_response({"kind": "Status", "code": 409, "reason": "Conflict"}, status=409)
+        if request.method in ("PATCH", "PUT"):
+            self.lease = json.loads(await request.text())
+            self.lease["metadata"] |= {"uid": "u", "resourceVersion": "2"}
+            self.renewed.put_nowait({"type": "MODIFIED", "object": self.lease})
+            return web.json_response(self.lease)
+        if request.path == LEASE and self.lease is not None:
+            return web.json_response(self.lease)
         if "watch" in request.query:
             return await self._watch(request)
-        if "/namespaces/" in request.path:
+        if "/namespaces/" in request.path and request.path != LEASE:
             return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
         found = self.documents.get(request.path)
         return web.json_response(found or GONE, status=200 if found else 404)
+
+    def takes(self, lease: dict[str, Any]) -> None:
+        """Somebody else has it from now on, and nobody may write over that."""
+        self.lease, self.taken = lease, True
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         if self.watches_fail.is_set():
@@ -72,7 +83,7 @@ class FewAnswers:
         response = web.StreamResponse()
         await response.prepare(request)
         if "leases" in request.path:
-            await response.write(json.dumps(await self.lease.get()).encode() + b"\n")
+            await response.write(json.dumps(await self.renewed.get()).encode() + b"\n")
         await self.watches_fail.wait()
         return response
 
@@ -179,6 +190,43 @@ async def test_it_is_ready_once_a_watch_told_of_its_lease_and_ends_well(
     operator.process.send_signal(signal.SIGTERM)
     code, lines = await operator.ended()
     assert (code, lines[-1]["message"]) == (0, "Stopped.")
+
+
+async def test_while_another_holds_the_lease_it_is_ready_and_neither_watches_nor_writes(
+    answers: FewAnswers, operator: Operator
+) -> None:
+    spec = {"holderIdentity": "slipway-operator-x_1", "leaseDurationSeconds": 15, "leaseTransitions": 3}
+    metadata = {"name": "slipway-operator", "namespace": "shop", "resourceVersion": "1"}
+    answers.lease = {"metadata": metadata, "spec": spec}
+
+    async def ready() -> bool:
+        return (await operator.probe("/readyz"))[0] == 200
+
+    await until(ready, within=15)
+    assert await operator.probe("/livez") == (200, "ok")
+    assert [path for path in answers.paths if not path.startswith("GET") or "watch" in path] == []
+    answers.lease = {"metadata": metadata, "spec": {**spec, "holderIdentity": ""}}
+    await until(lambda: any("watch=true" in path for path in answers.paths), within=15)
+    operator.process.send_signal(signal.SIGTERM)
+    code, lines = await operator.ended()
+    assert code == 0
+    waited = [line["message"] for line in lines if "waits for the Lease" in line["message"]]
+    assert waited == ["The operator waits for the Lease slipway-operator in shop, which slipway-operator-x_1 holds."]
+    assert (answers.lease["spec"]["holderIdentity"], answers.lease["spec"]["leaseTransitions"]) == ("", 4)
+
+
+async def test_a_lease_that_another_takes_ends_the_process_with_a_failure_and_stays_that_one_s(
+    answers: FewAnswers, operator: Operator
+) -> None:
+    await until(lambda: any("watch=true" in path for path in answers.paths), within=15)
+    assert answers.lease is not None
+    taken = {**answers.lease, "spec": {**answers.lease["spec"], "holderIdentity": "former-release"}}
+    answers.takes(taken)
+    code, lines = await operator.ended()
+    assert code == 1
+    (last,) = [line for line in lines if line["message"] == "The operator ends."]
+    assert "has been taken by former-release" in last["exception"]
+    assert answers.lease == taken
 
 
 async def test_a_watch_that_dies_ends_the_process_with_a_failure(answers: FewAnswers, operator: Operator) -> None:

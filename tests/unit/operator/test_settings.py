@@ -31,7 +31,12 @@ def test_namespaces_are_told_apart_by_commas(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("namespaces", "place"), [("", "own"), ("a,own", "own"), ("a,b", "a")])
 def test_the_lease_is_where_the_operator_watches(tmp_path: Path, namespaces: str, place: str) -> None:
-    assert settings(tmp_path, NAMESPACE="own", NAMESPACES=namespaces).heartbeat_namespace == place
+    assert settings(tmp_path, NAMESPACE="own", NAMESPACES=namespaces).home_namespace == place
+
+
+def test_the_lease_that_stands_for_a_whole_cluster_is_none_of_a_namespace(tmp_path: Path) -> None:
+    assert settings(tmp_path).home_lease == "slipway-operator-cluster"
+    assert settings(tmp_path, NAMESPACES="a").home_lease == "slipway-operator"
 
 
 def test_empty_variables_count_as_not_set(tmp_path: Path) -> None:
