@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
+from servers.databases import TestDatabase
 from servers.jobs import rows, working
+from servers.migration_images import session as connected
 from servers.waiting import until
 from slipway.jobs import periodic
-from slipway.jobs.kinds import Kind
-from slipway.jobs.periodic import EXPIRIES, JOB, Purge
+from slipway.jobs.expiries import EXPIRIES, Below, Expiry
+from slipway.jobs.kinds import Job
+from slipway.jobs.periodic import JOB, Purge
 from slipway.jobs.registry import job_kinds
 from slipway.settings import Settings
 from slipway.storage.engine import Database
@@ -52,55 +57,102 @@ async def counts(db: Database, tables: tuple[str, ...] = (*TABLES, "export_chunk
     return found
 
 
-async def purged(db: Database) -> bool:
-    return all(count == 1 for count in (await counts(db, TABLES)).values())
+async def purge_once(settings: Settings, db: Database) -> None:
+    """One run, without a worker that would start another."""
+    await Purge(settings, db).run(Job(1, JOB, {}, {}, 1, uuid4(), datetime.now(UTC)))
+
+
+def _with_batches_of(rows: int) -> list[Expiry]:
+    def below(expiry: Expiry) -> Below | None:
+        return None if expiry.below is None else replace(expiry.below, batch=rows)
+
+    return [replace(expiry, batch=rows, below=below(expiry)) for expiry in EXPIRIES]
 
 
 async def test_what_has_expired_is_deleted_and_nothing_else(settings: Settings, db: Database) -> None:
     await fill(db)
-    kinds = {JOB: Kind(Purge(settings, db).run, every=0.05)}
-    async with working(settings, db, kinds):
-        await until(lambda: purged(db))
+    await purge_once(settings, db)
     left = await counts(db)
     assert left == {**dict.fromkeys(TABLES, 1), "export_chunks": 1, "users": 2}
     remaining = await db.read(lambda session: session.scalar(text("SELECT token_hash FROM refresh_tokens")))
     assert bytes(remaining) == b"live2"
 
 
-async def test_more_than_a_batch_is_deleted_in_several(
+async def test_a_session_past_its_longest_lifetime_is_deleted_however_much_it_was_used(
+    settings: Settings, db: Database
+) -> None:
+    await fill(db)
+    async with db.transaction() as session:
+        await session.execute(text("UPDATE sessions SET expires_at = now() + interval '9 days', last_used_at = now()"))
+        await session.execute(text("UPDATE refresh_tokens SET used_at = now() WHERE token_hash = 'used1'"))
+        old = "created_at = now() - interval '90 days 1 second' WHERE id = (SELECT session_id FROM refresh_tokens"
+        await session.execute(text(f"UPDATE sessions SET {old} WHERE token_hash = 'used1')"))  # noqa: S608 - ours
+    await purge_once(settings, db)
+    assert await counts(db, ("sessions", "refresh_tokens")) == {"sessions": 1, "refresh_tokens": 1}
+
+
+async def test_more_than_a_batch_is_deleted_in_one_run_in_several(
     settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(periodic, "EXPIRIES", tuple(replace(expiry, batch=3) for expiry in EXPIRIES))
+    monkeypatch.setattr(periodic, "EXPIRIES", _with_batches_of(3))
+    await fill(db)
     async with db.transaction() as session:
         old = "INSERT INTO login_attempts SELECT n::text::bytea, 1, 'epoch', 'epoch' FROM generate_series(1, 10) n"
         await session.execute(text(old))
-    async with working(settings, db, {JOB: Kind(Purge(settings, db).run, every=0.05)}):
-        await until(lambda: _none_left(db))
+        many = "SELECT n::text::bytea, id, now() FROM sessions, generate_series(1, 10) n WHERE expires_at < now()"
+        await session.execute(text(f"INSERT INTO refresh_tokens (token_hash, session_id, used_at) {many}"))
+    await purge_once(settings, db)
+    assert await counts(db, ("login_attempts", "refresh_tokens")) == {"login_attempts": 1, "refresh_tokens": 1}
 
 
-async def _none_left(db: Database) -> bool:
-    return (await counts(db, ("login_attempts",))) == {"login_attempts": 0}
+COUNTED = """
+CREATE TABLE deletes AS SELECT pg_current_xact_id() AS xid WHERE false;
+CREATE FUNCTION count_delete() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN INSERT INTO deletes SELECT pg_current_xact_id(); RETURN NULL; END $$;
+CREATE TRIGGER counted AFTER DELETE ON refresh_tokens FOR EACH ROW EXECUTE FUNCTION count_delete();
+CREATE TRIGGER counted AFTER DELETE ON export_chunks FOR EACH ROW EXECUTE FUNCTION count_delete();
+"""
+MANY_BELOW = (
+    "INSERT INTO refresh_tokens (token_hash, session_id) SELECT n::text::bytea, id"
+    " FROM sessions, generate_series(1, 9) n WHERE expires_at < now()",
+    "INSERT INTO export_chunks SELECT id, n, 'x' FROM exports, generate_series(1, 9) n WHERE expires_at < now()",
+)
+
+
+async def test_no_transaction_deletes_more_than_a_batch_not_even_by_foreign_key(
+    settings: Settings, db: Database, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(periodic, "EXPIRIES", _with_batches_of(2))
+    await fill(db)
+    async with db.transaction() as session:
+        for statement in MANY_BELOW:
+            await session.execute(text(statement))
+    async with connected(database.url_owner) as owner:
+        await owner.execute(COUNTED)
+        await purge_once(settings, db)
+        deletes = [row[0] for row in await owner.fetch("SELECT count(*) FROM deletes GROUP BY xid")]
+    assert (sum(deletes), max(deletes)) == (12 + 10, 2)
 
 
 async def test_rows_that_others_hold_are_left_for_the_next_time(settings: Settings, db: Database) -> None:
     await fill(db)
     async with db.transaction() as busy:
         await busy.execute(text("SELECT FROM password_resets FOR UPDATE"))
-        async with working(settings, db, {JOB: Kind(Purge(settings, db).run, every=0.05)}):
-            await until(lambda: _attempts_left(db, 1))
-            assert (await counts(db, ("password_resets",))) == {"password_resets": 2}
-
-
-async def _attempts_left(db: Database, count: int) -> bool:
-    return (await counts(db, ("login_attempts",))) == {"login_attempts": count}
+        await purge_once(settings, db)
+        assert await counts(db, ("password_resets", "login_attempts")) == {"password_resets": 2, "login_attempts": 1}
+    await purge_once(settings, db)
+    assert await counts(db, ("password_resets",)) == {"password_resets": 1}
 
 
 async def test_every_worker_of_this_release_purges_and_gives_addresses_their_keys(
     settings: Settings, db: Database
 ) -> None:
-    async with working(settings, db, job_kinds(settings, db)):
-        await until(lambda: _scheduled(db))
+    await fill(db)
+    often = settings.with_changes(purge_interval=1)
+    async with working(often, db, job_kinds(often, db)):
+        await until(lambda: _purged(db))
+        assert {row.name for row in await rows(db)} == {JOB, keys.JOB}
 
 
-async def _scheduled(db: Database) -> bool:
-    return {row.name for row in await rows(db)} == {JOB, keys.JOB}
+async def _purged(db: Database) -> bool:
+    return await counts(db, TABLES) == dict.fromkeys(TABLES, 1)

@@ -1,50 +1,43 @@
 """Deleting what has expired: a batch a transaction, so that no statement is long and nobody waits for a lock.
 
-It runs as one periodic job for all workers together (see `Kind.every`), so it never meets itself.
+It runs as one periodic job for all workers together (see `Kind.every`), so it never meets itself. Failure policy: each
+expiry has its own share of the job's time and fails alone; those after it are purged all the same. What failed is
+logged with its cause and counted, and then the job fails, so that it is tried again soon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, cast
+import asyncio
+import logging
+from time import monotonic
+from typing import Literal
 
 from prometheus_client import Counter
-from sqlalchemy import CursorResult, text
+from sqlalchemy import func, select, text
 
-from slipway.jobs.kinds import Job
+from slipway.jobs.expiries import EXPIRIES, Expiry, lifetimes
+from slipway.jobs.kinds import Job, JobError
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.telemetry.registry import REGISTRY
 
 JOB = "purge_expired"
 
+PATIENCE = 0.8
+"""The part of its share after which an expiry begins no other batch: what is left then waits for the next turn."""
+
+LOCK_PATIENCE = 2.0
+"""Seconds to wait for a lock of a table, which a schema change may hold; locked rows are passed over at once."""
+
 PURGED = Counter("slipway_purged_rows_total", "Expired rows deleted.", ("table",), registry=REGISTRY)
-
-
-@dataclass(frozen=True, slots=True)
-class Expiry:
-    """Which rows of a table have expired, and how many are deleted at once.
-
-    Few of those with many rows below them, which go along: a session's tokens, an export's chunks.
-    """
-
-    table: str
-    condition: str
-    batch: int = 1000
-
-
-EXPIRIES = (
-    Expiry("exports", "expires_at < now()", batch=10),
-    Expiry("sessions", "expires_at < now()", batch=100),
-    Expiry("sessions", "created_at < now() - CAST(:session_max_lifetime AS interval)", batch=100),
-    # A used token is kept as long as one could come back, to recognise that; the newest one of a session isn't used.
-    Expiry("refresh_tokens", "used_at < now() - CAST(:refresh_token_ttl AS interval)"),
-    Expiry("password_resets", "expires_at < now()"),
-    Expiry("idempotency_keys", "expires_at < now()"),
-    Expiry("login_attempts", "updated_at < now() - CAST(:login_memory AS interval) AND blocked_until < now()"),
+PURGES = Counter(
+    "slipway_purges_total",
+    "Purges of a table by how they ended: done, unfinished (out of time, the next turn goes on), failed.",
+    ("table", "result"),
+    registry=REGISTRY,
 )
+
+log = logging.getLogger("slipway.jobs")
 
 
 class Purge:
@@ -52,26 +45,52 @@ class Purge:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._database = database
-        self._parameters = {
-            "refresh_token_ttl": timedelta(seconds=settings.refresh_token_ttl),
-            "session_max_lifetime": timedelta(seconds=settings.session_max_lifetime),
-            "login_memory": timedelta(seconds=max(86400, settings.login_backoff_max)),
-        }
+        self._lifetimes = lifetimes(settings)
+        # One more share than there are expiries, for saying how it went.
+        self._share = settings.job_timeout / (len(EXPIRIES) + 1)
+        self._local = (
+            # In place of the limits of requests, which a connection has.
+            ("statement_timeout", f"{max(1, int(self._share * 1000))}ms"),
+            ("lock_timeout", f"{int(LOCK_PATIENCE * 1000)}ms"),
+            # Statistics, and plans that a connection keeps, may be of a time when the table was small. Then all that
+            # has expired would be read and sorted for each batch; so nothing is left to plan but to follow the index.
+            *((f"enable_{way}", "off") for way in ("sort", "bitmapscan", "seqscan")),
+        )
 
     async def run(self, _job: Job) -> None:
-        for expiry in EXPIRIES:
-            parameters = {name: value for name, value in self._parameters.items() if f":{name}" in expiry.condition}
-            while await self._delete_batch(expiry, parameters) == expiry.batch:
-                continue
+        """Raises JobError that names the tables that couldn't be purged, once all others were."""
+        failed = [expiry.table for expiry in EXPIRIES if await self._result(expiry) == "failed"]
+        if failed:
+            raise JobError(f"What has expired could not be deleted from {', '.join(sorted(set(failed)))}.")
 
-    async def _delete_batch(self, expiry: Expiry, parameters: Mapping[str, object]) -> int:
-        """How many rows went; fewer than a batch means that no more are there, or that others hold them just now."""
-        statement = text(
-            f"DELETE FROM {expiry.table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - names from this module
-            f"SELECT ctid FROM {expiry.table} WHERE {expiry.condition} LIMIT :batch FOR UPDATE SKIP LOCKED))"
-        )
+    async def _result(self, expiry: Expiry) -> Literal["done", "unfinished", "failed"]:
+        result: Literal["done", "unfinished", "failed"]
+        try:
+            async with asyncio.timeout(self._share):
+                result = "done" if await self._delete_all(expiry) else "unfinished"
+        except Exception as error:
+            # Whatever ails one table, the others must not grow for it.
+            result = "failed"
+            log.warning("expired rows can't be deleted", extra={"table": expiry.table}, exc_info=error)
+        if result == "unfinished":
+            log.warning("more has expired than was deleted in time", extra={"table": expiry.table})
+        PURGES.labels(expiry.table, result).inc()
+        return result
+
+    async def _delete_all(self, expiry: Expiry) -> bool:
+        """Batch after batch; False when the time is over before the rows are."""
+        end = monotonic() + PATIENCE * self._share
+        while await self._delete_batch(expiry):
+            if monotonic() >= end:
+                return False
+        return True
+
+    async def _delete_batch(self, expiry: Expiry) -> bool:
+        """Whether the batch was full; otherwise no more are there, or others hold them just now."""
         async with self._database.transaction() as session:
-            result = await session.execute(statement, {**parameters, "batch": expiry.batch})
-            deleted = cast("CursorResult[Any]", result).rowcount
-        PURGED.labels(expiry.table).inc(deleted)
-        return deleted
+            await session.execute(select(*(func.set_config(name, value, True) for name, value in self._local)))
+            gone, below = (await session.execute(text(expiry.delete()), expiry.parameters(self._lifetimes))).one()
+        PURGED.labels(expiry.table).inc(gone)
+        if expiry.below is not None:
+            PURGED.labels(expiry.below.table).inc(below)
+        return expiry.is_full(gone, below)
