@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from slipway.docs_pages import fastapi_with_pages, fastapi_without_pages
+from slipway.docs_pages import make_fastapi
 from slipway.edge.drain import DrainState
 from slipway.edge.edge import Edge
 from slipway.exports.routes import router as exports
@@ -69,13 +69,12 @@ def openapi_document(settings: Settings) -> dict[str, Any]:
 
 
 def _fastapi(settings: Settings) -> FastAPI:
-    make = fastapi_with_pages if settings.debug else fastapi_without_pages
-    api = make(
+    api = make_fastapi(
+        settings,
         title="Slipway",
         version=VERSION,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        openapi_url="/openapi.json",
         redirect_slashes=False,
         separate_input_output_schemas=False,
         swagger_ui_parameters={"persistAuthorization": True},

@@ -25,7 +25,7 @@ from slipway.storage.files import WatchedFolder, Watcher
 from slipway.storage.login import Login, login_from_contents, login_from_settings
 from slipway.storage.redis import RedisGateway
 from slipway.telemetry.collectors import POOL
-from slipway.telemetry.sql import instrument_engine
+from slipway.telemetry.sql import instrument_engine, log_engine
 from slipway.telemetry.tracing import Tracing
 
 logger = logging.getLogger("slipway.resources")
@@ -92,6 +92,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         database, login_folder = open_database(settings)
         stack.push_async_callback(database.close)
         instrument_engine(database.engine.sync_engine)
+        if settings.debug:
+            log_engine(database.engine.sync_engine)
         POOL.watch(database)
         keys, keys_folder = open_keys(settings)
         redis = RedisGateway(settings)

@@ -27,7 +27,14 @@ class Settings(BaseSettings):
     environment: Literal["development", "production"] = Field(
         "development", description="`production` refuses what is unsafe there, with every fault in one message."
     )
-    debug: bool = Field(False, description="Serves `/docs` and `/redoc` from local files. Refused in production.")
+    debug: bool = Field(
+        False,
+        description="Logs each SQL statement with its time, never its values; serves what `openapi` does. "
+        "Refused in production.",
+    )
+    openapi: bool = Field(
+        False, description="Serves `/openapi.json`; in development `/docs` and `/redoc` too, from local files."
+    )
     secrets_dir: Path | None = Field(
         None,
         description="Folder of files named like settings in lower case (`slipway_redis_url`, `slipway_smtp_url`), "

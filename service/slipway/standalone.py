@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import click
 
+from slipway.docs_pages import serves_pages
 from slipway.embedded import APP, embedded_postgres
 from slipway.migrations.runner import upgrade
 from slipway.resources import Resources
@@ -37,7 +38,7 @@ def run_settings(settings: Settings) -> Settings:
     """What `run` decides unless it was told: documentation is on, nobody is there to drain for, links lead here."""
     base = url_here(settings.host, settings.port)
     wanted = {
-        "debug": True,
+        "openapi": settings.debug or "debug" not in settings.model_fields_set,
         "drain": 0.0,
         "shutdown_timeout": 0.5,
         "issuer": base,
@@ -78,7 +79,7 @@ async def announce(resources: Resources) -> None:
     password = secrets.token_urlsafe(15)
     created = await create_first_administrator(resources.database, resources.passwords, ADMINISTRATOR, password)
     base = url_here(settings.host, settings.port)
-    documentation = f"   documentation: {base}/docs" if settings.debug else ""
+    documentation = f"   documentation: {base}/docs" if serves_pages(settings) else ""
     lines = ["", f"Slipway is ready:  {base}{documentation}   ops: {url_here(settings.ops_host, settings.ops_port)}"]
     if created:
         lines += ["", *first_steps(base, password)]

@@ -17,7 +17,6 @@ from servers.waiting import free_port, until
 from slipway.settings import Settings
 from slipway.telemetry.registry import DEGRADED, EXPORT_FAILURES
 from slipway.telemetry.spans import span
-from slipway.telemetry.sql import statement_name
 from slipway.telemetry.tracing import SHUTDOWN_TIMEOUT, Tracing, inject_headers
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -191,18 +190,3 @@ async def test_a_collector_that_stalls_does_not_hold_up_the_shutdown() -> None:
     took = monotonic() - began
     collector.close()
     assert took < SHUTDOWN_TIMEOUT + 0.5
-
-
-@pytest.mark.parametrize(
-    ("statement", "name"),
-    [
-        ("SELECT items.id FROM items WHERE items.id = $1", "SELECT items"),
-        ('INSERT INTO "users" (id) VALUES ($1)', "INSERT users"),
-        ("update items SET title=$1", "UPDATE items"),
-        ("DELETE FROM sessions", "DELETE sessions"),
-        ("SELECT 1", "SELECT"),
-        ("", "SQL"),
-    ],
-)
-def test_a_statement_is_named_by_what_it_does_to_which_table(statement: str, name: str) -> None:
-    assert statement_name(statement) == name

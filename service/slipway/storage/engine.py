@@ -29,7 +29,7 @@ from slipway.edge.deadline import remaining
 from slipway.settings import Settings
 from slipway.storage.login import Encryption, Login, encryption_of
 from slipway.telemetry.spans import span
-from slipway.telemetry.sql import statement_name
+from slipway.telemetry.sql import log_query, statement_name
 
 T = TypeVar("T")
 logger = logging.getLogger("slipway.storage")
@@ -133,6 +133,8 @@ class Database:
             # The login changed while this connection was being made, and the old one was locked since.
             return await self._connect()
         connection.slipway_generation = generation.number
+        if self._settings.debug:
+            connection.add_query_logger(log_query)
         drop_when_silent(connection, self._settings.request_deadline)
         return connection
 

@@ -1,0 +1,110 @@
+"""SQL in the log, in debug: each statement with its time, and no value in any of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from servers.asgi import Lines
+from slipway.items import queries
+from slipway.resources import Resources, open_resources
+from slipway.settings import Settings
+from slipway.storage.models import new_id
+from slipway.telemetry.logs import configure_logging
+from slipway.users.models import User
+
+TITLE = "A title that only this test writes"
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield Lines()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+@pytest.fixture
+async def debugged(app_settings: Settings, lines: Lines) -> AsyncIterator[Resources]:
+    settings = app_settings.with_changes(debug=True)
+    configure_logging(settings, lines)  # type: ignore[arg-type]
+    async with open_resources(settings) as opened:
+        await opened.database.read(lambda session: session.execute(text("SELECT")))  # what SQLAlchemy asks at first
+        await _statements(lines)
+        lines.text = ""
+        yield opened
+
+
+async def _statements(lines: Lines) -> list[dict[str, Any]]:
+    await asyncio.sleep(0)  # the driver tells of a query in the loop's next turn
+    return [line for line in lines.all() if line["logger"] == "slipway.sql"]
+
+
+async def _write(resources: Resources) -> UUID:
+    async with resources.database.transaction() as session:
+        user = User(email="ada@only-here.example", password_hash="$argon2id$only-here", permissions=[])
+        session.add(user)
+        await session.flush()
+        item = await queries.add(session, user.id, TITLE, "")
+    item_id: UUID = item.id
+    return item_id
+
+
+async def test_each_statement_of_a_transaction_is_a_line_with_its_time(debugged: Resources, lines: Lines) -> None:
+    await _write(debugged)
+    told = await _statements(lines)
+    assert [line["message"] for line in told] == ["BEGIN", "INSERT users", "INSERT items", "COMMIT"]
+    assert all(0 < line["duration_ms"] < 10_000 for line in told)
+    assert "INSERT INTO items" in told[2]["statement"]
+    assert "$1" in told[2]["statement"]
+
+
+async def test_reads_of_every_kind_are_lines(debugged: Resources, lines: Lines) -> None:
+    await debugged.database.fetch_row("SELECT id FROM users WHERE id = $1", new_id())
+    await debugged.database.read(lambda session: queries.get(session, new_id()))
+    told = await _statements(lines)
+    assert [line["message"] for line in told] == ["SELECT users", "SELECT items"]
+    assert told[0]["duration_ms"] > 0
+
+
+async def test_many_rows_at_once_are_one_line(debugged: Resources, lines: Lines) -> None:
+    item = await _write(debugged)
+    lines.text = ""
+    async with debugged.database.transaction() as session:
+        await session.execute(
+            text("UPDATE items SET title = :title WHERE id = :id"), [{"title": TITLE, "id": item}] * 2
+        )
+    assert [line["message"] for line in await _statements(lines)] == ["BEGIN", "UPDATE items", "COMMIT"]
+
+
+async def test_a_statement_that_fails_is_a_line_with_the_kind_of_its_error(debugged: Resources, lines: Lines) -> None:
+    with pytest.raises(DBAPIError):
+        await debugged.database.read(lambda session: session.execute(text("SELECT 'a value' FROM nowhere")))
+    (told,) = await _statements(lines)
+    assert (told["message"], told["error"]) == ("SELECT nowhere", "ProgrammingError")
+    assert told["statement"] == "SELECT … FROM nowhere"
+
+
+async def test_no_value_is_in_the_log(debugged: Resources, lines: Lines) -> None:
+    item = await _write(debugged)
+    await debugged.database.read(lambda session: queries.get(session, item))
+    await debugged.database.fetch_row("SELECT title FROM items WHERE title = 'only-here' OR id = $1", item)
+    assert len(await _statements(lines)) == 6
+    for value in ("only-here", TITLE, str(item), item.hex):
+        assert value not in lines.text
+
+
+async def test_without_debug_there_is_no_sql_in_the_log(app_settings: Settings, lines: Lines) -> None:
+    configure_logging(app_settings, lines)  # type: ignore[arg-type]
+    async with open_resources(app_settings) as resources:
+        await _write(resources)
+    assert await _statements(lines) == []
