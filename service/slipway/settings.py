@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     # Seeing it
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector, e.g. `http://collector:4318`.")
-    trace_sample_ratio: float = Field(0.1, ge=0, le=1, description="Share of requests traced when a caller didn't say.")
+    trace_sample_ratio: float = Field(0.1, ge=0, le=1, description="Largest share of requests traced, whoever asks.")
 
     # Jobs and mail
     worker_concurrency: int = Field(4, ge=1, le=100, description="Jobs that a worker runs at once.")

@@ -15,6 +15,7 @@ from servers.asgi import WholeEdge, call
 from servers.otlp import Collector
 from servers.waiting import free_port, until
 from slipway.settings import Settings
+from slipway.telemetry import tracing as tracing_module
 from slipway.telemetry.registry import DEGRADED, EXPORT_FAILURES
 from slipway.telemetry.spans import span
 from slipway.telemetry.tracing import SHUTDOWN_TIMEOUT, Tracing, inject_headers
@@ -116,13 +117,19 @@ async def test_an_unsampled_request_makes_no_span_but_has_ids(never: Traced) -> 
     assert never.spans() == {}
 
 
-@pytest.mark.parametrize(("flag", "recorded"), [("01", True), ("00", False)])
-async def test_the_caller_decides_whether_its_trace_is_recorded(flag: str, recorded: bool) -> None:  # noqa: FBT001 - a case
-    traced = Traced(0 if recorded else 1)
+@pytest.mark.parametrize(
+    ("ratio", "flag", "recorded"), [(1, "01", True), (1, "00", False), (0, "01", False), (1, "03", True)]
+)
+async def test_a_caller_may_keep_a_request_out_of_tracing_but_not_force_it_in(
+    ratio: float,
+    flag: str,
+    recorded: bool,  # noqa: FBT001 - a case
+) -> None:
+    traced = Traced(ratio)
     await traced.get(traceparent=f"00-{TRACE}-{PARENT}-{flag}", tracestate="vendor=1")
     assert traced.whole.access()[0]["trace_id"] == TRACE
     assert traced.outgoing["traceparent"].startswith(f"00-{TRACE}-")
-    assert traced.outgoing["traceparent"].endswith(flag)
+    assert traced.outgoing["traceparent"].endswith("01" if recorded else "00")
     assert PARENT not in traced.outgoing["traceparent"]
     assert traced.outgoing["tracestate"] == "vendor=1"
     spans = traced.spans()
@@ -131,6 +138,32 @@ async def test_the_caller_decides_whether_its_trace_is_recorded(flag: str, recor
         parent = spans["GET /items/{item_id}"].parent
         assert parent is not None
         assert f"{parent.span_id:016x}" == PARENT
+
+
+ALWAYS_SAMPLED = "ffffffffffffffff0000000000000001"
+"""A trace id that sampling by its bits records at any ratio."""
+
+
+async def _recorded(trace_id: str | None, requests: int = 200) -> int:
+    traced = Traced(0.1)
+    headers = {"traceparent": f"00-{trace_id}-{PARENT}-01"} if trace_id else {}
+    for _ in range(requests):
+        await traced.get(**headers)
+    traced.tracing.shutdown()
+    return sum(span.name.startswith("GET") for span in traced.kept.spans)
+
+
+@pytest.mark.parametrize("trace_id", [None, TRACE, ALWAYS_SAMPLED])
+async def test_no_flag_and_no_trace_id_has_more_recorded_than_the_share(trace_id: str | None) -> None:
+    # 20 of 200 are expected; 60 or more would come four times in 10^15 runs.
+    assert await _recorded(trace_id) < 60
+
+
+async def test_without_a_draw_of_its_own_every_request_of_such_a_caller_would_be_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tracing_module, "getrandbits", lambda _: 1 << 64)
+    assert await _recorded(ALWAYS_SAMPLED, 20) == 20
 
 
 @pytest.mark.parametrize(

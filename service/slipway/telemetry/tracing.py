@@ -68,18 +68,24 @@ class Tracing:
         spans.use_tracer(self.tracer)
 
     def begin(self, context: RequestContext, traceparent: bytes | None, tracestate: bytes | None) -> bool:
-        """Give the context its ids; True when a span is to be recorded (then call `start_server_span`)."""
+        """Give the context its ids; True when a span is to be recorded (then call `start_server_span`).
+
+        Of no caller's requests more than the ratio is recorded, whatever they send; the unsampled flag keeps one out.
+        """
         parent = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
         if parent is None or parent[1] == b"0" * 32 or parent[2] == b"0" * 16:
             drawn = getrandbits(192)
             ids = f"{drawn:048x}"
             context.trace_id, context.span_id = ids[:32], ids[32:]
             return (drawn >> 64) & _LOW_64_BITS < self._bound and self.exports
+        drawn = getrandbits(128)
         context.trace_id = parent[1].decode()
-        context.span_id = f"{getrandbits(64):016x}"
+        context.span_id = f"{drawn >> 64:016x}"
         if tracestate is not None and len(tracestate) <= _LONGEST_TRACE_STATE:
             context.trace_state = tracestate.decode("latin-1")
-        return bool(int(parent[3], 16) & TraceFlags.SAMPLED) and self.exports
+        # Drawn anew: a caller chooses flag and trace id, and would choose those that are always recorded.
+        asked = bool(int(parent[3], 16) & TraceFlags.SAMPLED)
+        return asked and drawn & _LOW_64_BITS < self._bound and self.exports
 
     def start_server_span(
         self, context: RequestContext, name: str, traceparent: bytes | None, attributes: dict[str, Any]
