@@ -17,6 +17,9 @@ pytest_plugins = ["migrating.fixtures"]
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
 APPROVER, DEPLOYER = "approver@example.com", "deployer@example.com"
+CHOSEN = {"runAsUser": 1_000_770_000, "runAsGroup": 0, "fsGroup": 1_000_770_000}
+"""As OpenShift chooses users: known to no image, in the group of root. Every pod of this release runs by them."""
+
 IN_ORDER = [*OURS, "add_content", "fill_content", "drop_body", "add_note", "drop_note"]
 
 
@@ -24,7 +27,7 @@ IN_ORDER = [*OURS, "add_content", "fill_content", "drop_body", "add_note", "drop
 def life(
     cluster: Cluster, service_image: str, release: Callable[[Release], str], pytestconfig: pytest.Config
 ) -> Iterator[Life]:
-    base = {**SMALL, "migrations": {"approval": "Always"}}
+    base = {**SMALL, "redis": {}, "podSecurityContext": CHOSEN, "migrations": {"approval": "Always"}}
     with life_opened(cluster, service_image, line_writer(pytestconfig), base) as opened:
         opened.upgrade(release("skipping"), wait=False)
         cluster.kubectl.apply([*role(DEPLOYER, []), *role(APPROVER, ["approve"])], opened.namespace)
@@ -81,3 +84,14 @@ def test_the_approved_plan_goes_straight_through_on_an_empty_database(life: Life
     assert len(life.migration.jobs("expand")) == 1
     assert life.migration.jobs("contract") == []
     life.settled(1)
+
+
+def test_a_user_that_no_image_knows_runs_all_of_it(life: Life) -> None:
+    pods = life.cluster.kubectl.json("get", "pods", life.scope)["items"]
+    ran = {pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods}
+    assert ran == {"api", "operator", "migrate", "postgresql", "redis"}
+    for pod in pods:
+        assert pod["spec"]["securityContext"].items() >= CHOSEN.items()
+        containers = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+        assert all(one["securityContext"]["readOnlyRootFilesystem"] for one in containers)
+        assert not any(status["restartCount"] for status in pod["status"]["containerStatuses"])

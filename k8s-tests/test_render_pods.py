@@ -59,6 +59,82 @@ def test_the_operators_pod_has_annotations_of_its_own(renderer: Renderer) -> Non
     ]
 
 
+# Users
+
+IDS = {"runAsUser", "runAsGroup", "fsGroup"}
+EVERY_POD = [merged(DEMO, {**values, **AUTOSCALED}) for values in MIGRATED_BY.values()]
+CHOSEN = 1_000_770_000
+"""As OpenShift chooses users: known to no image, in the group of root."""
+
+
+def users(pod: Document) -> dict[str, int]:
+    """Every id that a pod or one of its containers is given."""
+    contexts = [pod["spec"], *pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+    return {key: value for one in contexts for key, value in one["securityContext"].items() if key in IDS}
+
+
+def modes(pod: Document) -> set[int]:
+    """Modes of the files that a pod mounts, but for those that are nobody's secret."""
+    kinds = (volume.get(kind) for volume in pod["spec"]["volumes"] for kind in ("secret", "projected"))
+    return {found["defaultMode"] for found in kinds if found}
+
+
+@pytest.mark.parametrize("values", EVERY_POD, ids=list(MIGRATED_BY))
+def test_one_switch_leaves_all_ids_out(renderer: Renderer, values: dict[str, Any]) -> None:
+    container = {"runAsUser": CHOSEN, "runAsGroup": 0}
+    pods = renderer.objects(merged(values, {"fixedIds": False, "securityContext": container})).pods()
+    assert len(pods) >= 7
+    assert {name: users(pod) for name, pod in pods.items()} == {key: {} for key in pods}
+    assert all(pod["spec"]["securityContext"]["runAsNonRoot"] for pod in pods.values())
+    # Without the switch nobody is forgotten either.
+    assert all(users(pod).keys() == IDS for pod in renderer.objects(values).pods().values())
+
+
+def test_a_parent_chart_leaves_all_ids_out_by_the_same_switch(renderer: Renderer) -> None:
+    (text,) = renderer.texts([merged(EVERY_POD[0], {"fixedIds": False})])
+    assert not [line for line in text.splitlines() if line.partition(":")[0].strip() in IDS]
+    (usual,) = renderer.texts([EVERY_POD[0]])
+    assert [line for line in usual.splitlines() if line.partition(":")[0].strip() in IDS]
+
+
+def test_an_id_that_is_taken_away_is_gone_from_every_pod(renderer: Renderer) -> None:
+    pods = renderer.objects(merged(EVERY_POD[0], {"podSecurityContext": {"runAsUser": None}})).pods()
+    assert {name: set(users(pod)) for name, pod in pods.items()} == {key: {"runAsGroup", "fsGroup"} for key in pods}
+
+
+def test_an_id_that_is_chosen_is_every_pods(renderer: Renderer) -> None:
+    ids = {"runAsUser": CHOSEN, "runAsGroup": 0, "fsGroup": CHOSEN}
+    pods = renderer.objects(merged(EVERY_POD[0], {"podSecurityContext": ids})).pods()
+    assert {name: users(pod) for name, pod in pods.items()} == dict.fromkeys(pods, ids)
+
+
+def test_by_default_images_run_as_their_own_user(renderer: Renderer) -> None:
+    for name, pod in renderer.objects(EVERY_POD[0]).pods().items():
+        assert set(users(pod).values()) == {999 if name.startswith("StatefulSet") else 10001}
+
+
+def test_an_image_that_wants_root_makes_neither_operator_nor_try_out_root(renderer: Renderer) -> None:
+    root = {"runAsUser": 0, "runAsGroup": 0, "runAsNonRoot": False}
+    pods = renderer.objects(merged(DEMO, {"podSecurityContext": root})).pods()
+    assert pods["Deployment/slipway"]["spec"]["securityContext"]["runAsNonRoot"] is False
+    for name in ("Deployment/slipway-operator", "StatefulSet/slipway-postgresql", "StatefulSet/slipway-redis"):
+        context = pods[name]["spec"]["securityContext"]
+        assert (context["runAsNonRoot"], context["runAsUser"] > 0) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "mode"),
+    [({}, 0o440), ({"fixedIds": False}, 0o444), ({"podSecurityContext": {"fsGroup": None}}, 0o444)],
+    ids=["a group", "no ids", "no group"],
+)
+def test_mounted_files_can_be_read_by_whoever_the_pod_runs_as(
+    renderer: Renderer, values: dict[str, Any], mode: int
+) -> None:
+    for every in EVERY_POD:
+        pods = renderer.objects(merged(every, values)).pods()
+        assert {name: modes(pod) for name, pod in pods.items()} == {key: {mode} for key in pods}
+
+
 # Images
 
 DIGEST = f"sha256:{'a' * 64}"

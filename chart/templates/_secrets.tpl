@@ -61,19 +61,20 @@ the setting. Keys and logins that rotate are made by the operator: until then th
 
 {{/* Volumes of those folders, from (list $ folders). */}}
 {{- define "slipway.volumes" -}}
+{{- $root := index . 0 -}}
 - name: tmp
   emptyDir: {sizeLimit: 64Mi}
 {{- range $name, $sources := index . 1 }}
 - name: {{ $name }}
   projected:
-    defaultMode: 0440
+    defaultMode: {{ include "slipway.fileMode" $root }}
     sources: {{- toYaml $sources | nindent 6 }}
 {{- end }}
-{{- with include "slipway.migrationScript" (index . 0) }}
+{{- with include "slipway.migrationScript" $root }}
 - name: migration-script
   configMap: {name: {{ . }}, defaultMode: 0444}
 {{- end }}
-{{- with (index . 0).Values.extraVolumes }}
+{{- with $root.Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

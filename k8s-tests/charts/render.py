@@ -72,7 +72,7 @@ class Objects:
 
     def pods(self) -> dict[str, Document]:
         """Everything that makes pods, as `Kind/name`, with the pod's `metadata` and `spec`."""
-        return {f"{document['kind']}/{document['metadata']['name']}": pod for document, pod in self._pods()}
+        return {f"{document['kind']}/{_named(document['metadata'])}": pod for document, pod in self._pods()}
 
     def _pods(self) -> Iterator[tuple[Document, Document]]:
         for document in self.all:
@@ -80,6 +80,11 @@ class Objects:
                 yield document, document
             elif "template" in document.get("spec", {}):
                 yield document, document["spec"]["template"]
+
+
+def _named(metadata: Document) -> str:
+    """Its name, or how the name begins that it is given when it is made."""
+    return str(metadata.get("name") or metadata["generateName"])
 
 
 @dataclass(frozen=True)

@@ -46,12 +46,12 @@ volumes:
   - name: database
     secret:
       secretName: {{ include "slipway.ownerSecret" $root | quote }}
-      defaultMode: 0440
+      defaultMode: {{ include "slipway.fileMode" $root }}
   {{- if $tls.existingSecret }}
   - name: database-ca
     secret:
       secretName: {{ $tls.existingSecret | quote }}
-      defaultMode: 0440
+      defaultMode: {{ include "slipway.fileMode" $root }}
       items: [{key: {{ $tls.key | quote }}, path: ca.crt}]
   {{- end }}
   {{- with include "slipway.migrationScript" $root }}

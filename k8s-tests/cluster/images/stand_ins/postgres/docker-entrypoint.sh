@@ -18,6 +18,16 @@ run_scripts() {
   done
 }
 
+# initdb wants to know its user by name, which one that a cluster chose has not.
+name_user() {
+  if getent passwd "$(id -u)" >/dev/null; then return; fi
+  NSS_WRAPPER_PASSWD=$(mktemp) NSS_WRAPPER_GROUP=$(mktemp)
+  echo "postgres:x:$(id -u):$(id -g)::$PGDATA:/bin/false" > "$NSS_WRAPPER_PASSWD"
+  echo "postgres:x:$(id -g):" > "$NSS_WRAPPER_GROUP"
+  LD_PRELOAD=libnss_wrapper.so
+  export NSS_WRAPPER_PASSWD NSS_WRAPPER_GROUP LD_PRELOAD
+}
+
 make_cluster() {
   local password
   password=$(read_setting POSTGRES_PASSWORD "")
@@ -47,6 +57,10 @@ if [ "${1:-}" = postgres ]; then
   fi
   mkdir -p "$PGDATA"
   chmod 0700 "$PGDATA" 2>/dev/null || true # a mounted folder may belong to somebody else
-  if [ ! -s "$PGDATA/PG_VERSION" ]; then make_cluster; fi
+  if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    name_user
+    make_cluster
+    unset LD_PRELOAD
+  fi
 fi
 exec "$@"
