@@ -3,9 +3,9 @@
 # make lint     format, lint and types            make image         the container image and its bill of materials
 # make format   mend the format                   make lock          refresh the pinned requirements
 # make chart    the chart's schema and value table, from values.yaml; the operator's copy of the CRDs
-# make env      .env.example, from the settings
+# make env      .env.example, from the settings    make limits        docs/limits.md, from the code
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock bench clean cluster cluster-down image chart env prove
+.PHONY: help run test lint format lock bench clean cluster cluster-down image chart env limits prove
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -56,6 +56,9 @@ lint: $(VENV)/.installed-dev
 chart: $(VENV)/.installed-dev
 	@cp chart/crds/*.yaml operator/slipway_operator/crds/
 	@$(K8S) charts.reference
+
+limits: $(VENV)/.installed-dev
+	@$(BIN)/python tests/limits.py > docs/limits.md
 
 env: $(VENV)/.installed-run
 	@$(BIN)/slipway settings --env > .env.example

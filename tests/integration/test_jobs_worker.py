@@ -12,6 +12,7 @@ from servers.jobs import done, enqueue, rows, working
 from servers.waiting import until
 from slipway.jobs import queries
 from slipway.jobs.kinds import Job, JobError, Kind, LeaseLostError
+from slipway.jobs.listener import Listener
 from slipway.jobs.models import JobRow
 from slipway.jobs.worker import Pace, Worker
 from slipway.settings import Settings
@@ -186,10 +187,37 @@ async def test_jobs_of_a_newer_release_are_left_to_its_workers(settings: Setting
     await enqueue(db, "greet")
     async with working(settings, db, {"greet": Kind(run)}):
         await until(lambda: _names(db, ["invented_later"]))
+    # The first of the two was due in the same look: untouched is more than still there.
+    assert [(row.attempts, row.lease) for row in await rows(db)] == [(0, None)]
 
 
 async def _names(db: Database, names: list[str]) -> bool:
     return [row.name for row in await rows(db)] == names
+
+
+async def test_a_job_that_was_enqueued_before_anybody_listened_is_found_once_somebody_does(
+    settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, looked = asyncio.Event(), asyncio.Event()
+    listen, take = Listener._listen, Worker._take  # noqa: SLF001 - their order is what is tested
+
+    async def run(_: Job) -> None:
+        ran.set()
+
+    async def tells(worker: Worker) -> float:
+        pause = await take(worker)
+        looked.set()
+        return pause
+
+    async def late(listener: Listener) -> None:
+        await looked.wait()
+        await enqueue(db, "greet")
+        await listen(listener)
+
+    monkeypatch.setattr(Listener, "_listen", late)
+    monkeypatch.setattr(Worker, "_take", tells)
+    async with working(settings, db, {"greet": Kind(run)}, Pace(look=3600)):
+        await asyncio.wait_for(ran.wait(), 10)
 
 
 async def test_a_long_job_keeps_its_lease_and_runs_once(settings: Settings, db: Database) -> None:

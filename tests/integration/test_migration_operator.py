@@ -174,6 +174,18 @@ def test_a_login_that_does_not_work_says_why(
 
 
 @pytest.mark.usefixtures("versions")
+def test_a_login_whose_folder_cannot_be_read_is_told_by_its_sentence(tmp_path: Path) -> None:
+    nowhere = {"SLIPWAY_DATABASE_CREDENTIALS_DIR": str(tmp_path / "nowhere")}
+    marked = CliRunner().invoke(db, ["plan", "--marked"], env=nowhere)
+    assert (last(marked)["reason"], f"{tmp_path}/nowhere can't be read" in last(marked)["message"]) == (
+        "LoginRefused", True,
+    )  # fmt: skip
+    plain = CliRunner().invoke(db, ["plan"], env=nowhere)
+    assert (plain.exit_code, f"Error: {tmp_path}/nowhere can't be read" in plain.stderr) == (1, True)
+    assert "ending.py" not in marked.stderr + plain.stderr
+
+
+@pytest.mark.usefixtures("versions")
 def test_a_role_that_is_none_is_unfit(empty_database: TestDatabase) -> None:
     ended = call(empty_database.url_owner, "announce", SLIPWAY_DATABASE_GRANT_TO="nobody_here")
     assert (last(ended)["reason"], last(ended)["lasting"]) == ("RoleUnfit", True)

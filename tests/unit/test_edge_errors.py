@@ -154,6 +154,8 @@ async def test_an_application_that_says_nothing_is_a_500(whole: WholeEdge) -> No
 async def test_a_reply_that_fails_half_way_is_left_unfinished(whole: WholeEdge) -> None:
     reply = await call(whole.edge, path="/stream")
     assert (reply.status, reply.body, reply.complete) == (200, b"half", False)
+    [line] = whole.access()
+    assert (line["status"], line["bytes"], line["route"]) == (200, 4, "/stream")
 
 
 async def test_an_error_to_head_has_no_body(whole: WholeEdge) -> None:

@@ -96,6 +96,29 @@ async def test_the_deadline_is_known_to_what_the_handler_calls(api: Api) -> None
     assert 4 < api.left <= 5
 
 
+async def test_a_deadline_is_what_the_setting_says_after_the_request_came(api: Api) -> None:
+    whole = edge(api, request_deadline=5, stream_deadline=60)
+    running = Call(whole.edge, path="/slow").start()
+    await until(lambda: whole.edge.in_flight)
+    [exchange] = whole.edge._sweeper.in_flight  # noqa: SLF001 - the request itself
+    assert exchange.deadline - exchange.started == pytest.approx(5)
+    api.go.set()
+    await running.reply()
+    assert 59 < exchange.deadline - exchange.started < 66
+
+
+@pytest.mark.parametrize(("early", "cancelled"), [(0.001, False), (0.0, True), (-0.001, True)])
+async def test_a_sweep_cancels_what_is_due_and_nothing_before(api: Api, early: float, *, cancelled: bool) -> None:
+    whole = edge(api, request_deadline=5)
+    running = Call(whole.edge, path="/slow").start()
+    await until(lambda: whole.edge.in_flight)
+    [exchange] = whole.edge._sweeper.in_flight  # noqa: SLF001 - the request itself
+    whole.edge._sweeper.sweep(exchange.deadline - early)  # noqa: SLF001 - at a moment of ours
+    assert (exchange.cancelled is not None) is cancelled
+    api.go.set()
+    await running.reply()
+
+
 async def test_a_stream_past_its_own_deadline_is_broken_off(api: Api) -> None:
     whole = edge(api, request_deadline=5, stream_deadline=0.05)
     async with whole.edge.serving():

@@ -193,6 +193,21 @@ async def test_a_folder_that_hangs_does_not_keep_the_others_waiting(tmp_path: Pa
     await watcher.stop()
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"a": b"x", "b": b"y"}, {"a": b"y", "b": b"x"}),
+        ({"a": b"x"}, {"b": b"x"}),
+        ({"a": b"xy"}, {"a": b"x", "y": b""}),
+        ({"a": b"x", "b": b"y"}, {"a": b"xb\x001\x00y"}),
+        ({"a": b"xb\x00y"}, {"a": b"x", "b": b"y"}),
+        ({"a": b"", "b": b"x"}, {"a": b"x", "b": b""}),
+    ],
+)
+def test_sets_of_other_names_or_other_bounds_between_files_are_told_apart(before: Files, after: Files) -> None:
+    assert files._digest(before) != files._digest(after)  # noqa: SLF001 - as looks compare them
+
+
 async def test_a_file_name_that_is_no_utf8_does_not_disturb(folder: Path) -> None:
     watched = WatchedFolder("halves", folder, parse)
     Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9")).write_text("")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.jobs.kinds import JobError
-from slipway.jobs.outcomes import LONGEST_BACKOFF, Retries, describe, outcome
+from slipway.jobs.outcomes import Retries, describe, outcome
 
 RETRIES = Retries(attempts=3, backoff=2.0)
 
@@ -46,7 +46,13 @@ def test_a_periodic_job_is_never_given_up_and_waits_no_longer_than_its_interval(
 def test_every_delay_is_positive_and_bounded(attempt: int, backoff: float, chance: float) -> None:
     delay = outcome(ValueError(), attempt, None, Retries(20_000, backoff), chance).delay
     assert delay is not None
-    assert 0 < delay.total_seconds() <= LONGEST_BACKOFF
+    assert 0 < delay.total_seconds() <= 3600
+
+
+@pytest.mark.parametrize(("attempt", "longest"), [(1, 2), (2, 4), (5, 32), (11, 2048), (12, 3600), (5000, 3600)])
+def test_a_delay_doubles_up_to_an_hour_and_chance_takes_up_to_half_of_it(attempt: int, longest: float) -> None:
+    delays = [outcome(ValueError(), attempt, None, Retries(9999, 2.0), chance).delay for chance in (0.0, 1.0)]
+    assert delays == [timedelta(seconds=longest / 2), timedelta(seconds=longest)]
 
 
 def test_jobs_that_failed_together_come_back_apart() -> None:

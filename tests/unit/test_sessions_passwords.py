@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import argon2
 import pytest
@@ -82,31 +83,40 @@ async def test_a_password_within_the_rules_is_accepted(hasher: PasswordHasher, p
     assert (await hasher.verify(password, await hasher.hash(password))).ok
 
 
+@contextmanager
+def releasing(hasher: PasswordHasher) -> Iterator[threading.Event]:
+    """What threads wait for: set at the end, whatever happened, or they would keep the whole run from ending."""
+    release = threading.Event()
+    try:
+        yield release
+    finally:
+        release.set()
+        hasher.close()
+
+
 async def test_what_would_wait_too_long_is_turned_away_and_the_rest_goes_on() -> None:
     hasher = PasswordHasher(SETTINGS.with_changes(password_workers=1, password_queue=2))
-    release = threading.Event()
-    held = [asyncio.create_task(hasher.run(release.wait)) for _ in range(3)]
-    await asyncio.sleep(0)
-    with pytest.raises(UnavailableError):
-        await hasher.verify(PASSWORD, None)
-    release.set()
-    assert await asyncio.gather(*held) == [True, True, True]
-    await until(lambda: hasher.waiting == 0)
-    assert await hasher.verify(PASSWORD, None) == (False, False)
-    hasher.close()
+    with releasing(hasher) as release:
+        held = [asyncio.create_task(hasher.run(release.wait)) for _ in range(3)]
+        await asyncio.sleep(0)
+        with pytest.raises(UnavailableError):
+            await asyncio.wait_for(hasher.verify(PASSWORD, None), 5)
+        release.set()
+        assert await asyncio.gather(*held) == [True, True, True]
+        await until(lambda: hasher.waiting == 0)
+        assert await hasher.verify(PASSWORD, None) == (False, False)
 
 
 async def test_a_caller_that_goes_away_gives_its_place_in_the_queue_back() -> None:
     hasher = PasswordHasher(SETTINGS.with_changes(password_workers=1, password_queue=1))
-    release = threading.Event()
-    running = asyncio.create_task(hasher.run(release.wait))
-    queued = asyncio.create_task(hasher.verify(PASSWORD, None))
-    await until(lambda: hasher.waiting == 2)
-    queued.cancel()
-    await until(lambda: hasher.waiting == 1)
-    release.set()
-    assert await running
-    hasher.close()
+    with releasing(hasher) as release:
+        running = asyncio.create_task(hasher.run(release.wait))
+        queued = asyncio.create_task(hasher.verify(PASSWORD, None))
+        await until(lambda: hasher.waiting == 2)
+        queued.cancel()
+        await until(lambda: hasher.waiting == 1)
+        release.set()
+        assert await running
 
 
 async def test_hashing_has_a_lower_priority_than_the_event_loop(hasher: PasswordHasher) -> None:
