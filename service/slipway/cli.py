@@ -20,7 +20,11 @@ from slipway.version import VERSION
 if TYPE_CHECKING:
     from slipway.telemetry.logs import LineWriter
 
-_GROUPS = {"db": ("slipway.migrations.cli", "db"), "jobs": ("slipway.jobs.cli", "jobs")}
+_GROUPS = {
+    "db": ("slipway.migrations.cli", "db"),
+    "jobs": ("slipway.jobs.cli", "jobs"),
+    "logs": ("slipway.logs_cli", "logs"),
+}
 
 
 class _LazyGroup(click.Group):

@@ -17,6 +17,7 @@ import orjson
 from slipway.settings import Settings
 from slipway.telemetry.context import current
 from slipway.telemetry.redaction import REDACTED, is_secret_name, redact, redact_text
+from slipway.telemetry.short import Short, is_terminal, wants_color
 
 LONGEST_EXCEPTION = 16_384
 FLUSH_DELAY = 0.05
@@ -37,7 +38,9 @@ _SILENCED = ("opentelemetry.exporter", "opentelemetry.sdk._shared_internal")
 
 
 class LineWriter:
-    """Writes whole lines to a stream. A stream that can't be written to loses the line, never a request.
+    """Writes whole lines to a stream, and to a terminal in short.
+
+    A stream that can't be written to loses the line, never a request.
 
     `write` puts a line out at once, `write_soon` within FLUSH_DELAY, together with its neighbours: a system call for
     each request costs more than the rest of its line. Lines keep their order.
@@ -45,6 +48,8 @@ class LineWriter:
 
     def __init__(self, stream: TextIO, threshold: int = logging.INFO) -> None:
         self._stream = stream
+        # A person reads: JSON is made all the same, and said in short as it is written.
+        self._short = Short.for_stream(stream, color=wants_color(stream)) if is_terminal(stream) else None
         self._bytes = getattr(stream, "buffer", None)
         self._waiting: deque[bytes] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -69,7 +74,8 @@ class LineWriter:
 
     def flush(self) -> None:
         """Put out what waits; any thread may."""
-        lines = b"".join(self._take())
+        taken = self._take()
+        lines = b"".join(map(self._short.of_line, taken) if self._short else taken)
         if not lines:
             return
         try:
