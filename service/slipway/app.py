@@ -31,6 +31,7 @@ from slipway.resources import Resources
 from slipway.routing import add_routes, domain_router
 from slipway.sessions.routes import discovery
 from slipway.sessions.routes import router as sessions
+from slipway.sessions.tokens import TokenClaims
 from slipway.settings import Settings
 from slipway.storage.idempotency import IdempotentReplay
 from slipway.telemetry.logs import LineWriter
@@ -59,7 +60,11 @@ async def open_app(resources: Resources, lines: LineWriter, drain: DrainState) -
     api = _fastapi(resources.settings)
     api.state.resources = resources
     edge = Edge(api, resources.settings, tracing=resources.tracing, lines=lines, drain=drain)
-    async with edge.serving(limiter=resources.limiter, identify=resources.tokens.identify):
+
+    def has_ended(claims: TokenClaims) -> bool:
+        return resources.principals.has_ended(claims.session_id, claims.user_id)
+
+    async with edge.serving(limiter=resources.limiter, identify=resources.tokens.identify, has_ended=has_ended):
         yield edge
 
 

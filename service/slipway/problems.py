@@ -16,6 +16,9 @@ from pydantic import BaseModel, Field
 
 PROBLEM_JSON = "application/problem+json"
 
+INVALID_TOKEN = 'Bearer realm="slipway", error="invalid_token"'  # noqa: S105 - no password
+"""The challenge to a token that isn't accepted (RFC 6750)."""
+
 NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 """The header of every reply: a browser takes it for what it says it is, and for nothing else."""
 
@@ -91,6 +94,15 @@ class AuthenticationError(AppException):
 
     def __init__(self, message: str | None = None, *, challenge: str = 'Bearer realm="slipway"') -> None:
         super().__init__(message, headers={"WWW-Authenticate": challenge})
+
+
+class SessionEndedError(AuthenticationError):
+    """A token that is valid by itself, of a session or user that is no more."""
+
+    default_message = "This session has ended: sign in again."
+
+    def __init__(self) -> None:
+        super().__init__(challenge=INVALID_TOKEN)
 
 
 class AuthorizationError(AppException):

@@ -367,3 +367,10 @@ async def test_a_lost_script_is_sent_again(start: Start) -> None:
     await limiter._gateway.call(lambda redis: redis.script_flush(), "flush")  # noqa: SLF001
     assert (await limiter.acquire("another")).remaining == 59
     assert limiter._gateway.available  # noqa: SLF001
+
+
+async def test_what_is_given_back_is_had_again_and_counted_once_for_everybody(start: Start) -> None:
+    one, other = await start(2, limit=20)
+    for _ in range(5):
+        one.give_back("key", await one.acquire("key"))
+    assert await granted(one, 40) + await granted(other, 40) == 20

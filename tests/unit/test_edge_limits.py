@@ -27,6 +27,7 @@ class Decision:
     remaining: int = 599
     reset_after: float = 41.2
     retry_after: float = 0.0
+    window: str = "w"
 
 
 @dataclass
@@ -44,6 +45,9 @@ class FakeLimiter:
     async def acquire(self, key: str) -> Decision:
         self.keys.append(f"asked {key}")
         return self.decision
+
+    def give_back(self, key: str, decision: Decision) -> None:  # noqa: ARG002 - the limiter's
+        self.keys.append(f"back {key}")
 
 
 @dataclass

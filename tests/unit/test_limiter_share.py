@@ -59,11 +59,12 @@ def test_keys_do_not_share_a_limit(clock: Clock) -> None:
 
 def test_a_decision_tells_what_the_headers_need(clock: Clock) -> None:
     limits = limiter(clock, rate_limit=2)
-    assert decide(limits, "key") == Decision(True, 2, 1, 60.0, 0.0)
+    first = decide(limits, "key")
+    assert first == Decision(True, 2, 1, 60.0, 0.0, first.window)
     clock.now += 20
-    assert decide(limits, "key") == Decision(True, 2, 0, 40.0, 0.0)
+    assert decide(limits, "key") == Decision(True, 2, 0, 40.0, 0.0, first.window)
     clock.now += 15
-    assert decide(limits, "key") == Decision(False, 2, 0, 25.0, 25.0)
+    assert decide(limits, "key") == Decision(False, 2, 0, 25.0, 25.0, first.window)
 
 
 @pytest.mark.parametrize(("limit", "replicas", "share"), [(10, 3, 3), (10, 1, 10), (2, 5, 1)])
@@ -110,3 +111,25 @@ def test_decisions_and_local_windows_are_counted(clock: Clock) -> None:
     after = [metric(name, **labels) for name, labels in names]
     assert [b - a for a, b in zip(before, after, strict=True)] == [10, 3, 1, 0]
     assert metric("slipway_degraded", dependency="redis") == 0
+
+
+@pytest.mark.parametrize(("replicas", "share"), [(1, 10), (3, 3)])
+def test_what_is_given_back_may_be_had_again_once(clock: Clock, replicas: int, share: int) -> None:
+    limits = limiter(clock, rate_limit_replicas=replicas)
+    first = decide(limits, "key")
+    limits.give_back("key", first)
+    assert decide(limits, "key").remaining == first.remaining
+    assert granted(limits, "key", 25) == share - 1
+
+
+def test_what_was_refused_or_counted_in_another_window_is_not_given_back(clock: Clock) -> None:
+    limits = limiter(clock, rate_limit=1)
+    first, refused = decide(limits, "key"), decide(limits, "key")
+    limits.give_back("key", refused)
+    assert granted(limits, "key", 5) == 0
+    limits.give_back("other", first)
+    assert granted(limits, "other", 5) == 1
+    clock.now += 60
+    assert granted(limits, "key", 1) == 1
+    limits.give_back("key", first)
+    assert granted(limits, "key", 5) == 0

@@ -21,7 +21,7 @@ from uuid_utils import uuid7
 from slipway.edge.deadline import set_deadline
 from slipway.edge.drain import DrainState
 from slipway.edge.exchange import Exchange
-from slipway.edge.guard import Guard, Identify, Limiter, inner_application
+from slipway.edge.guard import Guard, HasEnded, Identify, Limiter, inner_application
 from slipway.edge.sweeper import Sweeper
 from slipway.settings import Settings
 from slipway.telemetry.access import AccessLog
@@ -90,10 +90,17 @@ class Edge:
         self._inside: ASGIApp = HttpMetrics(inside)
 
     @asynccontextmanager
-    async def serving(self, *, limiter: Limiter | None = None, identify: Identify | None = None) -> AsyncIterator[None]:
+    async def serving(
+        self,
+        *,
+        limiter: Limiter | None = None,
+        identify: Identify | None = None,
+        has_ended: HasEnded = lambda _: False,
+    ) -> AsyncIterator[None]:
         """Enforce rate limits and deadlines while the block runs; without it requests have neither."""
         self._guard.limiter = limiter
         self._guard.identify = identify
+        self._guard.has_ended = has_ended
         self._sweeper.start()
         try:
             yield

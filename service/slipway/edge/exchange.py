@@ -13,6 +13,7 @@ from slipway.edge.conditional import Headers, unless_known
 from slipway.edge.deadline import set_deadline
 from slipway.edge.drain import DrainState
 from slipway.edge.json_depth import deeper_than
+from slipway.edge.limiter import Decision
 from slipway.edge.load import BODY_TIMEOUT, Load
 from slipway.problems import (
     NO_SNIFFING,
@@ -52,6 +53,7 @@ class Exchange(RequestContext):
         "_receive",
         "_send",
         "_settings",
+        "address",
         "body_read",
         "bytes_sent",
         "cancelled",
@@ -59,6 +61,7 @@ class Exchange(RequestContext):
         "client",
         "complete",
         "deadline",
+        "decision",
         "disconnected",
         "drain",
         "headers",
@@ -102,8 +105,10 @@ class Exchange(RequestContext):
         self.route: str | None = None
         self.claims: Any = None
         """What the access token says, once it was found valid; else None."""
-        self.client = "a:unknown"
+        self.client = self.address = "a:unknown"
         """Who is counted for the request: a user or an address."""
+        self.decision: Decision | None = None
+        """What the rate limit said of that."""
         self.load: Load | None = None
         self.started = monotonic()
         self.deadline = self.started + settings.request_deadline

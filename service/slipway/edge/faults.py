@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncpg
 from sqlalchemy import exc as sqlalchemy_errors
 
-from slipway.problems import AppException, AuthenticationError, DeadlineExceededError, UnavailableError
+from slipway.problems import AppException, DeadlineExceededError, SessionEndedError, UnavailableError
 
 RETRY_AFTER = 2.0
-SESSION_ENDED = 'Bearer realm="slipway", error="invalid_token"'
 
 # Conditions of PostgreSQL that pass, or that its operators mend without us: connection lost, out of connections,
 # starting up, shutting down; login refused (a password that is being changed).
@@ -51,7 +50,7 @@ def as_problem(error: BaseException) -> AppException | None:
     if state is not None and state.startswith(_CONFLICT_CLASS):
         return UnavailableError("Another request was changing the same thing; try again.", retry_after=1)
     if state == _FOREIGN_KEY and _constraint(error).endswith(_USER_KEYS):
-        return AuthenticationError("This session has ended: sign in again.", challenge=SESSION_ENDED)
+        return SessionEndedError()
     if _database_is_away(error, state):
         return UnavailableError("The database can't be reached just now; try again shortly.", retry_after=RETRY_AFTER)
     return None

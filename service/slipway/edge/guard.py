@@ -27,6 +27,7 @@ from slipway.problems import (
     HeadersTooLargeError,
     PayloadTooLargeError,
     RateLimitedError,
+    SessionEndedError,
 )
 from slipway.settings import Settings
 from slipway.telemetry.http_metrics import SCOPE_KEY
@@ -49,6 +50,7 @@ class Limiter(Protocol):
 
     def try_acquire(self, key: str) -> Decision | None: ...
     async def acquire(self, key: str) -> Decision: ...
+    def give_back(self, key: str, decision: Decision) -> None: ...
 
 
 class Claims(Protocol):
@@ -58,6 +60,8 @@ class Claims(Protocol):
 
 Identify = Callable[[str], Claims | None]
 """Gives the claims of a valid access token, None for any other; never raises."""
+HasEnded = Callable[[Any], bool]
+"""Whether a session is known to have ended, by its token's claims; neither waits nor raises."""
 
 
 class Guard:
@@ -71,6 +75,7 @@ class Guard:
         self._policy = f'"default";q={settings.rate_limit};w={settings.rate_limit_window}'.encode()
         self.limiter: Limiter | None = None
         self.identify: Identify | None = None
+        self.has_ended: HasEnded = lambda _: False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[SCOPE_KEY]
@@ -85,7 +90,11 @@ class Guard:
             if exchange.method == HEAD:
                 # Wherever there is a GET; the exchange leaves its body out.
                 scope = {**scope, "method": "GET"}
-            await self.enter(scope, receive, send)
+            try:
+                await self.enter(scope, receive, send)
+            except SessionEndedError:
+                await self._count_by_address(exchange)
+                raise
             if exchange.status == 0:
                 await self._after_silence(exchange)
         except asyncio.CancelledError:
@@ -124,7 +133,7 @@ class Guard:
     def _identify(self, scope: Scope, exchange: Exchange) -> None:
         """Find out who sends the request; a token that isn't valid is the application's to refuse."""
         client = scope.get("client")
-        exchange.client = f"a:{network_of(client[0])}" if client else "a:unknown"
+        exchange.client = exchange.address = f"a:{network_of(client[0])}" if client else "a:unknown"
         authorization = exchange.headers.get(b"authorization")
         if authorization is None or self.identify is None or authorization[:7].lower() != b"bearer ":
             return
@@ -132,7 +141,8 @@ class Guard:
         if claims is not None:
             exchange.claims = claims
             exchange.user_id = claims.subject
-            exchange.client = f"u:{claims.subject}"
+            if not self.has_ended(claims):
+                exchange.client = f"u:{claims.subject}"
 
     async def _check_rate(self, exchange: Exchange) -> None:
         limiter = self.limiter
@@ -141,10 +151,19 @@ class Guard:
         decision = limiter.try_acquire(exchange.client)
         if decision is None:
             decision = await limiter.acquire(exchange.client)
+        exchange.decision = decision
         state = f'"default";r={decision.remaining};t={ceil(decision.reset_after)}'
         exchange.rate_headers = [(b"ratelimit-policy", self._policy), (b"ratelimit", state.encode())]
         if not decision.allowed:
             raise RateLimitedError(retry_after=decision.retry_after)
+
+    async def _count_by_address(self, exchange: Exchange) -> None:
+        """Who holds the token of an ended session isn't its user, for all we know, and costs them nothing."""
+        if exchange.client == exchange.address or self.limiter is None or exchange.decision is None:
+            return
+        self.limiter.give_back(exchange.client, exchange.decision)
+        exchange.client = exchange.address
+        await self._check_rate(exchange)
 
     async def _after_cancel(self, exchange: Exchange) -> None:
         if exchange.cancelled is Cancelled.DEADLINE:

@@ -84,6 +84,8 @@ class Decision:
     remaining: int
     reset_after: float
     retry_after: float
+    window: str
+    """The name of the window that it was counted in."""
 
 
 @dataclass(slots=True)
@@ -147,10 +149,10 @@ class RateLimiter:
             if window.tokens > 0:
                 window.tokens -= 1
                 _allowed()
-                return Decision(True, self._limit, window.tokens + window.beyond, left, 0.0)
+                return Decision(True, self._limit, window.tokens + window.beyond, left, 0.0, window.name)
             if window.beyond <= 0:
                 _limited()
-                return Decision(False, self._limit, 0, left, left)
+                return Decision(False, self._limit, 0, left, left, window.name)
         if self._gateway.available:
             return None
         return self._from_share(key)
@@ -172,6 +174,18 @@ class RateLimiter:
             pass
         return self.try_acquire(key) or self._from_share(key)
 
+    def give_back(self, key: str, decision: Decision) -> None:
+        """Take back what `decision` granted: another request of the key may have it, if its window still runs."""
+        window = self._running(key)
+        if window is None or not decision.allowed or decision.window != window.name:
+            return
+        if window.unreported > 0:
+            window.shared -= 1
+            window.unreported -= 1
+            window.beyond += 1
+        else:  # Redis has counted it: it is leased still
+            window.tokens += 1
+
     def __len__(self) -> int:
         """Number of windows held."""
         return len(self._windows)
@@ -187,14 +201,14 @@ class RateLimiter:
         remaining = min(self._share - granted, window.beyond)
         if remaining <= 0:
             _limited()
-            return Decision(False, self._limit, 0, left, left)
+            return Decision(False, self._limit, 0, left, left, window.name)
         if window.shared == 0:
             _shared()
         window.shared += 1
         window.unreported += 1
         window.beyond -= 1
         _allowed()
-        return Decision(True, self._limit, remaining - 1, left, 0.0)
+        return Decision(True, self._limit, remaining - 1, left, 0.0, window.name)
 
     async def _lease(self, key: str) -> bool:
         """Wait for the one fetch of this key; whether Redis answered."""

@@ -12,7 +12,7 @@ from fastapi.security import OAuth2PasswordBearer
 from prometheus_client import Counter
 
 from slipway.permissions import ADMIN
-from slipway.problems import AuthenticationError, AuthorizationError, NotFoundError
+from slipway.problems import INVALID_TOKEN, AuthenticationError, AuthorizationError, NotFoundError, SessionEndedError
 from slipway.sessions.principals import SessionUser
 from slipway.sessions.tokens import TokenClaims
 from slipway.telemetry.http_metrics import SCOPE_KEY
@@ -23,8 +23,6 @@ SCOPES = {
     "items:read": "Read one's own items and exports.",
     "items:write": "Create and change one's own items.",
 }
-
-CHALLENGE_AFTER_REFUSAL = 'Bearer realm="slipway", error="invalid_token"'
 
 REFUSED = Counter(
     "slipway_session_rejections_total",
@@ -82,7 +80,7 @@ class SignedInUser(OAuth2PasswordBearer):
             user = await resources.principals.get(claims.session_id)
         if user is None or user.id != claims.user_id:
             REFUSED.inc()
-            raise AuthenticationError("This session has ended: sign in again.", challenge=CHALLENGE_AFTER_REFUSAL)
+            raise SessionEndedError
         permissions = claims.permissions & user.permissions
         if self._permission is not None and self._permission not in permissions:
             raise AuthorizationError(f"This needs the permission {self._permission}.")
@@ -102,7 +100,7 @@ def _claims(scope: MutableMapping[str, Any], resources: Any) -> TokenClaims:
         claims = resources.tokens.identify(token)
     if claims is None:  # the edge has looked at this very token: once is enough, and counted once
         raise AuthenticationError(
-            "This access token is not valid: refresh it or sign in again.", challenge=CHALLENGE_AFTER_REFUSAL
+            "This access token is not valid: refresh it or sign in again.", challenge=INVALID_TOKEN
         )
     return claims
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CACHE_SIZE = 10_000
 
+LOOK_AGAIN = 1.0
+"""Seconds after which `has_ended` asks again, where rows are read more often than that."""
+
 LIVE_SESSION = """
     SELECT users.id, email, display_name, permissions, is_active, version, users.created_at, users.updated_at
     FROM sessions JOIN users ON users.id = sessions.user_id
@@ -92,6 +95,20 @@ class Principals:
         # A client that goes away must not end the question for those who share it.
         return await asyncio.shield(flight.task)
 
+    def has_ended(self, session_id: UUID, user_id: UUID) -> bool:
+        """Whether the user's session had ended when its row was last read, however long ago that is; never waits.
+
+        Where that is too long ago the row is read in the background, so that the next request knows. It decides whose
+        rate limit pays for a request, nothing else: a session is refused by `get` alone.
+        """
+        entry = self._entries.get(session_id)
+        now = monotonic()
+        if (
+            entry is None or now - entry.asked_at >= max(self._max_age, LOOK_AGAIN)
+        ) and session_id not in self._flights:
+            self._ask(session_id, now)
+        return entry is not None and (entry.user is None or entry.user.id != user_id)
+
     def forget(self, session_ids: Sequence[UUID]) -> None:
         """Read these sessions again at their next request; call it after the commit that changed them."""
         for session_id in session_ids:
@@ -115,7 +132,7 @@ class Principals:
         if self._flights.get(session_id) is not flight:
             return  # forgotten meanwhile: the answer may be older than the change
         del self._flights[session_id]
-        if not failed and self._max_age > 0:
+        if not failed:
             self._entries[session_id] = _Entry(flight.asked_at, task.result())
             self._entries.move_to_end(session_id)
             if len(self._entries) > CACHE_SIZE:
