@@ -98,7 +98,7 @@ def test_plain_alembic_takes_a_config_instead_of_a_command(kubectl: Kubectl) -> 
 def test_who_refers_to_the_secret_needs_no_selector(kubectl: Kubectl, kind: str) -> None:
     assert "consumers" not in dry_run(kubectl, resource(kind, consumers=None))["spec"]
     found = dry_run(kubectl, resource(kind, consumers={"selector": None, "port": 9191}))["spec"]["consumers"]
-    assert found == {"port": 9191, "path": "/keys"}
+    assert found == {"port": 9191, "path": "/keys", "scheme": "HTTP"}
 
 
 def test_a_rotation_that_just_fits_is_accepted(kubectl: Kubectl) -> None:

@@ -49,6 +49,7 @@ COMPLETE: dict[str, dict[str, Any]] = {
             "selector": {"matchExpressions": [{"key": "tier", "operator": "Exists"}]},
             "port": 1,
             "path": "/",
+            "scheme": "HTTP",
         },
         "rotateNonce": "2026-11-22",
         "revoke": ["k-1", "k-2"],
@@ -56,7 +57,20 @@ COMPLETE: dict[str, dict[str, Any]] = {
         "historyLimit": 0,
         "suspend": False,
     },
-    "DatabaseLogin": {"connectionLimit": 40, "rotateEvery": "24h", "rotateNonce": "now", "suspend": True},
+    "DatabaseLogin": {
+        "consumers": {
+            **PODS,
+            "port": "ops",
+            "path": "/keys",
+            "scheme": "HTTPS",
+            "serverName": "ships.example",
+            "ca": {"configMapName": "ships-ca", "key": "root.pem"},
+        },
+        "connectionLimit": 40,
+        "rotateEvery": "24h",
+        "rotateNonce": "now",
+        "suspend": True,
+    },
 }
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     # KeyRing
@@ -80,6 +94,13 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("KeyRing", {"secretName": "Not_A_Name"}, "spec.secretName"),
     ("KeyRing", {"consumers": {"selector": {"matchLabels": None}}}, "an empty one selects every pod of the namespace"),
     ("KeyRing", {"consumers": {"port": 65536}}, "less than or equal to 65535"),
+    ("KeyRing", {"consumers": {"port": 0}}, "greater than or equal to 1"),
+    ("KeyRing", {"consumers": {"port": "Ops"}}, "spec.consumers.port"),
+    ("KeyRing", {"consumers": {"port": "a-name-of-sixteen"}}, "spec.consumers.port"),
+    ("KeyRing", {"consumers": {"scheme": "HTTPS"}}, "HTTPS needs ca and serverName: whom to believe, and as whom"),
+    ("DatabaseLogin", {"consumers": {"scheme": "HTTPS", "serverName": "ships"}}, "HTTPS needs ca and serverName"),
+    ("DatabaseLogin", {"consumers": {"ca": {"configMapName": "ca"}}}, "ca and serverName are for scheme HTTPS"),
+    ("KeyRing", {"consumers": {"serverName": "ships"}}, "ca and serverName are for scheme HTTPS"),
     ("KeyRing", {"consumers": {"path": "keys"}}, "spec.consumers.path"),
     ("KeyRing", {"consumers": {"path": "/keys?all"}}, "spec.consumers.path"),
     (

@@ -58,6 +58,7 @@ REPLICA_SETS = Resource("apps", "v1", "replicasets")
 CRON_JOBS = Resource("batch", "v1", "cronjobs")
 JOBS = Resource("batch", "v1", "jobs")
 EVENTS = Resource("", "v1", "events")
+CONFIG_MAPS = Resource("", "v1", "configmaps")
 
 
 class ApiError(Exception):

@@ -6,10 +6,11 @@ What can't be asked is lagging, with the reason; what a pod answers is never rep
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import errno
+import ssl
+import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 
@@ -17,6 +18,10 @@ from slipway_operator.cluster import Api
 from slipway_operator.evidence.consumers import NOT_ASKED, Consumers, Endpoint, Report
 from slipway_operator.evidence.document import Document, UnusableError, understood
 from slipway_operator.evidence.finding import find
+from slipway_operator.evidence.pods import Pod, pod_of, way_through
+from slipway_operator.evidence.trust import trusted
+from slipway_operator.nodes import told as told_of_lost
+from slipway_operator.times import timestamp
 
 ANSWER_SECONDS = 2.0
 LARGEST_ANSWER = 64 * 1024
@@ -25,15 +30,23 @@ PROCESSES_SECONDS = 4.0
 """For hearing all processes of a pod twice, once one has told that there are several."""
 WAVES_A_PROCESS, LARGEST_WAVE = 12, 8
 
-_OK = 200
+_OK, _FORBIDDEN = 200, 403
 _REDIRECTS = range(300, 400)
+_CLOSED = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
 
 @dataclass(frozen=True, slots=True)
-class _Pod:
-    name: str
-    address: str
-    starting: bool
+class _Line:
+    """How all pods of a look are asked. `free` bounds how many at a time."""
+
+    http: aiohttp.ClientSession
+    endpoint: Endpoint
+    trust: ssl.SSLContext | None
+    free: asyncio.Semaphore
+
+    def url(self, address: str, port: int) -> str:
+        host = f"[{address}]" if ":" in address else address
+        return f"http{'s' if self.trust else ''}://{host}:{port}{self.endpoint.path}"
 
 
 def open_http() -> aiohttp.ClientSession:
@@ -49,45 +62,56 @@ async def ask(
 ) -> Consumers:
     """Who uses the Secret, listed afresh, and what each pod tells within 2 s; without an endpoint none is asked.
 
-    Raises ApiError when pods can't be listed.
+    Raises ApiError when pods can't be listed, or whom to believe can't be read.
     """
     found = await find(api, namespace, secret, endpoint.selector if endpoint else "")
-    pods = [_pod(one) for one in found.pods]
-    free = asyncio.Semaphore(AT_A_TIME)
-
-    async def one(pod: _Pod) -> list[Report]:
-        return [Report(pod.name, NOT_ASKED)] if endpoint is None else await _reports(http, pod, endpoint, free)
-
-    told = await asyncio.gather(*(one(pod) for pod in sorted(pods, key=lambda pod: pod.name)))
-    return Consumers(
-        tuple(report for reports in told for report in reports), found.wanted, found.refers, found.unlisted
-    )
+    now = time.time()
+    pods = sorted((pod_of(one, now) for one in found.pods), key=lambda pod: pod.name)
+    reports = await _asked(api, http, namespace, endpoint, pods)
+    return Consumers(reports, found.wanted, found.refers, found.unlisted)
 
 
-def _pod(found: Mapping[str, Any]) -> _Pod:
-    status = found["status"]
-    starting = not any(one.get("started") for one in status.get("containerStatuses") or ())
-    return _Pod(found["metadata"]["name"], status.get("podIP", ""), starting)
-
-
-async def _reports(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint, free: asyncio.Semaphore) -> list[Report]:
-    """What each of its processes told; and, where one couldn't be heard, why."""
-    if not pod.address:
-        return [_faulty(pod, "NoAddress")]
-    host = f"[{pod.address}]" if ":" in pod.address else pod.address
-    url = f"http://{host}:{endpoint.port}{endpoint.path}"
+async def _asked(
+    api: Api, http: aiohttp.ClientSession, namespace: str, endpoint: Endpoint | None, pods: list[Pod]
+) -> tuple[Report, ...]:
+    if endpoint is None:
+        return tuple(Report(pod.name, NOT_ASKED) for pod in pods)
     try:
-        async with free:
-            first = await _told(http, url)
+        trust = await trusted(api, namespace, endpoint.tls) if endpoint.tls and pods else None
     except UnusableError as fault:
-        return [_faulty(pod, str(fault))]
+        return tuple(_silent(pod, fault) for pod in pods)
+    line = _Line(http, endpoint, trust, asyncio.Semaphore(AT_A_TIME))
+    told = await asyncio.gather(*(_reports(line, pod) for pod in pods))
+    return tuple(report for reports in told for report in reports)
+
+
+async def _reports(line: _Line, pod: Pod) -> list[Report]:
+    """What each of its processes told; and, where one couldn't be heard, why."""
+    asked = line.endpoint.port
+    port = pod.ports.get(asked, 0) if isinstance(asked, str) else asked
+    if not port:
+        return [_silent(pod, UnusableError("PortUnknown"), detail=f"no container names one {asked}")]
+    if not pod.address:
+        return [_silent(pod, UnusableError("NoAddress"))]
+    url = line.url(pod.address, port)
+    try:
+        async with line.free:
+            first = await _told(line, url)
+    except UnusableError as fault:
+        if fault.closed and pod.mesh:
+            return [_silent(pod, UnusableError("MeshRefuses"), way=way_through(pod.mesh, port))]
+        return [_silent(pod, fault)]
     if first.processes == 1:
         return [_report(pod, first)]
+    return await _of_several(line, pod, url, first)
+
+
+async def _of_several(line: _Line, pod: Pod, url: str, first: Document) -> list[Report]:
     rounds: tuple[set[Document], set[Document]] = set(), set()
     with suppress(TimeoutError):
         async with asyncio.timeout(PROCESSES_SECONDS):
             for heard in rounds:
-                if not await _hear(http, url, first.processes, free, heard):
+                if not await _hear(line, url, first.processes, heard):
                     break
     told = {first}.union(*rounds)
     processes, wanted = {one.process for one in told}, max(one.processes for one in told)
@@ -95,23 +119,20 @@ async def _reports(http: aiohttp.ClientSession, pod: _Pod, endpoint: Endpoint, f
     whole = all({one.process for one in heard} == processes for heard in rounds)
     reports = [_report(pod, one) for one in told]
     if not whole or len(processes) != wanted:
-        detail = f"{len(processes)} heard of {wanted}"
-        reports.append(Report(pod.name, "ProcessesUnheard", starting=pod.starting, detail=detail))
+        reports.append(_silent(pod, UnusableError("ProcessesUnheard"), detail=f"{len(processes)} heard of {wanted}"))
     return reports
 
 
-async def _hear(
-    http: aiohttp.ClientSession, url: str, wanted: int, free: asyncio.Semaphore, heard: set[Document]
-) -> bool:
+async def _hear(line: _Line, url: str, wanted: int, heard: set[Document]) -> bool:
     """Asks over new connections, of which the kernel gives each to whichever process is quickest. Whether all answered.
 
     Several at a time, or it would always be the same one; and no more often than an answer is worth.
     """
 
     async def one() -> None:
-        async with free:
+        async with line.free:
             with suppress(UnusableError):  # it goes unheard, this time
-                heard.add(await _told(http, url))
+                heard.add(await _told(line, url))
 
     for _ in range(WAVES_A_PROCESS * wanted):
         await asyncio.gather(*(one() for _ in range(min(wanted, LARGEST_WAVE))))
@@ -120,30 +141,53 @@ async def _hear(
     return False
 
 
-def _report(pod: _Pod, told: Document) -> Report:
+def _report(pod: Pod, told: Document) -> Report:
     return Report(pod.name, "", told.keys, told.signing, told.token_lifetime, told.database_role)
 
 
-def _faulty(pod: _Pod, fault: str) -> Report:
-    return Report(pod.name, fault, starting=pod.starting)
+def _silent(pod: Pod, fault: UnusableError, *, detail: str = "", way: str = "") -> Report:
+    """Why it couldn't be asked, from what is known of it before what the connection showed."""
+    if pod.lost:
+        return Report(pod.name, "NodeLost", way=told_of_lost(pod.lost), since=pod.lost.since)
+    if pod.job_since is not None:
+        detail = f"since {timestamp(int(pod.job_since))}, {fault}"
+        way = "Pods of Jobs that tell nothing are waited for until they end: let them, or delete them."
+        return Report(pod.name, "JobRuns", detail=detail, way=way, since=pod.job_since)
+    return Report(pod.name, str(fault), starting=pod.starting, detail=detail, way=way)
 
 
-async def _told(http: aiohttp.ClientSession, url: str) -> Document:
+async def _told(line: _Line, url: str) -> Document:
     """Raises UnusableError."""
     try:
-        return understood(await _fetched(http, url))
+        return understood(await _fetched(line, url))
     except TimeoutError:
         raise UnusableError("TimedOut") from None
-    except (aiohttp.ClientError, OSError, ValueError):
-        raise UnusableError("Unreachable") from None
+    except aiohttp.ClientConnectorCertificateError:
+        raise UnusableError("CertificateRefused") from None
+    except (aiohttp.ClientConnectorSSLError, ssl.SSLError):
+        raise UnusableError("TlsFailed") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise UnusableError("Unreachable", closed=_closed(error)) from None
 
 
-async def _fetched(http: aiohttp.ClientSession, url: str) -> bytes:
-    async with http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as response:
+def _closed(error: Exception) -> bool:
+    """Whether somebody took the connection and closed it, as a proxy does that wants another kind of client."""
+    return isinstance(error, aiohttp.ServerDisconnectedError) or (isinstance(error, OSError) and error.errno in _CLOSED)
+
+
+async def _fetched(line: _Line, url: str) -> bytes:
+    tls = line.endpoint.tls
+    async with line.http.get(
+        url,
+        allow_redirects=False,
+        headers={"Accept": "application/json"},
+        ssl=line.trust or True,
+        server_hostname=tls.server_name if tls else None,
+    ) as response:
         if response.status in _REDIRECTS:
             raise UnusableError("Redirected")
         if response.status != _OK:
-            raise UnusableError("BadStatus")
+            raise UnusableError("BadStatus", closed=response.status == _FORBIDDEN)
         body = bytearray()
         async for part in response.content.iter_chunked(1 << 14):
             body += part

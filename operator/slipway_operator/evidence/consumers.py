@@ -5,17 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+PATIENCE = 600.0
+"""Seconds for which a Job that runs on, or a node that is lost, is waited for without asking for a person."""
 NOT_ASKED = "NotAsked"
 """Fault of a pod's report where evidence is Time."""
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Whom to believe, by a ConfigMap of the namespace, and what name it must have proved."""
+
+    config_map: str
+    server_name: str
+    key: str = "ca.crt"
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where pods report. `selector`, as a LIST takes it: pods that count besides those that refer to the Secret."""
+    """Where pods report. `selector`, as a LIST takes it: pods that count besides those that refer to the Secret.
+
+    `port`: its number, or the name that a container of the pod gives it. `tls` None: in clear text.
+    """
 
     selector: str = ""
-    port: int = 9090
+    port: int | str = 9090
     path: str = "/keys"
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +38,8 @@ class Report:
     """What one process of a running pod told; `fault` is the CamelCase reason why it told nothing, or not all did.
 
     A pod runs when one of its containers does, ready or not, terminating or not; one in its init containers doesn't.
-    `detail`: more about the fault, for people.
+    `detail`: more about the fault, `way` a sentence that tells the way out, for people. `since`: when the fault began,
+    or may have, in seconds since the epoch.
     """
 
     pod: str
@@ -36,6 +52,8 @@ class Report:
     starting: bool = False
     """It has not started up yet, so nobody has been sent to it."""
     detail: str = ""
+    way: str = ""
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +78,13 @@ class Consumers:
 
 @dataclass(frozen=True, slots=True)
 class Lagging:
-    """A pod that has not followed the last change, or can't be asked, and why."""
+    """A pod that has not followed the last change, or can't be asked, and why; the rest as of a report."""
 
     pod: str
     reason: str
     detail: str = ""
+    way: str = ""
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +120,7 @@ def following(consumers: Consumers, objection: Callable[[Report], str]) -> Follo
     for report in consumers.reports:
         if report.fault:
             told = starting if report.starting else unheard
-            told.setdefault(report.pod, Lagging(report.pod, report.fault, report.detail))
+            told.setdefault(report.pod, lagging(report))
         elif reason := objection(report):
             opposed.setdefault(report.pod, Lagging(report.pod, reason))
     silent = {pod: one for pod, one in unheard.items() if pod not in opposed}
@@ -112,6 +132,21 @@ def following(consumers: Consumers, objection: Callable[[Report], str]) -> Follo
         starting=tuple(young.values()),
         nobody=consumers.wanted > 0 or not consumers.refers,
     )
+
+
+def lagging(report: Report) -> Lagging:
+    """Of a report with a fault."""
+    return Lagging(report.pod, report.fault, report.detail, report.way, report.since)
+
+
+def stuck(found: Following, changed: float, now: float) -> Lagging | None:
+    """One that only a person can help: a pod of a Job that has run on for long, or of a node that is lost.
+
+    `changed`: since when it is waited for, in seconds since the epoch, as `now` is.
+    """
+    begun = {"JobRuns": changed, "NodeLost": 0.0}
+    waited = ((one, now - max(one.since or 0.0, begun[one.reason])) for one in found.unheard if one.reason in begun)
+    return next((one for one, seconds in waited if seconds > PATIENCE), None)
 
 
 def unreferred(consumers: Consumers, secret: str, selector: str) -> tuple[str, str]:
@@ -132,6 +167,12 @@ def unreferred(consumers: Consumers, secret: str, selector: str) -> tuple[str, s
 
 
 def named(lagging: Sequence[Lagging], most: int = 5) -> str:
-    """For a message: `a (KeyMissing), b (ProcessesUnheard: 3 of 4 heard) and 3 more`."""
+    """For a message: `a (KeyMissing), b (ProcessesUnheard: 3 heard of 4) and 3 more`."""
     shown = ", ".join(f"{one.pod} ({': '.join(filter(None, (one.reason, one.detail)))})" for one in lagging[:most])
     return f"{shown} and {len(lagging) - most} more" if len(lagging) > most else shown
+
+
+def ways_out(lagging: Sequence[Lagging], most: int = 3) -> str:
+    """Sentences for the end of a message, each once, with a space before it."""
+    ways = dict.fromkeys(one.way for one in lagging if one.way)
+    return "".join(f" {way}" for way in list(ways)[:most])

@@ -16,7 +16,11 @@ _ROLE_LIMIT = 63
 
 
 class UnusableError(Exception):
-    """CamelCase reason why an answer doesn't count."""
+    """CamelCase reason why an answer doesn't count. `closed`: somebody took the connection, and didn't let us in."""
+
+    def __init__(self, reason: str, *, closed: bool = False) -> None:
+        super().__init__(reason)
+        self.closed = closed
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from slipway_operator.checks import first_answer
 from slipway_operator.conditions import State
-from slipway_operator.evidence.consumers import Following, named, unreferred
+from slipway_operator.evidence.consumers import Following, named, stuck, unreferred, ways_out
 from slipway_operator.keyrings.heal import heal, missing_secret
 from slipway_operator.keyrings.model import Cause, Decision, Key, Observed, Verdict
 from slipway_operator.keyrings.steps import (
@@ -242,10 +242,11 @@ def lag(seen: Situation, found: Following, key: Key, text: str, reason: str = "C
         message = f"{text} By Time: in {max(left, 0):.0f} s."
         return answer(seen, "Reconciling", "AwaitingPropagation", message, look_again=max(left, SOON), following=found)
     behind = [one.pod for one in found.opposed]
-    message = f"{text} Waiting for {named(found.lagging)}."
-    return answer(
-        seen, "Reconciling", reason, message, look_again=patience(seen, key), following=found, nudge=_bounded(behind)
-    )
+    message = f"{text} Waiting for {named(found.lagging)}.{ways_out(found.lagging)}"
+    state: State = "Reconciling"
+    if end := stuck(found, key.since, seen.now):
+        state, reason = "Stalled", end.reason
+    return answer(seen, state, reason, message, look_again=patience(seen, key), following=found, nudge=_bounded(behind))
 
 
 def _bounded(pods: Iterable[str], most: int = 500) -> tuple[str, ...]:

@@ -5,13 +5,13 @@ Never a silent new key: that would end every session. Healed where each needed k
 
 from __future__ import annotations
 
-from slipway_operator.evidence.consumers import NOT_ASKED, Lagging, named
+from slipway_operator.evidence.consumers import NOT_ASKED, lagging, named, ways_out
 from slipway_operator.keyrings.model import Cause, Decision, SecretSeen
 from slipway_operator.keyrings.steps import IDLE, LONGEST_WAIT, answer, write
 from slipway_operator.keyrings.take_in import Situation, needed
 from slipway_operator.secret_objects import label_value
 
-ABSENT = frozenset({"Unreachable", "BadStatus", "Redirected", NOT_ASKED})
+ABSENT = frozenset({"Unreachable", "BadStatus", "Redirected", "PortUnknown", "JobRuns", NOT_ASKED})
 """How pods are found that serve no /keys: those of a service that is about to get its first ring."""
 
 
@@ -51,7 +51,7 @@ def _elsewhere(seen: Situation) -> Decision | None:
     # What they tell isn't repeated: whoever looks at /keys sees the ids.
     foreign = sorted({report.pod for report in reports if report.signing and report.signing not in seen.revoked})
     silent = (report for report in reports if report.fault and report.fault not in ABSENT)
-    unheard = [Lagging(report.pod, report.fault, report.detail) for report in silent if not report.starting]
+    unheard = [lagging(report) for report in silent if not report.starting]
     # What is only listed in spec.revoke was never seen here.
     lived = seen.memory.history or any(key.lifetime for key in seen.memory.keys)
     if not foreign and (lived or not unheard):
@@ -64,6 +64,7 @@ def _elsewhere(seen: Situation) -> Decision | None:
         f"There is no Secret {name}, and {pods}. New keys would end their sessions, so none are made while such pods "
         f"run. Restore that Secret, with the label slipway.dev/take-over={ring} if it was another's; or, if sessions "
         "may end, make one with new keys and that label, or add the ids under /keys of these pods to spec.revoke."
+        f"{'' if foreign else ways_out(unheard)}"
     )
     return answer(seen, "Reconciling", "KeysElsewhere", text, look_again=LONGEST_WAIT / 3)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from slipway_operator.conditions import State
-from slipway_operator.evidence.consumers import Following, named
+from slipway_operator.evidence.consumers import Following, named, stuck, ways_out
 from slipway_operator.logins.model import Decision, Effect, HandOver, PrepareRoles, Session, Verdict
 from slipway_operator.logins.take_in import Situation
 
@@ -91,12 +91,14 @@ def _unknown(seen: Situation, effect: Effect) -> frozenset[str]:
 
 
 def lag(seen: Situation, found: Following, text: str) -> Decision:
-    """Reconciling until the pods follow, or can be asked."""
+    """Reconciling until the pods follow, or can be asked; Stalled where that won't be by itself."""
     if found.nobody and not found.lagging:
         message = f"{text} No pod runs, and {seen.observed.consumers.wanted} are wanted."
         return answer(seen, "Reconciling", "AwaitingConsumers", message, look_again=patience(seen))
     behind = tuple(sorted(one.pod for one in found.opposed))
-    message = f"{text} Waiting for {named(found.lagging)}."
+    message = f"{text} Waiting for {named(found.lagging)}.{ways_out(found.lagging)}"
+    if end := stuck(found, seen.memory.role_since or 0.0, seen.now):
+        return answer(seen, "Stalled", end.reason, message, look_again=patience(seen), nudge=behind)
     return answer(seen, "Reconciling", "ConsumersLagging", message, look_again=patience(seen), nudge=behind)
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway_operator.cluster import Api, Resource
+from slipway_operator.cluster import CONFIG_MAPS, Api
 from slipway_operator.migrations.model import Trouble
 from slipway_operator.migrations.template import RefusedError
-
-CONFIG_MAPS = Resource("", "v1", "configmaps")
 
 
 async def write(api: Api, body: dict[str, Any]) -> None:

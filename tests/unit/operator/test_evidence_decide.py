@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
+from slipway_operator.evidence.consumers import PATIENCE, Consumers, Endpoint, Report
 from slipway_operator.keyrings import decide as rings
 from slipway_operator.keyrings.model import HeldKey
 from slipway_operator.keyrings.model import Memory as RingMemory
@@ -196,3 +196,42 @@ def test_a_lost_login_with_nothing_seen_but_sessions_names_these() -> None:
 def test_a_login_without_a_selector_is_found_by_reference_alone() -> None:
     asked = replace(login.SPEC, endpoint=Endpoint(), nonce="1")
     assert logins.decide(replace(login.REST, spec=asked), login.NOW).effect == HandOver("b", "Nonce", "1")
+
+
+def job(since: float) -> Report:
+    return Report("backup", "JobRuns", detail="since then, Unreachable", way="Let it end.", since=since)
+
+
+def lost(since: float) -> Report:
+    return Report("a-1", "NodeLost", way="kubectl delete node n", since=since)
+
+
+@pytest.mark.parametrize(
+    ("report", "waited", "state"),
+    [
+        (job(login.NOW - 86_400.0), PATIENCE, ("Reconciling", "ConsumersLagging")),
+        (job(login.NOW - 86_400.0), PATIENCE + 1, ("Stalled", "JobRuns")),
+        (job(login.NOW - PATIENCE), 86_400.0, ("Reconciling", "ConsumersLagging")),
+        (lost(login.NOW - PATIENCE), 86_400.0, ("Reconciling", "ConsumersLagging")),
+        (lost(login.NOW - PATIENCE - 1), 1.0, ("Stalled", "NodeLost")),
+        (Report("a-1", "TimedOut"), 86_400.0, ("Reconciling", "ConsumersLagging")),
+    ],
+)
+def test_a_job_that_runs_on_and_a_lost_node_are_waited_for_with_a_bound_and_never_scrambled(
+    report: Report, waited: float, state: tuple[str, str]
+) -> None:
+    since = login.NOW - waited
+    memory = Memory("b", since, "1", history=(Rotation("b", since, "Nonce", "a"),))
+    seen = replace(login.ROTATING, memory=memory, consumers=Consumers((*login.pods("b").reports, report), refers=True))
+    decision = logins.decide(seen, login.NOW)
+    assert (decision.effect, told_of(decision)) == (None, state)
+    assert report.fault in decision.verdict.message
+    assert decision.verdict.message.endswith(report.way or "(TimedOut).")
+
+
+@pytest.mark.parametrize(("waited", "state"), [(PATIENCE, "Reconciling"), (PATIENCE + 1, "Stalled")])
+def test_keys_wait_for_a_job_with_the_same_bound(waited: float, state: str) -> None:
+    running = Consumers((pod("p", "abc", "b"), job(0.0)), refers=True)
+    decision = rings.decide(ring(**AFTER, memory=rotated(since=NOW - waited), consumers=running), NOW)
+    assert (decision.effect, decision.verdict.state) == (None, state)
+    assert of(decision, "a").retire_after is None

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.evidence.consumers import Endpoint
+from slipway_operator.evidence.consumers import Endpoint, Tls
 from slipway_operator.keyrings.spec import parse, unfit
 from slipway_operator.specs import SpecError
 from unit.operator.keyring_objects import SECRET, ring
@@ -32,6 +32,13 @@ def test_without_a_selector_pods_are_found_by_reference_and_asked_at_the_usual_p
     assert parse(ring(consumers={"port": 1, "path": "/"})).endpoint == Endpoint("", 1, "/")
 
 
+def test_https_is_verified_by_an_authority_and_a_name() -> None:
+    asked = {"port": "ops", "scheme": "HTTPS", "serverName": "shop.one", "ca": {"configMapName": "roots"}}
+    assert parse(ring(consumers=asked)).endpoint == Endpoint("", "ops", "/keys", Tls("roots", "shop.one", "ca.crt"))
+    other = {**asked, "ca": {"configMapName": "roots", "key": "root.pem"}}
+    assert parse(ring(consumers=other)).endpoint == Endpoint("", "ops", "/keys", Tls("roots", "shop.one", "root.pem"))
+
+
 def test_evidence_of_time_asks_no_pod() -> None:
     assert parse(ring(evidence="Time", consumers=None)).endpoint is None
 
@@ -42,6 +49,12 @@ def test_evidence_of_time_asks_no_pod() -> None:
         ({"consumers": {"selector": {}}}, "at least one label"),
         ({"rotateEvery": "soon"}, "no duration"),
         ({"consumers": "all"}, "apply the CRDs"),
+        ({"consumers": {"scheme": "HTTPS"}}, "needs ca and serverName"),
+        ({"consumers": {"scheme": "HTTPS", "ca": {"configMapName": "ca"}}}, "needs ca and serverName"),
+        ({"consumers": {"scheme": "HTTPS", "serverName": "shop"}}, "needs ca and serverName"),
+        ({"consumers": {"ca": {"configMapName": "ca"}}}, "are for scheme HTTPS"),
+        ({"consumers": {"scheme": "HTTP", "serverName": "shop"}}, "are for scheme HTTPS"),
+        ({"consumers": {"scheme": "HTTPS", "serverName": "shop", "ca": {"key": "k"}}}, "apply the CRDs"),
         ({"revoke": 7}, "apply the CRDs"),
     ],
 )
