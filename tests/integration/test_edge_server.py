@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
+from starlette.responses import StreamingResponse
 
 from servers.asgi import WholeEdge
 from servers.waiting import free_port, until
@@ -36,6 +37,15 @@ def sleeping_api(db: Database) -> FastAPI:
         async with db.transaction() as session:
             await session.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
         return "slept"
+
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(1000):
+                yield b"abc"
+                await asyncio.sleep(0)
+
+        return StreamingResponse(pieces(), headers={"Content-Length": "3000", "ETag": '"1"'})
 
     return app
 
@@ -117,3 +127,19 @@ async def test_a_deadline_ends_the_statement_too(client: httpx.AsyncClient, db: 
     assert (reply.status_code, reply.json()["error"]) == (503, "deadline_exceeded")
     await until(lambda: _in_use(db) == 0)
     assert await _sleeping(db) == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "header", "status"),
+    [("HEAD", "X-A: b", b"200 OK"), ("GET", 'If-None-Match: W/"1"', b"304 Not Modified")],
+)
+async def test_after_a_reply_without_its_content_the_connection_is_in_step(
+    client: httpx.AsyncClient, method: str, header: str, status: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    without = f"{method} /stream HTTP/1.1\r\nHost: a\r\n{header}\r\n\r\n"
+    writer.write((without * 2 + "GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").encode())
+    answers = (await asyncio.wait_for(reader.read(), 10)).split(b"HTTP/1.1 ")
+    writer.close()
+    assert [answer.startswith(status) for answer in answers[1:]] == [True, True, method == "HEAD"]
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in answers[1:]] == [b"", b"", b"abc" * 1000]

@@ -14,7 +14,7 @@ from slipway.telemetry.sql import LONGEST_STATEMENT, statement_name, without_val
         ("SELECT 'it''s', E'it\\'s', b'01', X'ff', N'x', 'a'::text", "SELECT …, …, …, …, …, …::text"),
         ("DO $$ secret $$; DO $a$ secret $$ $a$; SELECT 1", "DO …; DO …; SELECT …"),
         ("NOTIFY jobs, 'secret'", "NOTIFY jobs, …"),
-        ("SELECT 1 -- secret\n, 2 /* secret */", "SELECT … …\n, … …"),
+        ("SELECT 1 -- secret\n, 2 /* secret */", "SELECT … … , … …"),
         ("SELECT 'unfinished secret", "SELECT …"),
         ('SELECT "it\'s", t2.c3, a1 FROM "x""y" WHERE z = $1', 'SELECT "it\'s", t2.c3, a1 FROM "x""y" WHERE z = $1'),
         ("INSERT INTO a VALUES ($1::UUID, $12) RETURNING b", "INSERT INTO a VALUES ($1::UUID, $12) RETURNING b"),

@@ -44,8 +44,8 @@ def statement_name(statement: str) -> str:
 
 
 def without_values(statement: str) -> str:
-    """The statement's beginning with `…` for each string, number and comment; parameters (`$1`) are no values."""
-    return _VALUE.sub(lambda found: found["kept"] or "…", statement[:LONGEST_STATEMENT])
+    """The statement's beginning on one line, with `…` for each string, number and comment; `$1` is no value."""
+    return " ".join(_VALUE.sub(lambda found: found["kept"] or "…", statement[:LONGEST_STATEMENT]).split())
 
 
 def log_engine(engine: Engine) -> None:
