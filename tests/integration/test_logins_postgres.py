@@ -49,6 +49,17 @@ async def test_an_admin_without_superuser_makes_both_roles_that_act_as_the_servi
         assert owner == SERVICE
 
 
+async def test_the_server_is_told_by_what_its_address_does_not_change(world: World) -> None:
+    system = await world.value("SELECT system_identifier::text FROM pg_control_system()")
+    assert (await look(world.admin, PAIR)).server == system
+    await world.sql("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    try:
+        hidden = (await look(world.admin, PAIR)).server
+    finally:
+        await world.sql("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
+    assert hidden.startswith("oid-")
+
+
 async def test_roles_that_are_fit_are_left_alone(world: World) -> None:
     await prepare(world.admin, PAIR, PAIR.roles)
     password = await world.given(A)

@@ -9,7 +9,7 @@ from slipway_operator.conditions import State
 from slipway_operator.evidence.consumers import unreferred
 from slipway_operator.logins.model import Cause, Decision, HandOver, Observed, PrepareRoles, Scramble, Verdict
 from slipway_operator.logins.steps import BLOCKED, IDLE, SOON, WAITING, act, answer, asked, due, lag, linger
-from slipway_operator.logins.take_in import Situation, situation
+from slipway_operator.logins.take_in import Situation, moved, situation
 from slipway_operator.secret_objects import label_value
 
 Check = Callable[[Situation], Decision | None]
@@ -52,6 +52,20 @@ def reachable(seen: Situation) -> Decision | None:
         text = "The database was not looked at."
         return answer(seen, "Reconciling", "DatabaseUnseen", text, look_again=SOON)
     return None
+
+
+def stayed(seen: Situation) -> Decision | None:
+    """Another server knows nothing of these roles' passwords; what pods use may still be the former."""
+    database = seen.observed.database
+    if database is None or not moved(seen.observed, seen.memory):
+        return None
+    spec, name = seen.spec, seen.observed.name
+    text = (
+        f"Secret {spec.admin_secret} leads to another server ({database.server}) than the roles were made on "
+        f"({seen.memory.server}). Nothing is changed on either. If that is meant, as after a restore, say so: "
+        f"kubectl annotate --overwrite databaselogin {name} slipway.dev/server={database.server}"
+    )
+    return answer(seen, "Stalled", "ServerChanged", text, look_again=WAITING)
 
 
 def prepared(seen: Situation) -> Decision | None:
@@ -153,5 +167,5 @@ def _rests(seen: Situation) -> Decision:
 
 
 CHECKS: tuple[Check, ...] = (
-    active, ours, reachable, prepared, sound, consumed, followed, scrambled, rotated, _rests,
+    active, ours, reachable, stayed, prepared, sound, consumed, followed, scrambled, rotated, _rests,
 )  # fmt: skip

@@ -40,6 +40,8 @@ class Memory:
     handled_nonce: str = ""
     scrambled: frozenset[str] = frozenset()
     history: tuple[Rotation, ...] = ()
+    server: str = ""
+    """Of the roles: the one that was looked at first, or that a person accepted since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class DatabaseSeen:
     roles: tuple[RoleSeen, ...]
     sessions: tuple[Session, ...] = ()
     logs_in: bool | None = None
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,8 @@ class Observed:
     migrating: str = ""
     scrambled: frozenset[str] = frozenset()
     spec_fault: str | None = None
+    accepted_server: str = ""
+    """What a person says the admin's Secret may lead to; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ BINDING = "servicebinding.io/postgresql"
 MIGRATION_JOBS = "app.kubernetes.io/managed-by=slipway-operator,app.kubernetes.io/component=migrate"
 WRITING = ("expand", "contract", "withdraw", "announce")
 """Purposes of Jobs that write to the database; one that plans or backs up only reads."""
+SERVER = "slipway.dev/server"
+"""Annotation: a person's word that the admin's Secret may lead to that server."""
 _CAUSES: dict[str, Cause] = {cause: cause for cause in ("Schedule", "Nonce", "Created", "Healed")}
 
 
@@ -72,6 +74,7 @@ async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str)
         _seen(secret, resource, admin.address) if secret else None,
         consumers,
         migrating=await migrating(api, namespace, admin.address),
+        accepted_server=(resource["metadata"].get("annotations") or {}).get(SERVER, ""),
     )
     # The last read before the decision: a session that a pod opened before it told of its new role is seen here.
     observed = await _with_database(observed, pair_of(api, spec, resource), admin, written)
@@ -126,7 +129,7 @@ async def _with_database(
     except TroubleError as fault:
         return replace(observed, trouble=fault.trouble)
     works = await _works(observed, admin, written)
-    return replace(observed, database=DatabaseSeen(found.roles, found.sessions, works))
+    return replace(observed, database=DatabaseSeen(found.roles, found.sessions, works, found.server))
 
 
 async def _works(observed: Observed, admin: LoginData, written: Mapping[str, bytes]) -> bool | None:

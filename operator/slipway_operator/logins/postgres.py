@@ -58,10 +58,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Both roles, and the first sessions of both, oldest first."""
+    """Both roles, and the first sessions of both, oldest first; `server` tells which one it is."""
 
     roles: tuple[RoleSeen, ...]
     sessions: tuple[Session, ...]
+    server: str
 
 
 async def look(admin: LoginData, pair: Pair) -> Seen:
@@ -70,7 +71,9 @@ async def look(admin: LoginData, pair: Pair) -> Seen:
         await _check(connection, pair, admin.user)
         roles = [await _role(connection, name, pair) for name in pair.roles]
         found = await connection.fetch(queries.SESSIONS, list(pair.roles), MOST_SESSIONS)
-    return Seen(tuple(roles), tuple(_session(row) for row in found))
+        told = await connection.fetchval(queries.TELLS_SERVER)
+        server = await connection.fetchval(queries.SERVER if told else queries.OBJECT_ID)
+    return Seen(tuple(roles), tuple(_session(row) for row in found), server)
 
 
 async def prepare(admin: LoginData, pair: Pair, roles: Sequence[str]) -> None:

@@ -34,6 +34,14 @@ ORDER BY other.rolname
 """
 """Roles with rights beyond a service's that role $1 is in, through others too."""
 
+TELLS_SERVER = "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
+
+SERVER = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()"
+"""Which server it is, whatever its address: a promoted standby is the same."""
+
+OBJECT_ID = "SELECT 'oid-' || oid FROM pg_catalog.pg_database WHERE datname = current_database()"
+"""Where a provider keeps that to itself; it tells servers apart, if not for certain."""
+
 ADMIN = "SELECT rolsuper, rolcreaterole FROM pg_catalog.pg_roles WHERE rolname = current_user"
 
 MAY_GRANT = "SELECT pg_catalog.pg_has_role($1, 'MEMBER WITH ADMIN OPTION')"

@@ -22,6 +22,7 @@ def memory_of(status: Mapping[str, Any]) -> Memory:
         handled_nonce=status.get("handledNonce", ""),
         scrambled=frozenset(status.get("scrambled") or ()),
         history=history_of(status.get("history") or ()),
+        server=status.get("server", ""),
     )
 
 
@@ -37,6 +38,7 @@ def document(decision: Decision, former: Mapping[str, Any], generation: int, now
         "nextRotation": timestamp(int(verdict.next_rotation)) if verdict.next_rotation is not None else "",
         "handledNonce": memory.handled_nonce,
         "scrambled": sorted(memory.scrambled),
+        "server": memory.server,
         "consumers": consumers(verdict.running, verdict.confirmed, verdict.lagging),
         "sessions": _sessions(verdict.old_sessions),
         "history": history_shown(memory.history),

@@ -92,7 +92,10 @@ class Situation:
 
 
 def situation(observed: Observed, now: float) -> Situation:
-    memory = observed.memory
+    memory = replace(observed.memory, server=_server(observed))
+    if moved(observed, memory):
+        # What another server shows is no evidence of these roles.
+        return Situation(observed, memory, now)
     if memory.role not in ("", *observed.spec.roles):
         memory = replace(memory, role="", role_since=None)
     memory = replace(memory, scrambled=_scrambled(memory, observed))
@@ -100,6 +103,19 @@ def situation(observed: Observed, now: float) -> Situation:
     if secret is not None and secret.ours and _taken(observed, memory):
         memory = _handed_over(memory, secret, now)
     return Situation(observed, _ended(memory, observed.spec, now), now)
+
+
+def _server(observed: Observed) -> str:
+    """The one that is known, unless it is the first, or a person has accepted another."""
+    found = observed.database.server if observed.database else ""
+    # Before a role has taken over, nobody uses one: a Secret that was wrong at first may be corrected.
+    known = observed.memory.server if observed.memory.role else ""
+    return found if found and (not known or found == observed.accepted_server) else observed.memory.server
+
+
+def moved(observed: Observed, memory: Memory) -> bool:
+    """Whether the admin's Secret leads to another server than the roles are on, and nobody has said that it may."""
+    return observed.database is not None and observed.database.server not in ("", memory.server)
 
 
 def _taken(observed: Observed, memory: Memory) -> bool:
@@ -140,6 +156,7 @@ def _handed_over(memory: Memory, secret: SecretSeen, now: float) -> Memory:
         # The one that steps down has a password that pods still know.
         memory.scrambled - {secret.role, memory.role},
         begun(memory.history, Rotation(secret.role, now, secret.cause, memory.role)),
+        memory.server,
     )
 
 
