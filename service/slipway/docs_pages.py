@@ -14,6 +14,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slipway.etags import content_tag
+from slipway.media_types import media_type
 from slipway.settings import Settings
 
 DOCUMENT = "/openapi.json"
@@ -35,7 +36,7 @@ class _LocalOnly:
         async def send_with_policy(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                if any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers):
+                if any(name == b"content-type" and media_type(value) == "text/html" for name, value in headers):
                     message["headers"] = [*headers, (b"content-security-policy", POLICY)]
             await send(message)
 

@@ -135,6 +135,12 @@ class HeadersTooLargeError(AppException):
     default_message = "The request headers are too large."
 
 
+class UnsupportedMediaTypeError(AppException):
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    code = "unsupported_media_type"
+    default_message = "The request body comes in a form that isn't read here."
+
+
 class ExpectationFailedError(AppException):
     status = HTTPStatus.EXPECTATION_FAILED
     code = "expectation_failed"

@@ -12,9 +12,10 @@ from starlette.types import Message, Receive, Scope, Send
 from slipway.edge.conditional import Headers, unless_known
 from slipway.edge.deadline import set_deadline
 from slipway.edge.drain import DrainState
-from slipway.edge.json_depth import deeper_than
+from slipway.edge.json_depth import deeper_than, is_utf8
 from slipway.edge.limiter import Decision
 from slipway.edge.load import BODY_TIMEOUT, Load
+from slipway.media_types import is_json
 from slipway.problems import (
     NO_SNIFFING,
     AppException,
@@ -228,18 +229,20 @@ class Exchange(RequestContext):
 
     def _body_problem(self, chunk: bytes, *, more: bool) -> AppException | None:
         self.body_read = not more
-        if not chunk:
+        if not chunk and not self._chunks:
             return None
         self._body_size += len(chunk)
         if self._body_size > self._settings.max_body_bytes:
             return PayloadTooLargeError()
-        if b"json" not in self.headers.get(b"content-type", b""):
+        if not is_json(self.headers.get(b"content-type", b"")):
             return None
         if more or self._chunks is not None:
             if self._chunks is None:
                 self._chunks = []
             self._chunks.append(chunk)
             chunk = b"" if more else b"".join(self._chunks)
+        if not is_utf8(chunk):
+            return BadRequestError("JSON must be sent as UTF-8.")
         if deeper_than(chunk, self._settings.max_json_depth):
             return BadRequestError(f"The JSON nests deeper than {self._settings.max_json_depth} levels.")
         return None

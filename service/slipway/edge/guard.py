@@ -20,6 +20,7 @@ from slipway.edge.faults import as_problem
 from slipway.edge.limiter import Decision
 from slipway.edge.load import Load
 from slipway.edge.sweeper import Sweeper
+from slipway.media_types import IDENTITY, is_coded
 from slipway.problems import (
     AppException,
     BadRequestError,
@@ -28,6 +29,7 @@ from slipway.problems import (
     PayloadTooLargeError,
     RateLimitedError,
     SessionEndedError,
+    UnsupportedMediaTypeError,
 )
 from slipway.settings import Settings
 from slipway.telemetry.http_metrics import SCOPE_KEY
@@ -87,6 +89,7 @@ class Guard:
                 self._check_load(exchange)
                 self._identify(scope, exchange)
                 await self._check_rate(exchange)
+            self._check_coding(scope, exchange)
             if exchange.method == HEAD:
                 # Wherever there is a GET; the exchange leaves its body out.
                 scope = {**scope, "method": "GET"}
@@ -164,6 +167,15 @@ class Guard:
         self.limiter.give_back(exchange.client, exchange.decision)
         exchange.client = exchange.address
         await self._check_rate(exchange)
+
+    def _check_coding(self, scope: Scope, exchange: Exchange) -> None:
+        if b"content-encoding" not in exchange.headers or exchange.body_read:
+            return
+        if is_coded(value for name, value in scope["headers"] if name == b"content-encoding"):
+            # What would be taken (RFC 9110 15.5.16).
+            raise UnsupportedMediaTypeError(
+                "Send the body as it is: no Content-Encoding is read here.", headers={"Accept-Encoding": IDENTITY}
+            )
 
     async def _after_cancel(self, exchange: Exchange) -> None:
         if exchange.cancelled is Cancelled.DEADLINE:

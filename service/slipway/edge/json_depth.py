@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import accumulate
 
@@ -9,6 +10,11 @@ from itertools import accumulate
 _STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+def is_utf8(body: bytes) -> bool:
+    """Whether a parser would read the document as UTF-8, as JSON has to be: in UTF-16 and UTF-32 it would look flat."""
+    return json.detect_encoding(body).startswith("utf-8")
 
 
 def json_depth(body: bytes) -> int:

@@ -97,8 +97,8 @@ def _alive(_scope: Scope) -> Reply:
 
 def _metrics(scope: Scope) -> Reply:
     """Prometheus text, or OpenMetrics with exemplars where `Accept` asks for it."""
-    accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
-    encode, media_type = choose_encoder(accept.decode("latin-1"))
+    accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
+    encode, media_type = choose_encoder(accept.decode("latin-1").lower())  # it compares names as they are written
     return 200, media_type.encode(), encode(REGISTRY)
 
 
