@@ -16,7 +16,7 @@ import orjson
 
 from slipway.settings import Settings
 from slipway.telemetry.context import current
-from slipway.telemetry.redaction import REDACTED, is_secret_name, redact, redact_text
+from slipway.telemetry.redaction import CUT, REDACTED, is_secret_name, redact, redact_text
 from slipway.telemetry.short import Short, is_terminal, wants_color
 
 LONGEST_EXCEPTION = 16_384
@@ -153,10 +153,18 @@ def record_fields(record: logging.LogRecord) -> dict[str, Any]:
 
 def _exception(record: logging.LogRecord) -> str | None:
     if not record.exc_info or record.exc_info[0] is None:
-        return record.exc_text
-    text = redact_text("".join(traceback.format_exception(*record.exc_info)))
-    # The end holds what happened, so that is what stays.
-    return text if len(text) <= LONGEST_EXCEPTION else "…" + text[-LONGEST_EXCEPTION:]
+        return None if record.exc_text is None else redact_text(record.exc_text)
+    shown: deque[str] = deque()
+    left = LONGEST_EXCEPTION
+    # The end holds what happened, so that is what stays, in whole pieces: half of one could hide what a secret is.
+    for piece in reversed(traceback.format_exception(*record.exc_info)):
+        text = redact_text(piece)
+        left -= len(text)
+        if left < 0:
+            shown.appendleft(CUT)
+            break
+        shown.appendleft(text)
+    return "".join(shown)
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> LineWriter:
