@@ -27,7 +27,7 @@ from slipway.problems import (
 from slipway.settings import Settings
 from slipway.telemetry.context import RequestContext
 
-NOT_MODIFIED = 304
+_NOT_MODIFIED = 304
 HEAD = "HEAD"
 READS = frozenset(("GET", HEAD))
 CLIENT_GONE = 499
@@ -169,7 +169,7 @@ class Exchange(RequestContext):
     @property
     def left_out(self) -> bool:
         """Whether the reply that has started is one without its content."""
-        return self.method == HEAD or self.status == NOT_MODIFIED
+        return self.method == HEAD or self.status == _NOT_MODIFIED
 
     async def reply(self, problem: AppException) -> None:
         """Answer with a problem, through CORS and metrics; only where no reply has started."""
