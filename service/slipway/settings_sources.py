@@ -18,6 +18,7 @@ from slipway.settings import Settings
 from slipway.settings_cors import cors_faults
 from slipway.settings_production import production_faults
 from slipway.settings_times import time_faults
+from slipway.settings_urls import url_faults
 
 PREFIX = "SLIPWAY_"
 OPERATORS = "SLIPWAY_OPERATOR_"
@@ -58,7 +59,7 @@ def load_settings(**changes: object) -> Settings:
                 "Production doesn't read a .env, and one was read: set SLIPWAY_ENVIRONMENT=production in the "
                 "environment itself, and what else the .env says."
             )
-    faults.extend([*time_faults(settings), *cors_faults(settings)])
+    faults.extend([*time_faults(settings), *cors_faults(settings), *url_faults(settings)])
     if faults:
         raise SettingsError(faults)
     return settings

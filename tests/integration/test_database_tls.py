@@ -17,7 +17,7 @@ from servers.postgres import WITH_TLS, PostgresServer
 from slipway.migrations.session import connect
 from slipway.settings import Settings
 from slipway.storage.engine import Database
-from slipway.storage.login import Login, login_from_settings
+from slipway.storage.login import Login, LoginError, login_from_settings
 from slipway_operator.logins.address import login_of
 from slipway_operator.logins.connecting import TroubleError, connected
 
@@ -203,3 +203,17 @@ async def test_the_operators_login_is_reached_as_its_secret_asks(
     ]:
         with pytest.raises(TroubleError, match="doesn't answer"):
             await _operator_uses_tls(server, asked, known)
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+@pytest.mark.parametrize("by_url", [True, False])
+def test_a_ca_bundle_that_can_not_be_used_ends_the_start_with_a_sentence(
+    tmp_path: Path, content: str | None, *, by_url: bool
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    url = "postgresql://me:hush@127.0.0.1:1/x?sslmode=verify-full" + (f"&sslrootcert={path}" if by_url else "")
+    settings = Settings(database_url=url, database_ca_file=None if by_url else path)  # type: ignore[arg-type]
+    with pytest.raises(LoginError, match=r"CA bundle of the database .*ca\.pem"):
+        Database(settings, login_from_settings(settings))

@@ -8,6 +8,7 @@ from slipway.mail.mailer import SmtpMailer
 from slipway.server_url import ServerUrl, UrlError
 from slipway.settings import Settings
 from slipway.settings_production import production_faults
+from slipway.settings_sources import SettingsError, load_settings
 from slipway.storage.redis import RedisGateway, RedisSettingsError
 from slipway.storage.redis_url import address_of
 
@@ -92,3 +93,20 @@ def test_production_still_tells_its_faults_where_a_url_can_not_be_read(url: str)
         address_of(url)
     faults = production_faults(Settings(environment="production", redis_url=url))  # type: ignore[arg-type]
     assert any("SLIPWAY_SIGNING_KEYS_DIR" in fault for fault in faults)
+
+
+def test_every_url_that_can_not_be_used_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_DATABASE_URL", "postgresql://me:hush@a/x?channel_binding=require")
+    monkeypatch.setenv("SLIPWAY_REDIS_URL", "redis+sentinel://:hush@a,b/main")
+    monkeypatch.setenv("SLIPWAY_SMTP_URL", "smtp://me:hush@mail?tls=1")
+    with pytest.raises(SettingsError) as refused:
+        load_settings()
+    assert [fault.split()[0] for fault in refused.value.faults] == [
+        "SLIPWAY_DATABASE_URL", "SLIPWAY_REDIS_URL", "SLIPWAY_SMTP_URL"
+    ]  # fmt: skip
+    assert "hush" not in str(refused.value)
+
+
+def test_an_address_without_a_login_is_no_fault_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_DATABASE_URL", "postgresql://db/shop?sslmode=verify-full")
+    assert load_settings().database_url is not None

@@ -12,7 +12,8 @@ from typing import Protocol
 import aiosmtplib
 
 from slipway.jobs.kinds import JobError
-from slipway.server_url import ENCODE, ServerUrl, UrlError
+from slipway.mail.mail_url import read_mail_url
+from slipway.server_url import UrlError
 from slipway.settings import Settings
 
 _SUBMISSION_PORT = 587
@@ -34,7 +35,7 @@ class SmtpMailer:
 
     def __init__(self, settings: Settings, url: str) -> None:
         try:
-            read = _read(url)
+            read = read_mail_url(url)
         except UrlError as error:
             raise ValueError(f"SLIPWAY_SMTP_URL {error}.") from None
         self._host = read.host
@@ -79,18 +80,6 @@ class SmtpMailer:
         if self._implicit_tls:
             return False
         return True if self._port == _SUBMISSION_PORT or self._username else None
-
-
-def _read(url: str) -> ServerUrl:
-    fit = url.strip().lower().startswith(("smtp://", "smtps://"))
-    read = ServerUrl.read(url) if fit else None
-    if read is None or not read.host:
-        raise UrlError("must be smtp://host or smtps://host, with user:password@ where needed")
-    for name, _ in read.parameters():
-        raise UrlError(f"has {read.named(name)}, which Slipway doesn't take: leave it out (smtps:// is TLS at once)")
-    if read.path:
-        raise UrlError(f"has a path, which no mail server has: {ENCODE}")
-    return read
 
 
 class TerminalMailer:

@@ -27,7 +27,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from slipway.edge.deadline import remaining
 from slipway.settings import Settings
-from slipway.storage.login import Encryption, Login, encryption_of
+from slipway.storage.login import Encryption, Login, LoginError, encryption_of
 from slipway.telemetry.spans import span
 from slipway.telemetry.sql import log_query, statement_name
 
@@ -79,12 +79,16 @@ class _Generation:
 
 
 class Database:
-    """One process's PostgreSQL: `transaction()` for writes, `read()` for reads, `change_login()` when it rotates."""
+    """One process's PostgreSQL: `transaction()` for writes, `read()` for reads, `change_login()` when it rotates.
+
+    Making one raises LoginError when the CA bundle can't be used; PostgreSQL itself needn't be there.
+    """
 
     def __init__(self, settings: Settings, login: Login) -> None:
         self._settings = settings
         self._generation = _Generation(login)
-        self._tls: tuple[Encryption, ssl.SSLContext | str | bool] | None = None
+        wanted = encryption_of(settings, login)
+        self._tls: tuple[Encryption, ssl.SSLContext | str | bool] = wanted, tls_context(wanted)
         self.engine: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self._connect,
@@ -144,7 +148,7 @@ class Database:
         A changed CA file therefore counts after a restart, as every other setting does.
         """
         wanted = encryption_of(self._settings, login)
-        if self._tls is None or self._tls[0] != wanted:
+        if self._tls[0] != wanted:
             self._tls = wanted, tls_context(wanted)
         return connect_arguments(self._settings, login, tls=self._tls[1], **server_settings)
 
@@ -305,10 +309,14 @@ def drop_when_silent(connection: Any, seconds: float) -> None:
 
 
 def tls_context(encryption: Encryption) -> ssl.SSLContext | str | bool:
-    """TLS as asyncpg takes it; False for none. Raises OSError when the CA bundle can't be read."""
+    """TLS as asyncpg takes it; False for none. Raises LoginError when the CA bundle can't be used."""
     if encryption.mode in ("disable", "prefer"):
         return "prefer" if encryption.mode == "prefer" else False
-    context = ssl.create_default_context(cafile=encryption.authority)
+    try:
+        context = ssl.create_default_context(cafile=encryption.authority)
+    except OSError as error:
+        kind = "no certificate in it" if isinstance(error, ssl.SSLError) else type(error).__name__
+        raise LoginError(f"The CA bundle of the database ({encryption.authority}) can't be used: {kind}.") from None
     context.check_hostname = encryption.mode == "verify-full"
     if encryption.mode == "require":
         context.verify_mode = ssl.CERT_NONE
