@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,9 +23,9 @@ from slipway.problems import (
     MethodNotAllowedError,
     NotFoundError,
     PayloadTooLargeError,
-    ProblemDetail,
     UnavailableError,
     ValidationError,
+    validation_details,
 )
 from slipway.resources import Resources
 from slipway.routing import add_routes, domain_router
@@ -96,14 +96,6 @@ def _fastapi(settings: Settings) -> FastAPI:
 async def _request_validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     raise ValidationError(details=validation_details(error.errors())) from None
-
-
-def validation_details(faults: Sequence[Any]) -> list[ProblemDetail]:
-    """Where and what, without what was sent: it may be a password."""
-    return [
-        ProblemDetail(location=".".join(str(part) for part in fault["loc"]), message=str(fault["msg"]))
-        for fault in faults
-    ]
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

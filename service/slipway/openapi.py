@@ -12,6 +12,7 @@ from slipway.problems import (
     AppException,
     BadRequestError,
     HeadersTooLargeError,
+    OAuthProblem,
     PayloadTooLargeError,
     Problem,
     RateLimitedError,
@@ -54,7 +55,10 @@ def describe(api: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if api.openapi_schema is None:
             document = make()
-            _, schemas = models_json_schema([(Problem, "serialization")], ref_template="#/components/schemas/{model}")
+            _, schemas = models_json_schema(
+                [(Problem, "serialization"), (OAuthProblem, "serialization")],
+                ref_template="#/components/schemas/{model}",
+            )
             document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
             _add_headers(document)
             add_examples(document)
@@ -75,6 +79,7 @@ _HEADERS: dict[str, str] = {
     "ETag": "The version; send it as `If-Match` to change only this one.",
     "Idempotency-Replayed": "`true` on a reply that an earlier request with this `Idempotency-Key` got already.",
     "Cache-Control": "Who may keep the reply, and how long.",
+    "Pragma": "`no-cache`: for caches that know no `Cache-Control`.",
     "Content-Disposition": "The name to save the file under.",
 }
 
@@ -89,8 +94,11 @@ _HEADERS_OF_REPLY = {
     ("request_export", "202"): ("Location",),
     ("read_file", "200"): ("Content-Disposition", "Cache-Control"),
     ("read_file", "409"): ("Retry-After",),
-    ("sign_in", "200"): ("Cache-Control",),
-    ("refresh_session", "200"): ("Cache-Control",),
+    ("sign_in", "200"): ("Cache-Control", "Pragma"),
+    ("sign_in", "400"): ("Cache-Control", "Pragma"),
+    ("refresh_session", "200"): ("Cache-Control", "Pragma"),
+    ("revoke_token", "200"): ("Cache-Control", "Pragma"),
+    ("revoke_token", "400"): ("Cache-Control", "Pragma"),
     ("read_jwks", "200"): ("Cache-Control", "ETag"),
     ("read_configuration", "200"): ("Cache-Control", "ETag"),
 }

@@ -13,11 +13,13 @@ _OF_NAME: dict[str, Any] = {"next_cursor": CURSOR, "cursor": CURSOR, "current": 
 _OF_DISCOVERY: dict[str, Any] = {
     "jwks_uri": "https://api.example.com/.well-known/jwks.json",
     "token_endpoint": "https://api.example.com/api/v1/auth/token",
-    "grant_types_supported": ["password"],
-    "response_types_supported": ["token"],
+    "revocation_endpoint": "https://api.example.com/api/v1/auth/revoke",
+    "grant_types_supported": ["password", "refresh_token"],
+    "response_types_supported": [],
     "subject_types_supported": ["public"],
     "id_token_signing_alg_values_supported": ["EdDSA"],
     "token_endpoint_auth_methods_supported": ["none"],
+    "revocation_endpoint_auth_methods_supported": ["none"],
     "scopes_supported": ["admin:write", "items:read", "items:write"],
     "claims_supported": ["aud", "exp", "iat", "iss", "jti", "sid", "sub"],
 }

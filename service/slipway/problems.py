@@ -43,12 +43,28 @@ class Problem(BaseModel):
     request_id: str = Field(description="Also in `X-Request-ID` and in the logs.", examples=["01980d5e2c5b7f20"])
 
 
+def validation_details(faults: Sequence[Any], *within: str) -> list[ProblemDetail]:
+    """Where and what of pydantic's faults, without what was sent: it may be a password."""
+    return [
+        ProblemDetail(location=".".join(str(part) for part in (*within, *fault["loc"])), message=str(fault["msg"]))
+        for fault in faults
+    ]
+
+
+class OAuthProblem(Problem):
+    """The body of a reply that refuses what an OAuth client sent (RFC 6749, section 5.2)."""
+
+    error_description: str = Field(description="Same as `message`.", examples=["This is not valid: sign in again."])
+
+
 class AppException(Exception):  # noqa: N818 - the name the field uses for the root of such a hierarchy
     """Something a client is told. `headers` are sent with the reply; nothing else of the exception is."""
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     code: ClassVar[str] = "internal_error"
     default_message: ClassVar[str] = "Something went wrong here. The request id helps us find it."
+    model: ClassVar[type[Problem]] = Problem
+    media_type: ClassVar[str] = PROBLEM_JSON
 
     def __init__(
         self,
@@ -174,25 +190,32 @@ class DeadlineExceededError(UnavailableError):
 
 def problem_body(problem: AppException, request_id: str) -> bytes:
     """The JSON document a client reads."""
-    document: dict[str, Any] = {
-        "type": "about:blank",
-        "title": problem.status.phrase,
-        "status": int(problem.status),
-        "detail": problem.message,
-        "error": problem.code,
-        "message": problem.message,
-        "details": [detail.model_dump() for detail in problem.details],
-        "request_id": request_id,
-    }
+    document = _document(problem, problem.message, problem.details, request_id)
     try:
         return orjson.dumps(document)
     except TypeError:  # names of a request's members may be text that isn't Unicode; JSON's escapes can say it
         return json.dumps(document).encode("ascii")
 
 
+def _document(
+    kind: AppException | type[AppException], message: str, details: Sequence[ProblemDetail], request_id: str
+) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": kind.status.phrase,
+        "status": int(kind.status),
+        "detail": message,
+        "error": kind.code,
+        "message": message,
+        "details": [detail.model_dump() for detail in details],
+        "request_id": request_id,
+    }
+    return document | ({"error_description": message} if kind.model is OAuthProblem else {})
+
+
 def problem_headers(problem: AppException, body: bytes) -> list[tuple[bytes, bytes]]:
     """The ASGI headers that go with `problem_body`."""
-    headers = [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", str(len(body)).encode())]
+    headers = [(b"content-type", problem.media_type.encode()), (b"content-length", str(len(body)).encode())]
     headers += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
     return headers
 
@@ -201,22 +224,9 @@ def responses(*problems: type[AppException]) -> dict[int | str, dict[str, Any]]:
     """OpenAPI `responses` for the errors that a route may give, for FastAPI's `responses=`."""
     described: dict[int | str, dict[str, Any]] = {}
     for problem in problems:
-        described[int(problem.status)] = {
-            "description": problem.default_message,
-            "content": {
-                PROBLEM_JSON: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
-                    "example": {
-                        "type": "about:blank",
-                        "title": problem.status.phrase,
-                        "status": int(problem.status),
-                        "detail": problem.default_message,
-                        "error": problem.code,
-                        "message": problem.default_message,
-                        "details": [],
-                        "request_id": "01980d5e2c5b7f20",
-                    },
-                }
-            },
+        reply = described.setdefault(int(problem.status), {"description": problem.default_message, "content": {}})
+        reply["content"][problem.media_type] = {
+            "schema": {"$ref": f"#/components/schemas/{problem.model.__name__}"},
+            "example": _document(problem, problem.default_message, (), "01980d5e2c5b7f20"),
         }
     return described

@@ -18,7 +18,8 @@ from slipway.sessions.schemas import (
     PasswordResetConfirm,
     PasswordResetRequest,
     RefreshRequest,
-    SignInForm,
+    RevokeForm,
+    TokenForm,
 )
 from slipway.settings import Settings
 from slipway.storage.models import new_id
@@ -26,7 +27,7 @@ from slipway.users.schemas import Permissions, UserCreate, UserPatch, UserReplac
 
 BODIES: list[type[BaseModel]] = [
     ExportRequest, ItemContent, ItemPatch, PasswordChange, PasswordResetConfirm, PasswordResetRequest, Permissions,
-    RefreshRequest, SignInForm, UserCreate, UserPatch, UserReplace,
+    RefreshRequest, RevokeForm, TokenForm, UserCreate, UserPatch, UserReplace,
 ]  # fmt: skip
 
 

@@ -24,6 +24,8 @@ SCOPES = {
     "items:write": "Create and change one's own items.",
 }
 
+TOKEN = "/api/v1/auth/token"  # noqa: S105 - an address
+
 REFUSED = Counter(
     "slipway_session_rejections_total",
     "Requests with a valid token whose session has ended or whose user is gone.",
@@ -67,7 +69,7 @@ class SignedInUser(OAuth2PasswordBearer):
     """A dependency that is the OpenAPI security scheme too: one call a request does both."""
 
     def __init__(self, permission: str | None = None) -> None:
-        super().__init__(tokenUrl="/api/v1/auth/token", scheme_name="Token", scopes=SCOPES, auto_error=False)
+        super().__init__(tokenUrl=TOKEN, refreshUrl=TOKEN, scheme_name="Token", scopes=SCOPES, auto_error=False)
         self._permission = permission
 
     async def __call__(self, request: Request) -> Principal:  # type: ignore[override]

@@ -198,6 +198,11 @@ async def lock_family(session: AsyncSession, token_hash: bytes, lifetimes: Lifet
     return Family(*row) if row else None
 
 
+async def session_of(session: AsyncSession, token_hash: bytes) -> UUID | None:
+    found = await session.scalars(select(RefreshToken.session_id).where(RefreshToken.token_hash == token_hash))
+    return found.one_or_none()
+
+
 async def use_refresh_token(session: AsyncSession, token_hash: bytes, successor: bytes) -> bool:
     """Mark a token as used; True for one caller only, however many try."""
     statement = (

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from slipway.problems import AuthenticationError
 from slipway.sessions import queries
 from slipway.sessions.lifetimes import Lifetimes
+from slipway.sessions.oauth import InvalidScopeError
 from slipway.sessions.queries import Family, UsedToken
 from slipway.sessions.secret_tokens import hash_token, new_token, open_successor, seal_successor
 from slipway.settings import Settings
@@ -50,12 +51,15 @@ class _Failure(Enum):
     REUSED = "reused"
 
 
-async def refresh(resources: Resources, token: str) -> Grant:
-    """Use a refresh token. Raises AuthenticationError for one that is unknown, ended or reused."""
+async def refresh(resources: Resources, token: str, scope: frozenset[str] | None = None) -> Grant:
+    """Use a refresh token, for an access token that permits `scope` only, or all that the user may do.
+
+    Raises AuthenticationError for one that is unknown, ended or reused; InvalidScopeError, and then it isn't used.
+    """
     lifetimes = Lifetimes.of(resources.settings)
     async with resources.database.transaction() as session:
         family = await queries.lock_family(session, hash_token(token), lifetimes)
-        outcome = await _rotate(session, resources.settings, token, family) if family else _Failure.REFUSED
+        outcome = await _rotate(session, resources.settings, token, family, scope) if family else _Failure.REFUSED
     # Raised only now: inside, it would roll back the revocation that a reused token caused.
     if isinstance(outcome, _Failure):
         REFRESHES.labels(outcome.value).inc()
@@ -65,9 +69,14 @@ async def refresh(resources: Resources, token: str) -> Grant:
     return outcome
 
 
-async def _rotate(session: AsyncSession, settings: Settings, token: str, family: Family) -> Grant | _Failure:
+async def _rotate(
+    session: AsyncSession, settings: Settings, token: str, family: Family, scope: frozenset[str] | None
+) -> Grant | _Failure:
     if not family.is_live:
         return _Failure.REFUSED
+    permissions = family.permissions if scope is None else sorted(scope)
+    if not set(permissions) <= set(family.permissions):
+        raise InvalidScopeError
     successor = new_token()
     if await queries.use_refresh_token(session, hash_token(token), seal_successor(token, successor)):
         await queries.add_refresh_token(session, family.session_id, hash_token(successor))
@@ -80,7 +89,7 @@ async def _rotate(session: AsyncSession, settings: Settings, token: str, family:
             return _Failure.REUSED
         successor, left = repeated, family.left
         REFRESHES.labels("repeated").inc()
-    return Grant(family.user_id, family.session_id, family.permissions, successor, left)
+    return Grant(family.user_id, family.session_id, permissions, successor, left)
 
 
 async def _repeatable(session: AsyncSession, settings: Settings, token: str) -> str | None:

@@ -6,17 +6,35 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
+import pydantic
 from fastapi import Form, Query, Request, Response
 
 from slipway.etags import content_tag
 from slipway.paging import Page, PageQuery, build_page
-from slipway.problems import AuthenticationError, ConflictError, NotFoundError, responses
+from slipway.problems import (
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    ValidationError,
+    responses,
+    validation_details,
+)
 from slipway.resources import Resources, resources_of
 from slipway.routing import domain_router
 from slipway.sessions import queries, service
 from slipway.sessions.dependencies import SCOPES, CurrentUser
 from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.models import Session
+from slipway.sessions.oauth import (
+    NOT_STORED,
+    InvalidGrantError,
+    InvalidRequestError,
+    UnsupportedGrantTypeError,
+    missing,
+    require_once,
+    told_to_oauth_clients,
+)
 from slipway.sessions.refresh import Grant, refresh
 from slipway.sessions.schemas import (
     Accepted,
@@ -25,8 +43,10 @@ from slipway.sessions.schemas import (
     PasswordResetConfirm,
     PasswordResetRequest,
     RefreshRequest,
+    RevokeForm,
     SessionOut,
     SignInForm,
+    TokenForm,
     TokenReply,
 )
 from slipway.sessions.service import Device
@@ -53,7 +73,7 @@ def _address(request: Request) -> str:
 
 
 def _token_reply(resources: Resources, grant: Grant, response: Response) -> TokenReply:
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update(NOT_STORED)
     return TokenReply(
         access_token=resources.tokens.issue(grant.user_id, grant.session_id, grant.permissions, grant.left),
         refresh_token=grant.refresh_token,
@@ -62,13 +82,64 @@ def _token_reply(resources: Resources, grant: Grant, response: Response) -> Toke
     )
 
 
-@router.post("/token", summary="Sign in", responses=responses(AuthenticationError))
-async def sign_in(request: Request, response: Response, form: Annotated[SignInForm, Form()]) -> TokenReply:
-    """The OAuth 2.0 password grant. Failures are answered ever more slowly: 429 with `Retry-After`."""
+@router.post(
+    "/token",
+    summary="Sign in, or refresh",
+    responses=responses(BadRequestError, InvalidGrantError, AuthenticationError),
+)
+async def sign_in(request: Request, response: Response, form: Annotated[TokenForm, Form()]) -> TokenReply:
+    """OAuth 2.0's token endpoint. Wrong passwords are answered ever more slowly: 429 with `Retry-After`.
+
+    A refresh token is used and the next one given. Using it again later ends the session: somebody else has it.
+    """
+    require_once(await request.form(), TokenForm)
     resources = resources_of(request)
-    password = form.password.get_secret_value()
-    grant = await service.sign_in(resources, form.username.strip(), password, _device(request))
+    if form.grant_type is None:
+        grant = await _sign_in(request, form)
+    else:
+        with told_to_oauth_clients():
+            grant = await _granted(request, form)
     return _token_reply(resources, grant, response)
+
+
+async def _granted(request: Request, form: TokenForm) -> Grant:
+    if form.grant_type == "password":
+        return await _sign_in(request, form)
+    if form.grant_type != "refresh_token":
+        raise UnsupportedGrantTypeError
+    if form.refresh_token is None:
+        raise missing("refresh_token")
+    scope = None if form.scope is None else frozenset(form.scope.split())
+    return await refresh(resources_of(request), form.refresh_token.get_secret_value(), scope)
+
+
+async def _sign_in(request: Request, form: TokenForm) -> Grant:
+    given = form.model_dump(include=set(SignInForm.model_fields), exclude_none=True)
+    try:
+        wanted = SignInForm.model_validate(given)
+    except pydantic.ValidationError as error:
+        faults = error.errors(include_input=False, include_url=False)
+        raise ValidationError(details=validation_details(faults, "body")) from None
+    password = wanted.password.get_secret_value()
+    return await service.sign_in(resources_of(request), wanted.username.strip(), password, _device(request))
+
+
+@router.post(
+    "/revoke",
+    summary="Revoke a token",
+    response_class=Response,
+    responses={200: {"description": "It is not valid now."}, **responses(BadRequestError, InvalidRequestError)},
+)
+async def revoke_token(request: Request, form: Annotated[RevokeForm, Form()]) -> Response:
+    """OAuth 2.0's revocation: whoever has an access or a refresh token may end its session, and so all tokens of it.
+
+    A token that is unknown, or over already, is answered alike. Access tokens are refused everywhere within a second.
+    """
+    require_once(await request.form(), RevokeForm)
+    if form.token is None:
+        raise missing("token")
+    await service.revoke_token(resources_of(request), form.token.get_secret_value())
+    return Response(headers=NOT_STORED)
 
 
 @router.post("/refresh", summary="Get the next access token", responses=responses(AuthenticationError))
@@ -205,11 +276,13 @@ async def read_configuration(request: Request) -> Response:
         issuer=issuer,
         jwks_uri=f"{issuer}/.well-known/jwks.json",
         token_endpoint=f"{issuer}{router.prefix}/token",
-        grant_types_supported=["password"],
-        response_types_supported=["token"],
+        revocation_endpoint=f"{issuer}{router.prefix}/revoke",
+        grant_types_supported=["password", "refresh_token"],
+        response_types_supported=[],  # there is no authorization endpoint; OpenID Connect asks for the member
         subject_types_supported=["public"],
         id_token_signing_alg_values_supported=resources.keys.current.algorithms(),
         token_endpoint_auth_methods_supported=["none"],
+        revocation_endpoint_auth_methods_supported=["none"],
         scopes_supported=list(SCOPES),
         claims_supported=REQUIRED_CLAIMS,
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from slipway.fields import CleanText, Email
 
@@ -16,16 +16,57 @@ TypedPassword = Annotated[SecretStr, Field(min_length=1, max_length=512, example
 OpaqueToken = Annotated[SecretStr, Field(min_length=1, max_length=128, examples=["yGk4…"])]
 
 
-class SignInForm(BaseModel):
-    """The password grant of OAuth 2.0, as a form. Other fields that OAuth clients send are ignored."""
+def _omitted(value: object) -> object:
+    return None if value == "" else value
 
-    grant_type: Literal["password"] = "password"
-    username: Annotated[CleanText, Field(min_length=1, max_length=254, description="The e-mail address.")] = Field(
-        examples=["ada@example.com"]
+
+FormText = Annotated[str | None, BeforeValidator(_omitted)]
+FormSecret = Annotated[SecretStr | None, BeforeValidator(_omitted)]
+"""A parameter sent without a value is one that wasn't sent (RFC 6749, section 3.2)."""
+
+
+class TokenForm(BaseModel):
+    """The password and refresh token grants of OAuth 2.0, as a form. Other fields that clients send are ignored."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"grant_type": "password", "username": "ada@example.com", "password": "correct horse battery staple"},
+                {"grant_type": "refresh_token", "refresh_token": "yGk4…"},
+            ]
+        }
     )
+
+    grant_type: FormText = Field(
+        None,
+        description="`password` or `refresh_token`. Without it this is a sign-in whose errors are told as everywhere "
+        "else in this API, and not in OAuth's words.",
+        examples=["password"],
+    )
+    username: FormText = Field(None, description="The e-mail address.", examples=["ada@example.com"])
+    password: FormSecret = Field(None, examples=["correct horse battery staple"])
+    refresh_token: FormSecret = Field(None, description="For one use.", examples=["yGk4…"])
+    scope: FormText = Field(
+        None,
+        description="Of a refresh: what of that which the user may do its access token shall permit. Ignored at "
+        "sign-in: the token carries all of it. The reply's `scope` says what was granted.",
+        examples=["items:read"],
+    )
+
+
+class SignInForm(BaseModel):
+    """What signing in needs of the form."""
+
+    username: Annotated[CleanText, Field(min_length=1, max_length=254)]
     password: TypedPassword
-    scope: Annotated[str, Field(max_length=1024)] = Field(
-        "", description="Ignored: the token carries what the user may do; the reply's `scope` says what."
+
+
+class RevokeForm(BaseModel):
+    """What OAuth clients send to have a token revoked (RFC 7009)."""
+
+    token: FormSecret = Field(None, description="An access token or a refresh token.", examples=["yGk4…"])
+    token_type_hint: FormText = Field(
+        None, description="Ignored: what kind of token it is can be seen.", examples=["refresh_token"]
     )
 
 
@@ -100,10 +141,12 @@ class Discovery(BaseModel):
     issuer: str = Field(examples=["https://api.example.com"])
     jwks_uri: str
     token_endpoint: str
+    revocation_endpoint: str
     grant_types_supported: list[str]
     response_types_supported: list[str]
     subject_types_supported: list[str]
     id_token_signing_alg_values_supported: list[str]
     token_endpoint_auth_methods_supported: list[str]
+    revocation_endpoint_auth_methods_supported: list[str]
     scopes_supported: list[str]
     claims_supported: list[str]

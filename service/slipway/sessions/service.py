@@ -125,6 +125,20 @@ async def _start_session(resources: Resources, account: Account, device: Device)
     return Grant(account.id, row.id, account.permissions, token, left)
 
 
+async def revoke_token(resources: Resources, token: str) -> None:
+    """End the session that an access or a refresh token is of; nothing where there is none.
+
+    A refresh token that was used already names its session too: who shows it may have kept it, or lost the next one.
+    """
+    claims = resources.tokens.claims(token)
+    async with resources.database.transaction() as session:
+        session_id = claims.session_id if claims else await queries.session_of(session, hash_token(token))
+        if session_id is not None:
+            await queries.revoke_session(session, session_id, "token_revoked")
+    if session_id is not None:
+        resources.principals.forget([session_id])
+
+
 async def end_session(session: AsyncSession, actor: Principal, session_id: UUID, lifetimes: Lifetimes) -> None:
     """End one's own session, or as an administrator anyone's. Raises NotFoundError for all others alike."""
     owner = await queries.owner_of_live(session, session_id, lifetimes)

@@ -121,6 +121,13 @@ class Tokens:
             return None
         return claims
 
+    def claims(self, token: str) -> TokenClaims | None:
+        """The same for a token that may as well be of another kind: uncounted, and not remembered."""
+        try:
+            return self.verify(token)
+        except TokenRejectedError:
+            return None
+
     def verify(self, token: str) -> TokenClaims:
         """Check a token's signature and claims, without the cache. Raises TokenRejectedError."""
         if len(token) > MAX_TOKEN_LENGTH:
