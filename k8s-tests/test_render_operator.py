@@ -280,7 +280,7 @@ def test_approval_is_guarded_where_there_is_any(renderer: Renderer, values: dict
         assert binding["spec"]["validationActions"] == ["Deny"]
         assert policy["spec"]["failurePolicy"] == "Fail"
         assert policy["spec"]["matchConstraints"]["resourceRules"][0]["operations"] == ["CREATE", "UPDATE"]
-        assert "check('approve').allowed()" in policy["spec"]["validations"][0]["expression"]
+        assert all("variables.approver" in rule["expression"] for rule in policy["spec"]["validations"])
 
 
 def guarded(objects: Objects) -> Document | None:
@@ -290,8 +290,14 @@ def guarded(objects: Objects) -> Document | None:
 
 
 def test_the_guard_is_where_the_operator_is(renderer: Renderer) -> None:
-    own = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ships"}}}
+    def inside(*namespaces: str) -> Document:
+        name = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(namespaces)}
+        return {"namespaceSelector": {"matchExpressions": [name]}}
+
+    own = inside("ships")
     assert guarded(renderer.objects(merged(PRODUCTION, APPROVED))) == own
+    several = {**APPROVED, "operator": {"scope": "namespaces", "namespaces": ["harbour", "ships"]}}
+    assert guarded(renderer.objects(merged(PRODUCTION, several))) == inside("ships", "harbour")
     assert guarded(renderer.objects(merged(PRODUCTION, {**APPROVED, **CLUSTER_WIDE}))) is None
     elsewhere = {**APPROVED, "operator": {"scope": "cluster", "enabled": False}}
     assert guarded(renderer.objects(merged(PRODUCTION, elsewhere))) == own

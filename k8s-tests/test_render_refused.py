@@ -33,6 +33,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "postgresql.enabled is for trying out",
     ),
     "demo's Redis in production": ({"redis": {"enabled": True}}, "Name a Secret of your own in redis.existingSecret"),
+    "no namespaces to look after": (
+        {"operator": {"scope": "namespaces"}},
+        "operator.scope=namespaces needs operator.namespaces",
+    ),
+    "namespaces that nobody looks after": (
+        {"operator": {"namespaces": ["harbour"]}},
+        "operator.namespaces is for operator.scope=namespaces, and operator.scope is namespaced",
+    ),
+    "a service where the operator isn't": (
+        {"operator": {"services": [{"namespace": "harbour", "secrets": ["keys"]}]}},
+        "operator.services names the namespace harbour, which the operator doesn't look after",
+    ),
+    "rights for nobody": (
+        {"operator": {"enabled": False, "services": [{"secrets": ["keys"]}]}},
+        "operator.services gives rights to the release's own operator, which isn't there",
+    ),
+    "rights to what it has all rights to": (
+        {"operator": {"scope": "cluster", "services": [{"secrets": ["keys"]}]}},
+        "leave secrets and reads out",
+    ),
     "two databases": (
         {"environment": "development", "postgresql": {"enabled": True}},
         "Set postgresql.enabled=false, or leave database.existingSecret empty",

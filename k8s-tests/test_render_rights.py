@@ -128,6 +128,104 @@ def test_for_the_whole_cluster_it_has_one_role_and_a_lease_more(renderer: Render
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "slipway-operator", "namespace": "ships"}]
 
 
+SEVERAL = {"operator": {"scope": "namespaces", "namespaces": ["harbour", "yard"]}}
+HARBOUR: Document = {
+    "namespace": "harbour",
+    "secrets": ["harbour-keys", "harbour-login"],
+    "reads": ["harbour-admin"],
+    "pods": {"matchLabels": {"app": "harbour"}},
+    "ports": [8081, "metrics"],
+    "database": {"to": [{"ipBlock": {"cidr": "2001:db8::/64"}}], "ports": [6432]},
+}
+
+
+def with_services(*services: Document, **operator: Any) -> dict[str, Any]:
+    return merged(PRODUCTION, {"operator": {**operator, "services": list(services)}})
+
+
+def test_in_each_of_several_namespaces_it_has_a_role_of_its_own(renderer: Renderer) -> None:
+    objects = renderer.objects(merged(DEMO, SEVERAL))
+    roles = {role["metadata"]["namespace"]: role for role in objects.of_kind("Role")}
+    bindings = {binding["metadata"]["namespace"]: binding for binding in objects.of_kind("RoleBinding")}
+    assert set(roles) == set(bindings) == {"ships", "harbour", "yard"}
+    assert not objects.of_kind("ClusterRole") + objects.of_kind("ClusterRoleBinding")
+    # The release's own Secrets are in its own namespace; elsewhere it has none that nobody named.
+    assert granted(roles["ships"]) == granted(renderer.objects(DEMO).of_kind("Role")[0])
+    assert granted(roles["harbour"]) == granted(roles["yard"]) == RULES
+    for namespace, binding in bindings.items():
+        assert binding["roleRef"]["name"] == roles[namespace]["metadata"]["name"]
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "slipway-operator", "namespace": "ships"}]
+    # Another release's operator may be at home there, with a Role of this release's very name.
+    assert roles["harbour"]["metadata"]["name"] == "ships:slipway-operator" != roles["ships"]["metadata"]["name"]
+
+
+@pytest.mark.parametrize(
+    ("values", "watched"),
+    [
+        ({}, "ships"),
+        (SEVERAL, "ships,harbour,yard"),
+        ({"operator": {"scope": "namespaces", "namespaces": ["ships", "yard"]}}, "ships,yard"),
+        (CLUSTER_WIDE, ""),
+    ],
+    ids=["its own", "several", "its own named too", "all"],
+)
+def test_it_watches_where_it_has_its_rights(renderer: Renderer, values: dict[str, Any], watched: str) -> None:
+    objects = renderer.objects(merged(PRODUCTION, values))
+    (container,) = objects.one("Deployment", "slipway-operator")["spec"]["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["SLIPWAY_OPERATOR_NAMESPACES"] == watched
+    assert {role["metadata"]["namespace"] for role in objects.of_kind("Role")} == set(filter(None, watched.split(",")))
+
+
+def test_secrets_of_other_services_are_its_business_once_they_are_named(renderer: Renderer) -> None:
+    (role,) = renderer.objects(with_services({"secrets": ["mine"], "reads": ["mine-admin"]})).of_kind("Role")
+    assert granted(role) == together(RULES, ROTATING, secrets(mine=WRITTEN, mine_admin=READ))
+    objects = renderer.objects(merged(with_services(HARBOUR), SEVERAL))
+    roles = {role["metadata"]["namespace"]: granted(role) for role in objects.of_kind("Role")}
+    named = secrets(harbour_keys=WRITTEN, harbour_login=WRITTEN, harbour_admin=READ)
+    assert roles == {"ships": RULES, "harbour": together(RULES, ROTATING, named), "yard": RULES}
+
+
+def test_a_secret_that_is_named_twice_is_there_once(renderer: Renderer) -> None:
+    twice = {"secrets": ["slipway-keyring"], "reads": ["slipway-database-owner"]}
+    (role,) = renderer.objects(merged(DEMO, {"operator": {"services": [twice, twice]}})).of_kind("Role")
+    names = [rule["resourceNames"] for rule in role["rules"] if "resourceNames" in rule]
+    assert all(len(each) == len(set(each)) for each in names)
+
+
+def ways(objects: Objects) -> list[Document]:
+    egress: list[Document] = objects.one("NetworkPolicy", "slipway-operator")["spec"]["egress"]
+    return egress
+
+
+def test_pods_of_other_services_are_reached_where_they_are_named(renderer: Renderer) -> None:
+    usual = ways(renderer.objects(PRODUCTION))
+    here = {"pods": {"matchLabels": {"app": "mine"}}}
+    asked = {"ports": [{"port": 9090, "protocol": "TCP"}], "to": [{"podSelector": here["pods"]}]}
+    assert ways(renderer.objects(with_services(here))) == [*usual, asked]
+    there = ways(renderer.objects(merged(with_services(HARBOUR), SEVERAL)))
+    assert there[len(usual) :] == [
+        {
+            "ports": [{"port": 8081, "protocol": "TCP"}, {"port": "metrics", "protocol": "TCP"}],
+            "to": [
+                {
+                    "podSelector": HARBOUR["pods"],
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "harbour"}},
+                }
+            ],
+        },
+        {"ports": [{"port": 6432, "protocol": "TCP"}], "to": HARBOUR["database"]["to"]},
+    ]
+    # Secrets alone open nothing.
+    assert ways(renderer.objects(with_services({"secrets": ["mine"]}))) == usual
+
+
+def test_for_the_whole_cluster_a_service_opens_the_ports_that_are_others(renderer: Renderer) -> None:
+    objects = renderer.objects(with_services({"namespace": "harbour", "ports": [8081]}, scope="cluster"))
+    assert ways(objects)[-1]["ports"] == [{"port": 8081, "protocol": "TCP"}]
+    assert len(ways(objects)) == len(ways(renderer.objects(merged(PRODUCTION, CLUSTER_WIDE)))) + 1
+
+
 def unexplained(template: str) -> list[str]:
     """Rules of a template without a comment right above them."""
     lines = template.splitlines()

@@ -56,6 +56,8 @@ CHANGED: dict[str, Any] = {
     "migrations.lockTimeout": "4s",
     "migrations.statementTimeout": "14m30s",
     "operator.enabled": False,
+    "operator.namespaces": ["harbour"],
+    "operator.services": [{"secrets": ["harbour-keys"]}],
     "operator.image.digest": f"sha256:{'a' * 64}",
     "operator.tolerations": [{"key": "more", "operator": "Exists"}],
     "image.digest": f"sha256:{'a' * 64}",

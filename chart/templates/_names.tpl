@@ -108,6 +108,12 @@ given: so skaffold names what it built, and it looks for that very name.
 {{- if kindIs "bool" $wanted | ternary $wanted (eq .Values.migrations.mode "operator") }}true{{ end -}}
 {{- end -}}
 
+{{/* Namespaces that the release's operator looks after, as a YAML list, unless it does so everywhere. */}}
+{{- define "slipway.operatorNamespaces" -}}
+{{- $more := eq .Values.operator.scope "namespaces" | ternary .Values.operator.namespaces list -}}
+{{- prepend ($more | default list) .Release.Namespace | uniq | toYaml -}}
+{{- end -}}
+
 {{/* "true" when an operator looks after the namespace: ours, or one from elsewhere. While ours is away, nothing moves. */}}
 {{- define "slipway.lookedAfter" -}}
 {{- if or (eq .Values.migrations.mode "operator") (include "slipway.operator" .) }}true{{ end -}}

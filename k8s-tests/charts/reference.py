@@ -3,9 +3,9 @@
     python -m charts.reference            writes both
     python -m charts.reference --check    says what differs, and ends with 1 when anything does
 
-The comment block directly above a key describes it. One of its lines may be `# @schema {…}`: JSON Schema that goes over
-what the default tells. A line `## …` anywhere is the heading of the keys below it. Every object is closed unless its
-`@schema` opens it; an open object is one row of the table, whatever its default holds.
+The comment block directly above a key describes it. Its lines `# @schema {…}`, read as one text, are JSON Schema that
+goes over what the default tells. A line `## …` anywhere is the heading of the keys below it. Every object is closed
+unless its `@schema` opens it; an open object is one row of the table, whatever its default holds.
 """
 
 from __future__ import annotations
@@ -79,15 +79,15 @@ def _comment_above(lines: list[str], row: int, name: str) -> tuple[str, dict[str
     while first > 0 and lines[first - 1].lstrip().startswith("#"):
         first -= 1
     described: list[str] = []
-    fragment: dict[str, Any] = {}
+    told: list[str] = []
     for line in (line.strip() for line in lines[first:row]):
         if line.startswith("##"):
             described.clear()
         elif match := re.fullmatch(r"#\s*@schema\s+(.*)", line):
-            fragment = _fragment(match[1], name)
+            told.append(match[1])
         else:
             described.append(line.removeprefix("#").strip())
-    return " ".join(part for part in described if part), fragment
+    return " ".join(part for part in described if part), _fragment(" ".join(told), name) if told else {}
 
 
 def _fragment(text: str, name: str) -> dict[str, Any]:

@@ -23,5 +23,24 @@
 {{- $faults = append $faults (printf "migrations.lockTimeout=%s must be between 1s and 10m, and shorter than migrations.statementTimeout=%s." $migrations.lockTimeout $migrations.statementTimeout) }}
 {{- end }}
 {{- end }}
+{{- $operator := $values.operator -}}
+{{- if and (eq $operator.scope "namespaces") (not $operator.namespaces) }}
+{{- $faults = append $faults "operator.scope=namespaces needs operator.namespaces: those that it looks after beside the release's; or set operator.scope=namespaced." }}
+{{- end }}
+{{- if and $operator.namespaces (ne $operator.scope "namespaces") }}
+{{- $faults = append $faults (printf "operator.namespaces is for operator.scope=namespaces, and operator.scope is %s: change the one or empty the other." $operator.scope) }}
+{{- end }}
+{{- if and $operator.services (not (include "slipway.operator" .)) }}
+{{- $faults = append $faults "operator.services gives rights to the release's own operator, which isn't there: set operator.enabled=true, or give them where that operator is installed." }}
+{{- end }}
+{{- $served := include "slipway.operatorNamespaces" . | fromYamlArray -}}
+{{- range $operator.services }}
+{{- if not (or (eq $operator.scope "cluster") (has (.namespace | default $.Release.Namespace) $served)) }}
+{{- $faults = append $faults (printf "operator.services names the namespace %s, which the operator doesn't look after: add it to operator.namespaces, with operator.scope=namespaces." .namespace) }}
+{{- end }}
+{{- if and (or .secrets .reads) (eq $operator.scope "cluster") }}
+{{- $faults = append $faults "operator.services gives rights to Secrets by name, and operator.scope=cluster has them to all: leave secrets and reads out." }}
+{{- end }}
+{{- end }}
 {{- toYaml $faults -}}
 {{- end -}}
