@@ -14,6 +14,7 @@ import aiohttp
 import kopf
 from aiohttp.http_exceptions import LineTooLong
 
+from slipway_operator.clock import ServerClock
 from slipway_operator.connections import Connections
 from slipway_operator.credentials import Credentials, Login, NoCredentialsError, login
 from slipway_operator.guard import Guard
@@ -109,15 +110,18 @@ class Api:
     """An open connection to the API server: `async with Api() as api`.
 
     Reads are tried again on any fault of connection or server; writes only where the server turned them away (429),
-    because of all other faults it isn't known whether they were done. `guard` is asked before each attempt at a write.
+    because of all other faults it isn't known whether they were done. `guard` is asked before each attempt at a write;
+    each answer tells `clock` the time.
     """
 
     definitions: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """Schema of each kind of ours that the cluster has, once it is known; definitions.py sets it."""
     guard: Guard = Guard()
+    clock: ServerClock = ServerClock()
 
     def __init__(self, login: Login = login, *, jitter: random.Random | None = None) -> None:
         self.login = login
+        self.clock = ServerClock()
         self._credentials = Credentials(login)
         self._jitter = jitter or random.Random()  # noqa: S311 - it only spreads load
         self._connections = Connections(CONNECTIONS)
@@ -316,10 +320,12 @@ class Api:
         url = credentials.server.rstrip("/") + path
         sent = {**headers, **credentials.as_http_headers()}
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
+        began = self.clock.began()
         try:
             async with self._connections.calls.request(
                 method, url, params=params, data=data, headers=sent, timeout=timeout
             ) as response:
+                self.clock.heard(response.headers.get("Date"), began)
                 answer = await _bounded(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # No chaining: what these errors hold includes the request and its headers.

@@ -7,13 +7,13 @@ it last saw it change. What the Lease tells of times is for people.
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from slipway_operator.clock import awake
 from slipway_operator.cluster import PODS, Api, ConflictError, ForbiddenError, NotFoundError, Resource
 
 KIND = "Lease"
@@ -39,11 +39,6 @@ class Times:
 
 class LostError(Exception):
     """The Lease is another's, or couldn't be renewed in time: whatever it guarded has to end."""
-
-
-def awake() -> float:
-    """Seconds of a clock that runs on while this process is stopped, or its machine sleeps."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Lease:

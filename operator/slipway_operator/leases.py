@@ -16,9 +16,10 @@ from typing import Any
 from uuid import uuid4
 
 from slipway_operator import telemetry
+from slipway_operator.clock import awake
 from slipway_operator.cluster import Api, ApiError, NotServedError
 from slipway_operator.guard import Guard
-from slipway_operator.lease import Lease, LostError, Times, awake
+from slipway_operator.lease import Lease, LostError, Times
 from slipway_operator.settings import LEASE, Settings
 from slipway_operator.worklist import Key, Reconciler
 

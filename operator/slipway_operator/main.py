@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import click
 
-from slipway_operator import definitions, logs, ops, watch
+from slipway_operator import definitions, logs, ops, telemetry, watch
 from slipway_operator.cluster import Api
 from slipway_operator.evidence.asking import open_http
 from slipway_operator.keyrings.reconcile import KeyRings
@@ -98,6 +98,8 @@ async def operate(settings: Settings, api: Api, kinds: Reconcilers = reconcilers
         log.info("Ops port %d is open; serving %s.", port, ", ".join(settings.namespaces) or "the whole cluster")
         leases = Leases(leasing, settings)
         api.guard = leases
+        leasing.clock = api.clock
+        telemetry.CLOCK_SKEW.set_function(api.clock.skew)
         ready = await _until(definitions.until_served(api), stop) and await _until(
             leases.until_held(health.waits), stop
         )

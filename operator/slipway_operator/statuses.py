@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from slipway_operator.clock import reliable
 from slipway_operator.cluster import EVENTS, Api, ApiError, ConflictError, Resource
-from slipway_operator.conditions import State, told
+from slipway_operator.conditions import State, merged, told
 from slipway_operator.definitions import declared
 from slipway_operator.events import event
 from slipway_operator.telemetry import STALLED
@@ -22,15 +23,19 @@ async def write_status(
     wanted: Mapping[str, Any],
     said: tuple[State, str, str],
     now: float,
+    whole: bool = True,  # noqa: FBT001, FBT002 - of the look that it tells of
 ) -> bool:
     """Write what differs; `said` is state, reason and message. False: somebody changed the resource since it was read.
 
     A transition, which is another reason or that a person must act now, becomes an event and a line of the log.
     Prometheus is told at every look: an operator that just started has no other moment to tell of what stays as it is.
     """
-    former = resource.get("status") or {}
+    former, named = resource.get("status") or {}, resource["metadata"]
+    if whole or reliable(former):
+        # Else the times in it are as they were found, and whoever looks next has to know.
+        timed = merged([api.clock.condition()], former.get("conditions") or (), named.get("generation", 0), now)
+        wanted = {**wanted, "conditions": [*wanted.get("conditions", ()), *timed]}
     wanted = declared(wanted, api.definitions.get(resource["kind"], {}).get("properties", {}).get("status"))
-    named = resource["metadata"]
     STALLED.labels(resource["kind"], named["namespace"], named["name"]).set(said[0] == "Stalled")
     if wanted == former:
         return True

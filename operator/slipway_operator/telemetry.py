@@ -67,6 +67,11 @@ LEASE_TRANSITIONS = Gauge(
     "slipway_operator_lease_transitions", "How often the Lease has changed hands", ["namespace", "lease"],
     registry=REGISTRY,
 )  # fmt: skip
+CLOCK_SKEW = Gauge(
+    "slipway_operator_clock_skew_seconds",
+    "How far this machine's clock is ahead of the API server's",
+    registry=REGISTRY,
+)
 EVENT_AGE = Gauge(
     "slipway_operator_last_event_age_seconds", "Time since the watch of a kind told of a change", ["kind"],
     registry=REGISTRY,

@@ -30,7 +30,7 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
     resource, verdict = look.resource, decision.verdict
     wanted = document(decision, resource.get("status") or {}, resource["metadata"]["generation"], now)
     said = (verdict.state, verdict.reason, verdict.message)
-    if not await write_status(api, KEY_RINGS, resource, wanted, said, now):
+    if not await write_status(api, KEY_RINGS, resource, wanted, said, now, look.whole):
         return False
     _measure(look, decision)
     for one in ended(look.observed.memory.history, decision.memory.history):

@@ -93,7 +93,10 @@ class SecretSeen:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """`secret` is None when there is none. `restorable`: ids whose private part the operator still has in memory."""
+    """`secret` is None when there is none. `restorable`: ids whose private part the operator still has in memory.
+
+    `anew`: the memory's times may be of another clock than this look's, so what waits begins anew.
+    """
 
     name: str
     spec: Spec
@@ -101,6 +104,7 @@ class Observed:
     secret: SecretSeen | None
     consumers: Consumers = field(default_factory=Consumers)
     restorable: frozenset[str] = frozenset()
+    anew: bool = False
     spec_fault: str | None = None
 
 

@@ -28,7 +28,7 @@ Jwk = Mapping[str, Any]
 class Look:
     """What was observed, and what writes need: the resource, the Secret's version and type, and private keys by id.
 
-    A Secret's type never changes: one that was taken over keeps its own.
+    A Secret's type never changes: one that was taken over keeps its own. `whole`: else only the resource was looked at.
     """
 
     observed: Observed
@@ -36,6 +36,7 @@ class Look:
     version: str | None = None
     type: str = "Opaque"
     keys: Mapping[str, Jwk] = field(default_factory=dict, repr=False)
+    whole: bool = True
 
 
 async def look(
@@ -76,7 +77,7 @@ def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:
     """What is known of a resource when nothing else can be seen."""
     memory = memory_of(resource.get("status") or {})
     name = resource["metadata"]["name"]
-    return Look(Observed(name, unfit(resource), memory, None, spec_fault=spec_fault), resource)
+    return Look(Observed(name, unfit(resource), memory, None, spec_fault=spec_fault), resource, whole=False)
 
 
 def _seen(secret: Mapping[str, Any], resource: Mapping[str, Any], material: Material) -> SecretSeen:

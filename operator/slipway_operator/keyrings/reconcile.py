@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 
+from slipway_operator.clock import reliable
 from slipway_operator.cluster import Api
 from slipway_operator.evidence.nudging import Nudges
 from slipway_operator.keyrings import apply
@@ -21,21 +22,22 @@ from slipway_operator.worklist import Key
 
 
 class KeyRings:
-    """Reconciles KeyRings. `clock` gives seconds since the epoch.
+    """Reconciles KeyRings. `clock` gives seconds since the epoch; None: the API server's.
 
     Private keys of the last whole Secret, and those that it should hold besides, are kept here, and only here, to heal
     it with.
     """
 
     def __init__(
-        self, api: Api, http: aiohttp.ClientSession, secrets: NamedSecrets, clock: Callable[[], float] = time.time
+        self, api: Api, http: aiohttp.ClientSession, secrets: NamedSecrets, clock: Callable[[], float] | None = None
     ) -> None:
         self._api = api
         self._http = http
         self._secrets = secrets
-        self._clock = clock
+        self._clock = clock or api.clock
         self._nudges = Nudges(api)
         self._kept: dict[Key, Mapping[str, Jwk]] = {}
+        self._known: set[Key] = set()
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
@@ -48,10 +50,14 @@ class KeyRings:
             return None
         self._secrets.follow(key, seen.observed.spec.secret_name)
         now = self._clock()
+        anew = key not in self._known and not reliable(seen.resource.get("status") or {})
+        seen = replace(seen, observed=replace(seen.observed, anew=anew))
         decision = decide(seen.observed, now)
         LAGGING.labels(*key).set(len(decision.verdict.lagging))
         if not await apply.write(self._api, seen, decision, now):
             return 0.0
+        if seen.whole:
+            self._known.add(key)
         secret = seen.observed.secret
         if secret is not None and secret.ours and secret.intact:
             self._keep(key, decision, {held.id: seen.keys[held.id] for held in secret.keys})
@@ -73,6 +79,7 @@ class KeyRings:
 
     def _forget(self, key: Key) -> None:
         self._kept.pop(key, None)
+        self._known.discard(key)
         self._nudges.forget(key)
         self._secrets.forget(key)
         forget_resource(*key)

@@ -71,6 +71,8 @@ def situation(observed: Observed, now: float) -> Situation:
         memory = _staged(_mended(memory, now) if memory.broken else memory, secret, now)
     else:
         memory = replace(_unseen(memory, observed, now), broken=bool(memory.keys))
+    if observed.anew:
+        memory = _anew(memory, observed.spec, now)
     memory = _clocked(_revoked(memory, observed.spec, now), observed, now)
     return Situation(observed, _outgrown(memory, observed.spec, now), now)
 
@@ -114,6 +116,19 @@ def _mended(memory: Memory, now: float) -> Memory:
     return replace(memory, keys=keys, broken=False)
 
 
+def _anew(memory: Memory, spec: Spec, now: float) -> Memory:
+    """Times of another clock tell of no wait how much of it is over, and some are yet to come by this one."""
+
+    def begun(key: Key) -> Key:
+        end = key.retire_after
+        ends = None if end is None else max(end, now + spec.propagation + key.lifetime + spec.leeway)
+        confirmed = None if key.confirmed is None else min(key.confirmed, now)
+        return replace(key, retire_after=ends, since=min(key.since, now), confirmed=confirmed)
+
+    found = _mended(replace(memory, keys=tuple(begun(key) for key in memory.keys)), now)
+    return replace(found, broken=memory.broken)
+
+
 def lacking(memory: Memory, observed: Observed, now: float) -> tuple[str, ...]:
     """Ids of keys that must be in the Secret and aren't. Those that only the operator itself leaves out don't count.
 
@@ -133,7 +148,8 @@ def needed(key: Key, observed: Observed, now: float) -> bool:
         case "Published":
             return used or key.retire_after is not None
         case "Retiring":
-            return used or key.retire_after is None or key.retire_after > now
+            # By another clock than ours its time may have been over.
+            return used or key.retire_after is None or (key.retire_after > now and not observed.anew)
         case _:
             return False
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -30,7 +29,7 @@ BUSY_PAUSE = 1.0
 
 
 class DatabaseLogins:
-    """Reconciles DatabaseLogins. `clock` gives seconds since the epoch.
+    """Reconciles DatabaseLogins. `clock` gives seconds since the epoch; None: the API server's.
 
     What the database refused to do is remembered only here, because each look tries it anew, and so is what was just
     scrambled, until the next look has written it: no catalog shows it, and doing it twice does no harm.
@@ -42,13 +41,13 @@ class DatabaseLogins:
         http: aiohttp.ClientSession,
         secrets: NamedSecrets,
         exclusion: Exclusion,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._api = api
         self._http = http
         self._secrets = secrets
         self._exclusion = exclusion
-        self._clock = clock
+        self._clock = clock or api.clock
         self._nudges = Nudges(api)
         self._refused: dict[Key, Trouble] = {}
         self._written: dict[Key, float] = {}

@@ -54,7 +54,7 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
     wanted = document(decision, look.observed.jobs, former, resource["metadata"]["generation"], key, now)
     verdict = decision.verdict
     said = (verdict.state, verdict.reason, verdict.message)
-    if not await write_status(api, MIGRATIONS, resource, wanted, said, now):
+    if not await write_status(api, MIGRATIONS, resource, wanted, said, now, look.whole):
         return False
     if wanted != former:
         _count_ended(look, decision)

@@ -222,6 +222,8 @@ class Observed:
     """Why the spec can't be followed; the rest then says nothing."""
     created: float = 0.0
     """The resource, in seconds since the epoch."""
+    anew: bool = False
+    """The memory's times may be of another clock than this look's."""
 
 
 @dataclass(frozen=True, slots=True)

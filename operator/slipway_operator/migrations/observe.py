@@ -43,6 +43,7 @@ class Look:
     """What was observed, and the objects that writes need: the resource with its version, and what Jobs copy.
 
     `sql`: text of a plan that was read in this look, by the plan's digest. `uids`: of Jobs, by name.
+    `whole`: else only the resource was looked at.
     """
 
     observed: Observed
@@ -50,6 +51,7 @@ class Look:
     deployment: dict[str, Any] | None = None
     sql: dict[str, str] = field(default_factory=dict)
     uids: dict[str, str] = field(default_factory=dict)
+    whole: bool = True
 
 
 async def look(api: Api, namespace: str, name: str, now: float) -> Look | None:
@@ -88,7 +90,7 @@ def unseen(resource: dict[str, Any], spec_fault: str | None = None) -> Look:
     """What is known of a resource when nothing else can be seen."""
     metadata, memory = resource["metadata"], memory_of(resource.get("status") or {})
     observed = Observed(metadata["name"], metadata["uid"], unfit(resource), memory, None, spec_fault=spec_fault)
-    return Look(observed, resource)
+    return Look(observed, resource, whole=False)
 
 
 def _as_wished(

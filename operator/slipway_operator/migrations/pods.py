@@ -25,7 +25,8 @@ def lives(pod: PodSeen, announced_at: float | None, now: float) -> bool:
     if pod.gate.state == "passed" or announced_at is None:
         return True
     if pod.gate.state == "running":
-        return began_before(pod.gate.since, announced_at)
+        # One that is yet to begin has a node whose clock is ahead: nothing tells when it did.
+        return began_before(pod.gate.since, announced_at) or pod.gate.since > now
     return now < announced_at + LAG
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from slipway_operator.clock import reliable
 from slipway_operator.cluster import Api
 from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.migrations import apply
@@ -24,17 +24,20 @@ REFUSED_PAUSE = 15.0
 
 
 class Migrations:
-    """Reconciles SchemaMigrations. `clock` gives seconds since the epoch.
+    """Reconciles SchemaMigrations. `clock` gives seconds since the epoch; None: the API server's.
 
     What keeps a Job from being made is remembered only here: each look finds it out anew. `exclusion`: the one that
     DatabaseLogins take, so that no Job begins while a login changes.
     """
 
-    def __init__(self, api: Api, clock: Callable[[], float] = time.time, *, exclusion: Exclusion | None = None) -> None:
+    def __init__(
+        self, api: Api, clock: Callable[[], float] | None = None, *, exclusion: Exclusion | None = None
+    ) -> None:
         self._api = api
         self._exclusion = exclusion or Exclusion()
-        self._clock = clock
+        self._clock = clock or api.clock
         self._refused: dict[Key, Trouble] = {}
+        self._known: set[Key] = set()
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
@@ -51,8 +54,11 @@ class Migrations:
         seen = await look(self._api, key.namespace, key.name, now)
         if seen is None:
             self._refused.pop(key, None)
+            self._known.discard(key)
             forget_resource(*key)
             return None
+        anew = key not in self._known and not reliable(seen.resource.get("status") or {})
+        seen = replace(seen, observed=replace(seen.observed, anew=anew))
         decision = decide(seen.observed, now)
         try:
             job = await apply.manifest(self._api, seen, decision)
@@ -64,10 +70,12 @@ class Migrations:
         try:
             if not await apply.write(self._api, seen, shown, now):
                 return 0.0
+            if seen.whole:
+                self._known.add(key)
         except RefusedError as error:
             # Without its SQL a plan isn't remembered: the next look reads it again.
             told = replace(_without_job(decision, error.trouble), memory=seen.observed.memory)
-            await apply.write(self._api, replace(seen, sql={}), told, now)
+            await apply.write(self._api, replace(seen, sql={}, whole=False), told, now)
             return REFUSED_PAUSE
         refused = await apply.effect(self._api, self._exclusion, seen, decision, job)
         if refused is None:

@@ -33,6 +33,8 @@ STARTS_OVER = frozenset({PLAN_CHANGED, "AnnouncementGone"})
 def remember(observed: Observed, now: float) -> Memory:
     """The memory with every ended Job of its round in it; of a new round when nothing runs and the wish is another."""
     memory, spec = observed.memory, observed.spec
+    if observed.anew and memory.announced_at is not None:
+        memory = replace(memory, announced_at=now)  # what began before that, by whichever clock, isn't relied on
     for job in sorted(observed.jobs, key=lambda job: (job.ended or job.created, job.name)):
         if not unrecorded(job, memory):
             continue

@@ -83,7 +83,7 @@ def _failure(seen: Situation) -> Trouble:
 
 
 def _due(seen: Situation, purpose: Purpose, attempt: int) -> float:
-    failed_at = seen.memory.failed_at or 0.0
+    failed_at = min(seen.memory.failed_at or 0.0, seen.now)
     return failed_at + (LONGEST_PAUSE if _given_up(seen, purpose) else pause(seen.observed.uid, purpose, attempt))
 
 

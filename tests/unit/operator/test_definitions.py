@@ -154,6 +154,6 @@ async def test_a_status_is_written_without_fields_that_the_cluster_lacks_and_onl
     wish = {"revision": "0001", "target": "0002"}
     for _ in range(2):
         found = cluster.objects["schemamigrations", "shop"]
-        assert await write_status(cluster, MIGRATIONS, found, wish, ("Ready", "UpToDate", "x"), 0.0)
+        assert await write_status(cluster, MIGRATIONS, found, wish, ("Ready", "UpToDate", "x"), 0.0, whole=False)
     assert cluster.objects["schemamigrations", "shop"]["status"] == {"target": "0002"}
     assert cluster.calls.count("apply_status schemamigrations") == 1

@@ -281,6 +281,8 @@ def test_pods_in_the_way_are_named_five_at_most() -> None:
         (GateSeen("running", NOW - 101), True),
         (GateSeen("running", NOW - 95), True),  # within what clocks may differ by
         (GateSeen("running", NOW - 80), False),
+        (GateSeen("running", NOW), False),
+        (GateSeen("running", NOW + 0.5), True),  # a node whose clock is ahead: when it began isn't known
         (GateSeen("waiting"), False),
     ],
 )
@@ -295,6 +297,19 @@ def test_a_gate_said_to_wait_counts_until_late_reports_must_have_come() -> None:
     seen = look(replace(ANNOUNCED, announced_at=NOW), pods=(*NEW, replace(OLD, gate=GateSeen("waiting"))))
     assert decide(seen, NOW + 9).verdict.reason == "OldPodsRemain"
     assert decide(seen, NOW + 10).verdict.reason == "Contracting"
+
+
+def test_an_announcement_that_another_clock_noted_is_as_old_as_the_look_that_finds_it() -> None:
+    pods = (*NEW, replace(OLD, gate=GateSeen("running", NOW - 80)))
+    found = decide(replace(look(ANNOUNCED, pods=pods), anew=True), NOW)
+    assert (found.verdict.reason, found.memory.announced_at) == ("OldPodsRemain", NOW)
+
+
+def test_a_failure_that_another_clock_noted_as_yet_to_come_is_tried_again_after_its_pause() -> None:
+    found = decide(look(replace(FAILED, failed_at=NOW + 3600)), NOW)
+    assert found.effect is None
+    assert found.look_again is not None
+    assert found.look_again <= 5
 
 
 def test_a_pod_whose_image_ids_arent_known_counts_as_broken() -> None:

@@ -64,7 +64,7 @@ async def test_what_a_person_mended_waits_for_nobody_any_more(api: MemoryApi) ->
 
 async def test_a_status_that_says_so_already_is_told_by_an_operator_that_just_started(api: MemoryApi) -> None:
     shown = {"observedGeneration": 1}
-    await write_status(api, KIND, {**RING, "status": shown}, shown, ("Stalled", "Reason", "Text."), NOW)
+    await write_status(api, KIND, {**RING, "status": shown}, shown, ("Stalled", "Reason", "Text."), NOW, whole=False)
     assert api.calls == []
     assert told() == 1.0
 
