@@ -32,6 +32,20 @@ async def test_a_wrong_token_is_counted_once(anonymous: httpx.AsyncClient) -> No
     assert _rejections() == before + 1
 
 
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+async def test_the_case_of_the_scheme_means_nothing_neither_for_a_right_token_nor_for_a_wrong_one(
+    anonymous: httpx.AsyncClient, user: Person, scheme: str
+) -> None:
+    token = user.client.headers["authorization"].removeprefix("Bearer ")
+    assert (await anonymous.get(ME, headers={"Authorization": f"{scheme}  {token}"})).status_code == 200
+    wrong = await anonymous.get(ME, headers={"Authorization": f"{scheme} wrong"})
+    assert (wrong.status_code, wrong.headers["www-authenticate"]) == (
+        401,
+        'Bearer realm="slipway", error="invalid_token"',
+    )
+    assert wrong.json()["message"].startswith("This access token is not valid")
+
+
 async def test_only_the_first_authorization_header_is_looked_at(anonymous: httpx.AsyncClient, user: Person) -> None:
     bearer = ("Authorization", user.client.headers["authorization"])
     basic = ("Authorization", "Basic YTpi")

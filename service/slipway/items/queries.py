@@ -29,12 +29,15 @@ async def add(session: AsyncSession, owner_id: UUID, title: str, body: str) -> R
     return (await session.execute(_INSERT, values)).one()
 
 
-async def get(session: AsyncSession, item_id: UUID) -> Item | None:
-    return await session.get(Item, item_id)
+async def get(session: AsyncSession, item_id: UUID, owner_id: UUID | None) -> Item | None:
+    """None as well where it is of another owner than `owner_id`, if that is given."""
+    return (await session.scalars(_matching(owner_id, None).where(Item.id == item_id))).one_or_none()
 
 
-async def get_for_update(session: AsyncSession, item_id: UUID) -> Item | None:
-    return await session.get(Item, item_id, with_for_update=True)
+async def get_for_update(session: AsyncSession, item_id: UUID, owner_id: UUID | None) -> Item | None:
+    """The same, locked; another's isn't waited for."""
+    statement = _matching(owner_id, None).where(Item.id == item_id)
+    return (await session.scalars(statement.with_for_update())).one_or_none()
 
 
 def _matching(owner_id: UUID | None, search: str | None) -> Select[Item]:

@@ -15,7 +15,6 @@ from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
 from slipway.openapi import versioned
 from slipway.paging import Page, PageQuery, build_page, cached_count
-from slipway.permissions import ADMIN
 from slipway.preconditions import IfMatch, etag
 from slipway.problems import (
     AuthenticationError,
@@ -63,7 +62,7 @@ async def create_item(
     return await once.remember(_reply(item, 201, {"Location": f"/api/v1/items/{item.id}"}))
 
 
-@router.get("", summary="List items")
+@router.get("", summary="List items", responses=responses(NotFoundError))
 async def list_items(
     request: Request,
     user: ItemsReader,
@@ -76,10 +75,8 @@ async def list_items(
         UUID | None, Query(description="Whose items; others than one's own only for administrators.")
     ] = None,
 ) -> Page[ItemOut]:
-    """One's own items, oldest first; administrators name any owner."""
-    owner = owner_id or user.id
-    if owner != user.id and ADMIN not in user.permissions:
-        raise AuthorizationError("Only administrators list items of others.")
+    """One's own items, oldest first; administrators name any owner, for others there is nobody else: 404."""
+    owner = user.owner(owner_id)
     resources = resources_of(request)
     rows = await resources.database.read(lambda session: queries.page(session, wanted, owner, q))
     total = await wanted.total(rows, lambda: _count(resources, owner, q))
@@ -99,8 +96,8 @@ _READ = responses(NotFoundError) | versioned(200)
 @router.get("/{item_id}", summary="Read an item", response_model=ItemOut, responses=_READ)
 async def read_item(request: Request, item_id: UUID, user: ItemsReader) -> Response:
     """One's own, or anyone's for administrators; otherwise 404."""
-    item = await resources_of(request).database.read(lambda session: queries.get(session, item_id))
-    return _reply(service.visible(user, item))
+    item = await resources_of(request).database.read(lambda session: queries.get(session, item_id, user.restricted_to))
+    return _reply(service.existing(item))
 
 
 _WRITE_ERRORS = responses(NotFoundError, PreconditionFailedError)

@@ -11,15 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from slipway.items import queries
 from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemPatch
-from slipway.permissions import ADMIN
 from slipway.preconditions import require_match
 from slipway.problems import NotFoundError
 from slipway.sessions.dependencies import Principal
 
 
-def visible(actor: Principal, item: Item | None) -> Item:
-    """Raises NotFoundError for strangers as for what isn't there."""
-    if item is None or (item.owner_id != actor.id and ADMIN not in actor.permissions):
+def existing(item: Item | None) -> Item:
+    """Raises NotFoundError for what isn't there, or isn't the asker's to see."""
+    if item is None:
         raise NotFoundError("There is no such item.")
     return item
 
@@ -36,7 +35,7 @@ async def change(
     matching: frozenset[str] | None,
 ) -> Item:
     """Apply a change to a locked row. Raises NotFoundError and PreconditionFailedError."""
-    item = visible(actor, await queries.get_for_update(session, item_id))
+    item = existing(await queries.get_for_update(session, item_id, actor.restricted_to))
     require_match(matching, item.version)
     if wanted.title is not None:
         item.title = wanted.title
@@ -50,7 +49,7 @@ async def change(
 
 async def remove(session: AsyncSession, actor: Principal, item_id: UUID, matching: frozenset[str] | None) -> UUID:
     """Delete an item and return its owner's id. Raises NotFoundError and PreconditionFailedError."""
-    item = visible(actor, await queries.get_for_update(session, item_id))
+    item = existing(await queries.get_for_update(session, item_id, actor.restricted_to))
     require_match(matching, item.version)
     await session.delete(item)
     await session.flush()

@@ -53,11 +53,20 @@ class Principal:
         """One's own is seen, and by administrators anyone's. For others there is no such thing: 404, whatever is."""
         return owner_id == self.id or ADMIN in self.permissions
 
+    @property
+    def restricted_to(self) -> UUID | None:
+        """The same for a query: whose rows there are; None for everybody's. What isn't there is never locked either."""
+        return None if ADMIN in self.permissions else self.id
+
     def owner(self, wanted: UUID | None) -> UUID:
         """Whose things a request is about that may name a user. Raises NotFoundError."""
         if wanted is None or self.may_see(wanted):
             return wanted or self.id
         raise no_such_user()
+
+
+def lacking(permission: str) -> AuthorizationError:
+    return AuthorizationError(f"This needs the permission {permission}.")
 
 
 def no_such_user() -> NotFoundError:
@@ -85,7 +94,7 @@ class SignedInUser(OAuth2PasswordBearer):
             raise SessionEndedError
         permissions = claims.permissions & user.permissions
         if self._permission is not None and self._permission not in permissions:
-            raise AuthorizationError(f"This needs the permission {self._permission}.")
+            raise lacking(self._permission)
         return Principal(user, permissions, claims)
 
 

@@ -7,12 +7,13 @@ from functools import lru_cache
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query, Request, Response
+from fastapi import Query, Request, Response, Security
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.fields import CleanText
 from slipway.openapi import versioned
 from slipway.paging import Page, PageQuery, build_page, cached_count
+from slipway.permissions import ADMIN
 from slipway.preconditions import IfMatch, etag
 from slipway.problems import (
     AuthenticationError,
@@ -24,7 +25,7 @@ from slipway.problems import (
 )
 from slipway.resources import Resources, resources_of
 from slipway.routing import domain_router
-from slipway.sessions.dependencies import Admin, CurrentUser, no_such_user
+from slipway.sessions.dependencies import Admin, CurrentUser, Principal, lacking, no_such_user
 from slipway.sessions.principals import SessionUser
 from slipway.sessions.proof import prove_password
 from slipway.storage.engine import after_commit
@@ -182,16 +183,27 @@ async def patch_user(
     return await _change_profile(request, session, actor, user_id, new, matching)
 
 
+async def _administering(user_id: UUID, actor: CurrentUser) -> Principal:
+    """Who isn't an administrator may not do it to themselves, and sees nobody else to do it to."""
+    service.require_visible(actor, user_id)
+    if ADMIN not in actor.permissions:
+        raise lacking(ADMIN)
+    return actor
+
+
+Administering = Annotated[Principal, Security(_administering, scopes=[ADMIN])]
+
+
 @router.put("/{user_id}/permissions", summary="Set permissions", response_model=UserOut, responses=_WRITE)
 async def set_permissions(
-    request: Request, user_id: UUID, new: Permissions, actor: Admin, session: DbSession, matching: IfMatch
+    request: Request, user_id: UUID, new: Permissions, actor: Administering, session: DbSession, matching: IfMatch
 ) -> Response:
     """For administrators; takes effect on tokens in use within a second. The last administrator stays one."""
     return await _change(request, session, actor, user_id, UserChange(permissions=new.permissions), matching)
 
 
 @router.delete("/{user_id}", status_code=204, summary="Delete a user", responses=_WRITE_ERRORS)
-async def delete_user(request: Request, user_id: UUID, _: Admin, session: DbSession, matching: IfMatch) -> None:
+async def delete_user(request: Request, user_id: UUID, _: Administering, session: DbSession, matching: IfMatch) -> None:
     """For administrators. Ends the sessions and deletes all that is theirs."""
     await service.remove(session, user_id, matching)
     _forget(session, resources_of(request), user_id)

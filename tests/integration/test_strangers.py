@@ -1,0 +1,168 @@
+"""What isn't one's own isn't there: on no route with an id does a reply or a lock tell it from what doesn't exist."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from integration.conftest import Person, SignIn
+from integration.sql import run_sql
+from slipway.app import ROUTERS, openapi_document
+from slipway.items import queries
+from slipway.resources import Resources
+from slipway.settings import Settings
+
+DOCUMENT = openapi_document(Settings())
+LIVING = {"x-request-id", "ratelimit"}
+"""Headers that differ between any two replies."""
+
+
+def routes() -> Iterator[tuple[str, str, str]]:
+    """Method, path and what names an id in it, of every route that has one: in its path, or asked for in its query."""
+    for router in ROUTERS:
+        for route in router.routes:
+            assert isinstance(route, APIRoute)
+            asked = [parameter.alias for parameter in route.dependant.query_params if parameter.alias.endswith("_id")]
+            for name in (*re.findall(r"{(\w+)}", route.path), *asked):
+                for method in sorted(route.methods | ({"HEAD"} if "GET" in route.methods else set())):
+                    yield method, route.path, name
+
+
+ROUTES = list(routes())
+
+
+def body_of(method: str, path: str) -> Any:
+    operation = DOCUMENT["paths"][path].get(method.lower(), {})
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        schema = DOCUMENT["components"]["schemas"][media["schema"]["$ref"].rpartition("/")[2]]
+        return schema["examples"][0]
+    return None
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "with its ETag": {"headers": {"If-Match": '"1"'}},
+    "with another ETag": {"headers": {"If-Match": '"999", W/"7"'}},
+    "with an ETag that is none": {"headers": {"If-Match": "999"}},
+    "unless known": {"headers": {"If-None-Match": '"1"'}},
+    "unless there": {"headers": {"If-None-Match": "*"}},
+    "with a key": {"headers": {"Idempotency-Key": "a-key-of-the-stranger"}},
+    "with a senseless body": {"json": {"nonsense": 1}},
+    "with no JSON": {"content": b"{", "headers": {"Content-Type": "application/json"}},
+}
+
+
+@pytest.fixture
+async def theirs(sign_in: SignIn, resources: Resources) -> dict[str, str]:
+    """By the name of an id's parameter: one of somebody else's."""
+    other = await sign_in("items:read", "items:write")
+    item = (await other.client.post("/api/v1/items", json={"title": "private"})).json()["id"]
+    export = (await other.client.post("/api/v1/exports", json={"format": "csv"})).json()["id"]
+    await run_sql(resources, "UPDATE exports SET state = 'done', row_count = 0, byte_count = 0")
+    [session] = (await other.client.get("/api/v1/auth/sessions")).json()["items"]
+    return {
+        "user_id": other.id,
+        "owner_id": other.id,
+        "item_id": item,
+        "export_id": export,
+        "session_id": session["id"],
+    }
+
+
+Told = tuple[int, dict[str, str], Any]
+
+
+async def told(client: httpx.AsyncClient, method: str, path: str, name: str, id_: str, variant: dict[str, Any]) -> Told:
+    url = path.replace(f"{{{name}}}", id_)
+    asked = {} if url != path else {name: id_}
+    body = {"json": body_of(method, path)} if "json" not in variant and "content" not in variant else {}
+    reply = await client.request(method, url, params=asked, **{**body, **variant})
+    headers = {key: value for key, value in reply.headers.items() if key not in LIVING}
+    document = reply.json() if reply.content else {}
+    document.pop("request_id", None)
+    return reply.status_code, headers, document
+
+
+def test_routes_with_ids_are_found() -> None:
+    assert {name for _, _, name in ROUTES} == {"user_id", "owner_id", "item_id", "export_id", "session_id"}
+    assert len(ROUTES) >= 16
+
+
+Expected = Callable[[str, Told], bool]
+
+
+async def faults(
+    client: httpx.AsyncClient, theirs: dict[str, str], variants: dict[str, dict[str, Any]], expected: Expected
+) -> list[str]:
+    """Where what is somebody's is answered otherwise than what doesn't exist, or not as `expected`."""
+    found = []
+    for method, path, name in ROUTES:
+        for what, variant in variants.items():
+            ours, nobodys = [
+                await told(client, method, path, name, id_, variant) for id_ in (theirs[name], str(uuid4()))
+            ]
+            if ours != nobodys or not expected(what, ours):
+                found.append(f"{method} {path} by {name}, {what}: {ours} for theirs, {nobodys} for nobody's")
+    return found
+
+
+async def test_what_is_a_strangers_is_answered_like_what_does_not_exist(user: Person, theirs: dict[str, str]) -> None:
+    def expected(what: str, reply: Told) -> bool:
+        return reply[0] == 404 or (reply[0] == 422 and what not in {"as it is", "with its ETag", "with another ETag"})
+
+    assert await faults(user.client, theirs, VARIANTS, expected) == []
+
+
+async def test_nor_does_who_may_nothing_or_is_not_signed_in_learn_anything(
+    sign_in: SignIn, anonymous: httpx.AsyncClient, theirs: dict[str, str]
+) -> None:
+    nobody = await sign_in()
+    plain = {"as it is": VARIANTS["as it is"]}
+    assert await faults(nobody.client, theirs, plain, lambda _, reply: reply[0] in {403, 404}) == []
+    signs: dict[str, dict[str, Any]] = {"without a token": {}, "wrong": {"headers": {"Authorization": "bearer wrong"}}}
+    assert await faults(anonymous, theirs, signs, lambda _, reply: reply[0] == 401) == []
+
+
+async def test_without_the_restriction_an_etag_would_tell(
+    user: Person, theirs: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = queries.get_for_update
+
+    async def anyones(session: Any, item_id: UUID, _: UUID | None) -> Any:
+        return await get(session, item_id, None)
+
+    monkeypatch.setattr(queries, "get_for_update", anyones)
+    found = await faults(user.client, theirs, {"stale": VARIANTS["with another ETag"]}, lambda *_: True)
+    assert any("PATCH /api/v1/items/{item_id} by item_id, stale: (412" in fault for fault in found)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_a_stranger_waits_for_no_lock_of_an_item(
+    user: Person, theirs: dict[str, str], resources: Resources, method: str
+) -> None:
+    async with resources.database.transaction() as session:
+        assert await queries.get_for_update(session, UUID(theirs["item_id"]), None) is not None
+        path = "/api/v1/items/{item_id}"
+        asking = told(user.client, method, path, "item_id", theirs["item_id"], {})
+        assert (await asyncio.wait_for(asking, 5))[0] == 404
+
+
+ADMINISTRATIVE: list[Callable[[Person, str], Awaitable[httpx.Response]]] = [
+    lambda person, id_: person.client.delete(f"/api/v1/users/{id_}"),
+    lambda person, id_: person.client.put(f"/api/v1/users/{id_}/permissions", json={"permissions": []}),
+]
+
+
+@pytest.mark.parametrize("act", ADMINISTRATIVE)
+async def test_to_oneself_who_is_no_administrator_is_told_what_it_needs(
+    user: Person, act: Callable[[Person, str], Awaitable[httpx.Response]]
+) -> None:
+    reply = await act(user, user.id)
+    assert (reply.status_code, reply.json()["message"]) == (403, "This needs the permission admin:write.")
