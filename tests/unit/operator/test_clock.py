@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway_operator import clock
 from slipway_operator.clock import ServerClock, reliable
 
 HOUR = 3600.0
@@ -152,3 +153,10 @@ def test_only_a_status_that_says_so_has_times_of_a_server_with_which_nothing_was
     assert not reliable(status("ClockSkewed", "True"))
     assert not reliable(status("Stalled", "False"))
     assert not reliable({})
+
+
+def test_the_clock_counts_while_the_process_is_stopped_or_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(clock.time, "clock_gettime", lambda clock: asked.append(clock) or 1.0)
+    assert clock.awake() == 1.0
+    assert asked == [clock.time.CLOCK_BOOTTIME]

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway_operator import lease as leases
 from slipway_operator.cluster import ApiError
 from slipway_operator.lease import Lease, LostError, Times
 from unit.operator.lease_server import LeaseApi, LeaseServer
@@ -163,10 +162,3 @@ def counted_from_the_answer(patch: pytest.MonkeyPatch) -> None:
 def test_without_a_guard_two_are_at_work(broken: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     broken(monkeypatch)
     assert any(lived(seed, 400).faults for seed in range(60))
-
-
-def test_the_clock_counts_while_the_process_is_stopped_or_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(leases.time, "clock_gettime", lambda clock: asked.append(clock) or 1.0)
-    assert leases.awake() == 1.0
-    assert asked == [leases.time.CLOCK_BOOTTIME]
