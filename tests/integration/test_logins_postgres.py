@@ -318,6 +318,10 @@ async def settled(cluster: Cluster, logins: DatabaseLogins) -> None:
 async def test_a_login_is_made_rotated_and_healed_from_one_look_to_the_next(world: World) -> None:
     cluster = Cluster()
     cluster.put("secrets", secret(ADMIN_SECRET, files(world.admin.address, ADMIN, PASSWORD)))
+    # Whoever uses it wants no pod just now: that is seen, and so proves something.
+    volumes = [{"name": "login", "secret": {"secretName": WRITTEN}}]
+    idle = {"replicas": 0, "template": {"metadata": {}, "spec": {"containers": [], "volumes": volumes}}}
+    cluster.put("deployments", {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": idle})
     logins = DatabaseLogins(cluster, cast("aiohttp.ClientSession", None), NamedSecrets(cluster), Exclusion())
 
     def written() -> LoginData:
