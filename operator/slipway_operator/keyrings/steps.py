@@ -56,7 +56,7 @@ def answer(
         running=len(seen.observed.consumers.pods),
         confirmed=found.heard,
         lagging=found.lagging,
-        next_rotation=signing.since + seen.spec.rotate_every if signing else None,
+        next_rotation=signing.since + seen.spec.rotate_every if signing and not seen.spec.suspend else None,
     )
     return Decision(seen.memory, verdict, effect, nudge, look_again)
 

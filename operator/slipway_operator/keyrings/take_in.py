@@ -73,6 +73,9 @@ def situation(observed: Observed, now: float) -> Situation:
         memory = replace(_unseen(memory, observed, now), broken=bool(memory.keys))
     if observed.anew:
         memory = _anew(memory, observed.spec, now)
+    if observed.spec.suspend:
+        # A wish that isn't followed changes no stage: the Secret and the pods have what it would take away.
+        return Situation(observed, _clocked(memory, observed, now), now)
     memory = _clocked(_revoked(memory, observed.spec, now), observed, now)
     return Situation(observed, _outgrown(memory, observed.spec, now), now)
 

@@ -63,7 +63,7 @@ def answer(
         confirmed=found.heard,
         lagging=found.lagging,
         old_sessions=seen.sessions(*seen.others) if seen.memory.role else (),
-        next_rotation=since + seen.spec.rotate_every if since is not None else None,
+        next_rotation=None if since is None or seen.spec.suspend else since + seen.spec.rotate_every,
     )
     return Decision(seen.memory, verdict, effect, nudge, look_again)
 

@@ -286,6 +286,7 @@ def step_taken(memory: Memory, secret: Files | None, decision: Decision) -> list
     revoked = {key.id for key in decision.memory.keys if key.stage == "Revoked"}
     if secret.signing not in revoked and effect.signing != secret.signing:
         faults.append(f"{effect.signing} signs by nothing")
-    if dropped := secret.keys - revoked - set(effect.keep):
+    # Of a backup that was put back, a reserve that the ring has forgotten since is no key of its own any more.
+    if dropped := (secret.keys & before.keys()) - revoked - set(effect.keep):
         faults.append(f"{sorted(dropped)} leave by nothing")
     return faults

@@ -239,6 +239,15 @@ def test_a_suspended_ring_writes_nothing_and_its_clocks_run_on() -> None:
     assert told(decision) == ("Suspended", "Suspended")
     assert decision.effect is None
     assert of(decision, "a").retire_after is not None
+    assert (of(decision, "c").stage, decision.verdict.next_rotation) == ("Published", None)
+
+
+def test_a_suspended_ring_calls_no_key_revoked_that_pods_still_have() -> None:
+    asked = spec(suspend=True, revoke=frozenset({"a", "b"}))
+    decision = decide(ring(**AFTER, spec=asked, memory=rotated(), consumers=ALL), NOW)
+    assert {key.stage for key in decision.memory.keys} == {"Signing", "Retiring", "Published"}
+    resumed = decide(ring(**AFTER, spec=spec(revoke=frozenset({"a"})), memory=decision.memory, consumers=ALL), NOW)
+    assert of(resumed, "a").stage == "Revoked"
 
 
 def test_a_spec_that_cant_hold_is_refused_with_its_arithmetic_and_one_that_just_holds_is_not() -> None:

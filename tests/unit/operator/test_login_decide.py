@@ -76,7 +76,7 @@ def test_suspended_nothing_is_changed_but_what_is_seen_is_taken_in() -> None:
     observed = replace(REST, spec=replace(SPEC, nonce="2", suspend=True), secret=replace(SECRET, role="b"))
     decision = decide(observed, NOW)
     assert told(observed) == ("Suspended", "Suspended")
-    assert (decision.effect, decision.memory.role) == (None, "b")
+    assert (decision.effect, decision.memory.role, decision.verdict.next_rotation) == (None, "b", None)
 
 
 def test_a_secret_of_somebody_else_is_left_alone_and_the_label_is_named() -> None:
