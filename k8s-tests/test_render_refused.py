@@ -28,6 +28,8 @@ MISSING: dict[str, tuple[tuple[str, ...], str]] = {
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "http issuer": ({"issuer": "http://api.example.com"}, "issuer must be the public https:// address"),
     "no token in the link": ({"passwordResetUrl": "https://www.example.com/"}, "with {token} in it"),
+    "http page for new addresses": ({"emailChangeUrl": "http://www.example.com/?{token}"}, "emailChangeUrl must be"),
+    "no token in the link to a new address": ({"emailChangeUrl": "https://www.example.com/"}, "emailChangeUrl must be"),
     "demo's PostgreSQL in production": (
         {"postgresql": {"enabled": True}, "database": {"existingSecret": ""}},
         "postgresql.enabled is for trying out",

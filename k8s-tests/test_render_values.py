@@ -50,6 +50,7 @@ CHANGED: dict[str, Any] = {
     "nameOverride": "harbour",
     "issuer": "https://else.example.com",
     "passwordResetUrl": "https://else.example.com/?t={token}",
+    "emailChangeUrl": "https://else.example.com/?c={token}",
     "tracing.endpoint": "http://else:4318",
     "migrations.grantTo": "harbour",
     "migrations.waitCommand": ["harbour", "wait"],

@@ -37,6 +37,9 @@ No secret is here: those are files.
 {{- with $values.passwordResetUrl }}
 {{- $_ := set $env "SLIPWAY_PASSWORD_RESET_URL" . }}
 {{- end }}
+{{- with $values.emailChangeUrl }}
+{{- $_ := set $env "SLIPWAY_EMAIL_CHANGE_URL" . }}
+{{- end }}
 {{- with $values.trustedProxies }}
 {{- $_ := set $env "SLIPWAY_TRUSTED_PROXIES" (join "," .) }}
 {{- end }}

@@ -33,6 +33,9 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- if not (and (hasPrefix "https://" $values.passwordResetUrl) (contains "{token}" $values.passwordResetUrl)) }}
 {{- $faults = append $faults "In production passwordResetUrl must be the https:// address of your page with {token} in it, such as passwordResetUrl=https://www.example.com/reset?token={token}." }}
 {{- end }}
+{{- if and $values.emailChangeUrl (not (and (hasPrefix "https://" $values.emailChangeUrl) (contains "{token}" $values.emailChangeUrl))) }}
+{{- $faults = append $faults "In production emailChangeUrl must be the https:// address of your page with {token} in it, such as emailChangeUrl=https://www.example.com/confirm?token={token}, or empty." }}
+{{- end }}
 {{- end }}
 
 {{- $mode := $values.migrations.mode }}

@@ -35,11 +35,12 @@ from slipway.sessions.tokens import TokenClaims
 from slipway.settings import Settings
 from slipway.storage.idempotency import IdempotentReplay
 from slipway.telemetry.logs import LineWriter
+from slipway.users.routes import confirmation
 from slipway.users.routes import router as users
 from slipway.version import VERSION
 
 liveness = domain_router("", "health")
-ROUTERS = (users, items, sessions, exports, discovery, liveness)
+ROUTERS = (users, items, sessions, confirmation, exports, discovery, liveness)
 
 
 @liveness.get("/health", summary="Is the API there?")

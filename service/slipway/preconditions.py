@@ -10,8 +10,8 @@ from slipway.etags import ANY, tags_of
 from slipway.problems import PreconditionFailedError, ProblemDetail, ValidationError
 
 
-def etag(version: int) -> str:
-    """The strong ETag of a row's version."""
+def etag(version: int | str) -> str:
+    """The strong ETag of a row's version, or of whatever else names the state that is shown."""
     return f'"{version}"'
 
 
@@ -35,7 +35,7 @@ IfMatch = Annotated[frozenset[str] | None, Depends(_if_match)]
 """The ETags that a write may replace; None for any."""
 
 
-def require_match(wanted: frozenset[str] | None, version: int) -> None:
+def require_match(wanted: frozenset[str] | None, version: int | str) -> None:
     """Raises PreconditionFailedError when the row, locked by the caller, has another version than wanted."""
     if wanted is not None and etag(version) not in wanted:
         raise PreconditionFailedError

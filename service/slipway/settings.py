@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 
+EMAIL_CHANGE_PAGE = "/docs?token={token}#/auth/confirm_email_change"
 PASSWORD_RESET_PAGE = "/docs?token={token}#/auth/confirm_password_reset"  # noqa: S105 - an address
 """Where reset mail leads in development: the documentation of what takes the token."""
 
@@ -129,6 +130,14 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8000" + PASSWORD_RESET_PAGE,
         description="Link in the reset mail, to a page of yours that sends the token to "
         "`POST /api/v1/auth/password-reset/confirm`; `{token}` is replaced. The default opens the documentation there.",
+    )
+
+    email_change_ttl: int = Field(86400, ge=60, description="Lifetime of the link that confirms a new address.")
+    email_change_url: str | None = Field(
+        None,
+        description="Link in the mail to a new address, to a page of yours that sends the token to "
+        "`POST /api/v1/auth/email-change/confirm`; `{token}` is replaced. Without it the mail carries the token alone; "
+        "`slipway run` opens the documentation there.",
     )
 
     # Limits

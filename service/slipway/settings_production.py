@@ -39,8 +39,12 @@ def production_faults(settings: Settings) -> list[str]:
             "SLIPWAY_ISSUER must be the public https:// address of the API.",
         ),
         (
-            not settings.password_reset_url.startswith("https://") or "{token}" not in settings.password_reset_url,
+            not _is_page_for_tokens(settings.password_reset_url),
             "SLIPWAY_PASSWORD_RESET_URL must be the public https:// address of your page, with {token} in it.",
+        ),
+        (
+            settings.email_change_url is not None and not _is_page_for_tokens(settings.email_change_url),
+            "SLIPWAY_EMAIL_CHANGE_URL must be the public https:// address of your page, with {token} in it.",
         ),
         (
             not 900 <= settings.access_token_ttl <= 1800,  # noqa: PLR2004 - the bounds are the rule itself
@@ -53,6 +57,10 @@ def production_faults(settings: Settings) -> list[str]:
 def is_demo_secret(secret: str | None) -> bool:
     """Whether a password is one that documentation and demo values use."""
     return secret is not None and secret.lower() in DEMO_SECRETS
+
+
+def _is_page_for_tokens(url: str) -> bool:
+    return url.startswith("https://") and "{token}" in url
 
 
 def _has_demo_password(url: SecretStr | None) -> bool:

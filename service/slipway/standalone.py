@@ -14,7 +14,7 @@ from slipway.embedded import APP, embedded_postgres
 from slipway.migrations.runner import upgrade
 from slipway.resources import Resources
 from slipway.server import serve
-from slipway.settings import PASSWORD_RESET_PAGE, Settings
+from slipway.settings import EMAIL_CHANGE_PAGE, PASSWORD_RESET_PAGE, Settings
 from slipway.telemetry.logs import LineWriter
 from slipway.users.administrators import create_first_administrator
 
@@ -43,6 +43,7 @@ def run_settings(settings: Settings) -> Settings:
         "shutdown_timeout": 0.5,
         "issuer": base,
         "password_reset_url": base + PASSWORD_RESET_PAGE,
+        "email_change_url": base + EMAIL_CHANGE_PAGE,
     }
     return settings.with_changes(**{k: v for k, v in wanted.items() if k not in settings.model_fields_set})
 

@@ -29,6 +29,7 @@ INSERT INTO refresh_tokens (token_hash, session_id, used_at) SELECT hash, id, at
 INSERT INTO exports (id, owner_id, format, expires_at) SELECT id, id, 'csv', at FROM numbers;
 INSERT INTO export_chunks SELECT id, 0, 'x' FROM numbers;
 INSERT INTO password_resets (token_hash, user_id, expires_at) SELECT hash, id, at FROM numbers;
+INSERT INTO email_changes (user_id, email, email_before, expires_at) SELECT id, 'new', 'old', at FROM numbers;
 INSERT INTO idempotency_keys (key_hash, user_id, fingerprint, expires_at) SELECT hash, id, 'f', at FROM numbers;
 INSERT INTO login_attempts SELECT hash, 1, at, at - interval '1 day' FROM numbers;
 ANALYZE;

@@ -20,7 +20,15 @@ from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.users import keys
 
-TABLES = ("exports", "sessions", "refresh_tokens", "password_resets", "idempotency_keys", "login_attempts")
+TABLES = (
+    "exports",
+    "sessions",
+    "refresh_tokens",
+    "password_resets",
+    "email_changes",
+    "idempotency_keys",
+    "login_attempts",
+)
 
 # One row of each table that has expired, and one that hasn't; {n} makes them different.
 ROWS = """
@@ -35,6 +43,8 @@ INSERT INTO refresh_tokens (token_hash, session_id, used_at)
     SELECT 'used{n}', id, now() - interval '40 days' FROM sessions WHERE expires_at = {expiry};
 INSERT INTO password_resets (token_hash, user_id, expires_at) SELECT 'r{n}', id, {expiry} FROM users
     WHERE email = '{n}@example.com';
+INSERT INTO email_changes (user_id, email, email_before, expires_at) SELECT id, '{n}@example.org', email, {expiry}
+    FROM users WHERE email = '{n}@example.com';
 INSERT INTO idempotency_keys (key_hash, user_id, fingerprint, expires_at) SELECT 'k{n}', id, 'f', {expiry} FROM users
     WHERE email = '{n}@example.com';
 INSERT INTO login_attempts VALUES ('a{n}', 1, {expiry}, {expiry});

@@ -4,7 +4,7 @@ import ssl
 from datetime import UTC, datetime
 from email import message_from_bytes
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import trustme
@@ -26,8 +26,12 @@ async def link(to: str) -> MailedLink:
     return MailedLink(to, "https://app.example.com/reset?token=secret-token")
 
 
+async def no_change(_: UUID, __: str) -> None:
+    return None
+
+
 def mail_job(settings: Settings, url: str) -> MailJob:
-    return MailJob(settings, SmtpMailer(settings, url), link)
+    return MailJob(settings, SmtpMailer(settings, url), link, no_change)
 
 
 def a_mail() -> Job:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.message import EmailMessage
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from slipway.jobs.kinds import Job, JobError
 from slipway.mail import job as mail_job
 from slipway.mail.job import MailJob, address
-from slipway.mail.links import MailedLink
+from slipway.mail.links import AddressTaken, MailedLink
 from slipway.mail.mailer import NoMailer, SmtpMailer, TerminalMailer, mailer_for
-from slipway.mail.templates import PASSWORD_RESET, Template
+from slipway.mail.templates import PASSWORD_RESET, Template, in_words
 from slipway.settings import Settings
 
 SETTINGS = Settings(mail_from="Slipway <no-reply@example.com>")
@@ -38,9 +38,17 @@ async def link(to: str) -> MailedLink | None:
     return MailedLink(to.lower(), f"https://app.example.com/reset?token=for-{to}")
 
 
-async def sent(job: Job) -> list[tuple[str, EmailMessage]]:
+async def change_link(user_id: UUID, to: str) -> MailedLink | AddressTaken | None:
+    if to == "taken@example.com":
+        return AddressTaken("owner@example.com")
+    return (
+        MailedLink(to, f"https://app.example.com/confirm?token=for-{user_id}") if to != "nobody@example.com" else None
+    )
+
+
+async def sent(job: Job, settings: Settings = SETTINGS) -> list[tuple[str, EmailMessage]]:
     kept = Kept()
-    await MailJob(SETTINGS, kept, link).run(job)
+    await MailJob(settings, kept, link, change_link).run(job)
     return kept.mails
 
 
@@ -131,7 +139,43 @@ def test_values_are_not_read_as_templates() -> None:
 
 
 def test_a_reset_says_how_long_its_link_works() -> None:
-    assert "within 30 minutes" in PASSWORD_RESET.render({"link": "https://x", "minutes": 30})
+    assert "within 30 minutes" in PASSWORD_RESET.render({"link": "https://x", "lasting": in_words(1800)})
+    assert [in_words(seconds) for seconds in (60, 3600, 5400, 7200, 86400)] == [
+        "1 minute",
+        "60 minutes",
+        "90 minutes",
+        "2 hours",
+        "24 hours",
+    ]
+
+
+USER = UUID(int=7)
+
+
+async def test_a_new_address_is_sent_a_link_or_the_token_alone_where_no_page_is_known() -> None:
+    job = mail("new@example.com", "email_change", {"user_id": str(USER)})
+    with_page = SETTINGS.with_changes(email_change_url="https://www.example.com/?{token}")
+    for settings, how in ((with_page, "Confirm it here, within 24 hours:"), (SETTINGS, "Confirm it with this code,")):
+        [(recipient, message)] = await sent(job, settings)
+        assert (recipient, message["Subject"]) == ("new@example.com", "Confirm your new address")
+        assert how in message.get_content()
+        assert f"token=for-{USER}" in message.get_content()
+
+
+async def test_who_has_the_address_that_somebody_asked_for_is_told_without_a_link() -> None:
+    [(recipient, message)] = await sent(mail("taken@example.com", "email_change", {"user_id": str(USER)}))
+    assert (recipient, message["Subject"]) == ("owner@example.com", "Your address was asked for")
+    assert "token" not in message.get_content()
+
+
+async def test_no_mail_is_sent_for_a_change_that_is_not_wanted_any_more() -> None:
+    assert await sent(mail("nobody@example.com", "email_change", {"user_id": str(USER)})) == []
+
+
+async def test_the_present_address_is_told_that_another_was_asked_for() -> None:
+    [(recipient, message)] = await sent(mail("old@example.com", "email_change_asked"))
+    assert recipient == "old@example.com"
+    assert "change your password at once" in message.get_content()
 
 
 async def test_an_unknown_template_is_final() -> None:
@@ -144,7 +188,7 @@ async def test_production_without_a_mail_server_never_shows_a_mail(capsys: pytes
     mailer = mailer_for(Settings.model_construct(environment="production", smtp_url=None))
     assert isinstance(mailer, NoMailer)
     with pytest.raises(JobError, match="SLIPWAY_SMTP_URL"):
-        await MailJob(SETTINGS, mailer, link).run(mail("ada@example.com", "password_reset"))
+        await MailJob(SETTINGS, mailer, link, change_link).run(mail("ada@example.com", "password_reset"))
     assert "token=" not in "".join(capsys.readouterr())
 
 
@@ -153,7 +197,7 @@ async def test_development_without_a_mail_server_shows_the_link_on_standard_erro
 ) -> None:
     mailer = mailer_for(Settings())
     assert isinstance(mailer, TerminalMailer)
-    await MailJob(SETTINGS, mailer, link).run(mail("ada@example.com", "password_reset"))
+    await MailJob(SETTINGS, mailer, link, change_link).run(mail("ada@example.com", "password_reset"))
     assert "https://app.example.com/reset?token=for-ada@example.com" in capsys.readouterr().err
 
 

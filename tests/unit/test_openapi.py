@@ -23,11 +23,11 @@ from slipway.sessions.schemas import (
 )
 from slipway.settings import Settings
 from slipway.storage.models import new_id
-from slipway.users.schemas import Permissions, UserCreate, UserPatch, UserReplace
+from slipway.users.schemas import EmailChangeConfirm, Permissions, UserCreate, UserPatch, UserReplace
 
 BODIES: list[type[BaseModel]] = [
-    ExportRequest, ItemContent, ItemPatch, PasswordChange, PasswordResetConfirm, PasswordResetRequest, Permissions,
-    RefreshRequest, RevokeForm, TokenForm, UserCreate, UserPatch, UserReplace,
+    EmailChangeConfirm, ExportRequest, ItemContent, ItemPatch, PasswordChange, PasswordResetConfirm,
+    PasswordResetRequest, Permissions, RefreshRequest, RevokeForm, TokenForm, UserCreate, UserPatch, UserReplace,
 ]  # fmt: skip
 
 

@@ -51,6 +51,8 @@ def test_safe_production_settings_are_accepted(monkeypatch: pytest.MonkeyPatch) 
         ({"SLIPWAY_CORS_ORIGINS": "*", "SLIPWAY_CORS_CREDENTIALS": "true"}, "SLIPWAY_CORS_ORIGINS"),
         ({"SLIPWAY_ISSUER": "http://api.example.com"}, "SLIPWAY_ISSUER"),
         ({"SLIPWAY_PASSWORD_RESET_URL": "https://www.example.com/reset"}, "SLIPWAY_PASSWORD_RESET_URL"),
+        ({"SLIPWAY_EMAIL_CHANGE_URL": "https://www.example.com/confirm"}, "SLIPWAY_EMAIL_CHANGE_URL"),
+        ({"SLIPWAY_EMAIL_CHANGE_URL": "http://www.example.com/?{token}"}, "SLIPWAY_EMAIL_CHANGE_URL"),
         ({"SLIPWAY_ACCESS_TOKEN_TTL": "60"}, "SLIPWAY_ACCESS_TOKEN_TTL"),
     ],
 )

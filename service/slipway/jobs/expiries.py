@@ -85,6 +85,7 @@ EXPIRIES = (
     # A used token is kept as long as one could come back, to recognise that; the newest one of a session isn't used.
     Expiry("refresh_tokens", "used_at", "used_at < now() - make_interval(secs => :refresh_token_ttl)"),
     Expiry("password_resets", "expires_at", "expires_at < now()"),
+    Expiry("email_changes", "expires_at", "expires_at < now()"),
     Expiry("idempotency_keys", "expires_at", "expires_at < now()"),
     Expiry(
         "login_attempts",

@@ -17,14 +17,20 @@ from slipway.mail.mailer import mailer_for
 from slipway.sessions.service import new_reset_link
 from slipway.settings import Settings
 from slipway.storage.engine import Database
+from slipway.users import email_changes
 from slipway.users.keys import KeyAddresses
 
 
 def job_kinds(settings: Settings, database: Database) -> dict[str, Kind]:
     """What a worker of this release can do. Raises ValueError or OSError for unusable mail settings."""
-    mail = MailJob(settings, mailer_for(settings), partial(new_reset_link, database, settings))
+    mail = MailJob(
+        settings,
+        mailer_for(settings),
+        partial(new_reset_link, database, settings),
+        partial(email_changes.new_link, database, settings),
+    )
     return {
-        slipway.mail.job.JOB: Kind(mail.run),
+        **dict.fromkeys(slipway.mail.job.JOBS, Kind(mail.run)),
         slipway.exports.service.JOB: ExportJob(database).kind,
         slipway.users.keys.JOB: Kind(KeyAddresses(database).run, every=settings.purge_interval),
         slipway.jobs.periodic.JOB: Kind(Purge(settings, database).run, every=settings.purge_interval),

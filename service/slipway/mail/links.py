@@ -10,3 +10,9 @@ class MailedLink(NamedTuple):
 
     to: str
     link: str
+
+
+class AddressTaken(NamedTuple):
+    """Somebody asked for an address that is somebody else's; `to` is where its owner is told."""
+
+    to: str

@@ -22,6 +22,14 @@ class Template:
         return self.body.format_map(shown)
 
 
+def in_words(seconds: int) -> str:
+    """How long a link works, in full hours or minutes."""
+    minutes = seconds // 60
+    if minutes > 60 and minutes % 60 == 0:  # noqa: PLR2004 - an hour
+        return f"{minutes // 60} hours"
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+
+
 WELCOME = Template(
     "Welcome to Slipway",
     "{greeting},\n\nan account was made for you. Sign in with this e-mail address.\n",
@@ -29,7 +37,7 @@ WELCOME = Template(
 
 PASSWORD_RESET = Template(
     "Your new password",
-    "Hello,\n\nsomebody, probably you, asked for a new password. Choose it here, within {minutes} minutes:\n\n"
+    "Hello,\n\nsomebody, probably you, asked for a new password. Choose it here, within {lasting}:\n\n"
     "{link}\n\nIf it wasn't you, there is nothing to do: your password stays as it is.\n",
 )
 
@@ -37,4 +45,25 @@ EMAIL_CHANGED = Template(
     "Your address was changed",
     "Hello,\n\nthe account that had this e-mail address has another one now. You sign in with that from now on.\n\n"
     "If that wasn't you, tell whoever runs this service at once.\n",
+)
+
+EMAIL_CHANGE_ASKED = Template(
+    "A new address for your account",
+    "Hello,\n\nsomebody who knows your password asked for another e-mail address for your account. It stays as it is "
+    "until the link that was sent there is opened.\n\n"
+    "If that wasn't you, change your password at once, or ask for a new one: that link is dead then.\n",
+)
+
+EMAIL_CHANGE = Template(
+    "Confirm your new address",
+    "Hello,\n\nsomebody, probably you, wants this e-mail address for their account. {how}, within {lasting}:\n\n"
+    "{link}\n\nIf it wasn't you, there is nothing to do: nobody gets your address.\n",
+)
+EMAIL_CHANGE_BY_LINK = "Confirm it here"
+EMAIL_CHANGE_BY_TOKEN = "Confirm it with this code"  # noqa: S105 - it isn't one
+
+EMAIL_TAKEN = Template(
+    "Your address was asked for",
+    "Hello,\n\nsomebody asked to have your e-mail address for another account of this service. It stays yours, and "
+    "they weren't told that it is.\n\nIf that was you: sign in with it, or give this account another address first.\n",
 )

@@ -27,7 +27,9 @@ LOOK_AGAIN = 1.0
 """Seconds after which `has_ended` asks again, where rows are read more often than that."""
 
 LIVE_SESSION = """
-    SELECT users.id, email, display_name, permissions, is_active, version, users.created_at, users.updated_at
+    SELECT users.id, email, display_name, permissions, is_active, version, users.created_at, users.updated_at,
+        (SELECT pending.email FROM email_changes AS pending
+            WHERE pending.user_id = users.id AND pending.expires_at > now()) AS pending_email
     FROM sessions JOIN users ON users.id = sessions.user_id
     WHERE sessions.id = $1 AND sessions.revoked_at IS NULL AND users.is_active
         AND sessions.expires_at > now() AND sessions.created_at > now() - $2::interval
@@ -48,6 +50,7 @@ class SessionUser:
     version: int
     created_at: datetime
     updated_at: datetime
+    pending_email: str | None
 
 
 @dataclass(slots=True)
@@ -142,7 +145,7 @@ class Principals:
         row = await self._database.fetch_row(LIVE_SESSION, session_id, self._lifetimes.longest)
         if row is None:
             return None
-        user_id, email, display_name, permissions, is_active, version, created_at, updated_at = row
+        user_id, email, display_name, permissions, is_active, version, created_at, updated_at, pending_email = row
         return SessionUser(
             session_id,
             user_id,
@@ -153,4 +156,5 @@ class Principals:
             version,
             created_at,
             updated_at,
+            pending_email,
         )

@@ -34,6 +34,7 @@ from slipway.sessions.secret_tokens import hash_token, new_token
 from slipway.storage.models import new_id
 from slipway.telemetry.registry import REGISTRY
 from slipway.users.addresses import address_key
+from slipway.users.queries import end_email_change
 
 if TYPE_CHECKING:
     from slipway.resources import Resources
@@ -184,8 +185,10 @@ async def _store_password(resources: Resources, actor: Principal, account: Accou
         if not await queries.set_password(session, actor.id, password_hash, instead_of=account.password_hash):
             return False
         await queries.void_password_resets(session, actor.id)
+        await end_email_change(session, actor.id)
         ended = await queries.revoke_sessions_of(session, actor.id, "password_changed", keep=actor.session_id)
     resources.principals.forget(ended)
+    resources.principals.forget_user(actor.id)
     return True
 
 
@@ -231,6 +234,7 @@ async def confirm_password_reset(resources: Resources, token: str, new: str) -> 
         if not stored or not await queries.use_password_reset(session, token_hash):
             raise _invalid_reset()
         await queries.void_password_resets(session, user_id)
+        await end_email_change(session, user_id)
         await resources.throttle.forget_account(session, str(user_id))
         ended = await queries.revoke_sessions_of(session, user_id, "password_reset")
     resources.principals.forget(ended)

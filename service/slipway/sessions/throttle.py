@@ -23,7 +23,7 @@ from slipway.telemetry.registry import REGISTRY
 if TYPE_CHECKING:
     from slipway.storage.engine import Database
 
-Purpose = Literal["login", "reset"]
+Purpose = Literal["login", "reset", "mail"]
 
 THROTTLED = Counter(
     "slipway_login_throttled_total",
@@ -82,6 +82,16 @@ class LoginThrottle:
         """The password wasn't looked at: take the guess back."""
         for counted in (reservation.account, reservation.address):
             await queries.give_attempt_back(session, counted.key_hash, counted.failures)
+
+    async def count_mail(self, session: AsyncSession, by: str, name: str) -> float:
+        """Count a mail that `name` wants or gets, in the caller's transaction.
+
+        0 when it may be sent; else how many seconds too early it is, and then it isn't counted.
+        """
+        key_hash = hash_key("mail", by, name)
+        if await queries.count_attempt(session, key_hash, self._account_attempts, self._longest) is not None:
+            return 0
+        return max(1, await queries.blocked_for(session, key_hash))
 
     async def _count(self, session: AsyncSession, by: str, key_hash: bytes, attempts: int) -> Counted:
         failures = await queries.count_attempt(session, key_hash, attempts, self._longest)

@@ -4,24 +4,43 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple
+from datetime import timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import with_expression
 
 from slipway.paging import PageRequest
 from slipway.permissions import ADMIN
 from slipway.users.addresses import address_key, parts_of_keys
-from slipway.users.models import User
+from slipway.users.models import EmailChange, User
+
+_NO_SYNC = {"synchronize_session": False}
+
+_PENDING = (
+    select(EmailChange.email)
+    .where(EmailChange.user_id == User.id, EmailChange.expires_at > func.now())
+    .scalar_subquery()
+)
+
+
+def _shown() -> Select[User]:
+    return select(User).options(with_expression(User.pending_email, _PENDING))
 
 
 async def get(session: AsyncSession, user_id: UUID) -> User | None:
-    return await session.get(User, user_id)
+    return (await session.scalars(_shown().where(User.id == user_id))).one_or_none()
 
 
 async def get_for_update(session: AsyncSession, user_id: UUID) -> User | None:
-    return await session.get(User, user_id, with_for_update=True)
+    """Locked, and shown as it is under the lock."""
+    user = await session.get(User, user_id, with_for_update=True)
+    if user is not None:
+        user.pending_email = await session.scalar(select(_PENDING).where(User.id == user_id))
+    return user
 
 
 # Rows of earlier releases, and of two people whose addresses have one key, are found as those releases found them.
@@ -50,7 +69,7 @@ async def exists(session: AsyncSession) -> bool:
 
 
 def _matching(email: str | None) -> Select[User]:
-    statement = select(User)
+    statement = _shown()
     if email:
         parts = [User.email_key.contains(part, autoescape=True) for part in sorted(parts_of_keys(email))]
         as_shown = unicodedata.normalize("NFC", email).lower()
@@ -124,3 +143,56 @@ async def holders(session: AsyncSession, keys: Sequence[str]) -> dict[str, UUID]
     """By key, whose it is."""
     statement = select(User.email_key, User.id).where(User.email_key.in_(keys), User.email_keyed == User.email)
     return {str(row.email_key): row.id for row in await session.execute(statement)}
+
+
+# Changes of address
+
+
+async def put_email_change(session: AsyncSession, user: User, email: str, lifetime: timedelta) -> None:
+    """One a user: it takes the place of an earlier one, whose links are dead with that."""
+    new: dict[str, Any] = {
+        "email": email,
+        "email_before": user.email,
+        "token_hashes": [],
+        "expires_at": func.now() + lifetime,
+    }
+    new["created_at"] = func.now()
+    statement = insert(EmailChange).values(user_id=user.id, **new)
+    await session.execute(statement.on_conflict_do_update(index_elements=[EmailChange.user_id], set_=new))
+
+
+async def end_email_change(session: AsyncSession, user_id: UUID) -> None:
+    await session.execute(delete(EmailChange).where(EmailChange.user_id == user_id), execution_options=_NO_SYNC)
+
+
+async def email_change_is_wanted(session: AsyncSession, user_id: UUID, email: str) -> bool:
+    """Whether the user may still confirm this address."""
+    statement = (
+        select(User.id)
+        .join(EmailChange, EmailChange.user_id == User.id)
+        .where(User.id == user_id, User.is_active, User.email == EmailChange.email_before)
+        .where(EmailChange.email == email, EmailChange.expires_at > func.now())
+    )
+    return await session.scalar(statement) is not None
+
+
+async def add_email_change_token(session: AsyncSession, user_id: UUID, email: str, token_hash: bytes) -> None:
+    statement = update(EmailChange).where(EmailChange.user_id == user_id, EmailChange.email == email)
+    added = func.array_append(EmailChange.token_hashes, token_hash)
+    await session.execute(statement.values(token_hashes=added), execution_options=_NO_SYNC)
+
+
+async def asker_of(session: AsyncSession, token_hash: bytes) -> UUID | None:
+    """Who asked for the change that a token confirms."""
+    return await session.scalar(select(EmailChange.user_id).where(EmailChange.token_hashes.contains([token_hash])))
+
+
+async def use_email_change(session: AsyncSession, token_hash: bytes, user: User) -> str | None:
+    """End the change that a token confirms; the new address, for one caller only, and for none when it has expired."""
+    statement = (
+        delete(EmailChange)
+        .where(EmailChange.user_id == user.id, EmailChange.token_hashes.contains([token_hash]))
+        .where(EmailChange.expires_at > func.now(), EmailChange.email_before == user.email)
+        .returning(EmailChange.email)
+    )
+    return (await session.scalars(statement, execution_options=_NO_SYNC)).one_or_none()

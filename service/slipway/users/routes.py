@@ -31,19 +31,20 @@ from slipway.sessions.proof import prove_password
 from slipway.storage.engine import after_commit
 from slipway.storage.idempotency import IdempotencyKeyHeader, claim
 from slipway.storage.session import DbSession
-from slipway.users import queries, service
+from slipway.users import email_changes, queries, service
 from slipway.users.models import User
-from slipway.users.schemas import Permissions, UserCreate, UserOut, UserPatch, UserReplace
+from slipway.users.schemas import EmailChangeConfirm, Permissions, UserCreate, UserOut, UserPatch, UserReplace
 from slipway.users.service import UserChange
 
 TOTAL = "users:total"
 
 router = domain_router("/api/v1/users", "users", AuthenticationError)
+confirmation = domain_router("/api/v1/auth", "auth")
 
 
 def _reply(user: User, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     body = UserOut.model_validate(user).model_dump_json()
-    return Response(body, status, {"ETag": etag(user.version), **(headers or {})}, "application/json")
+    return Response(body, status, {"ETag": etag(service.shown_version(user)), **(headers or {})}, "application/json")
 
 
 def _forget(session: AsyncSession, resources: Resources, user_id: UUID) -> None:
@@ -57,7 +58,7 @@ def _forget(session: AsyncSession, resources: Resources, user_id: UUID) -> None:
 @router.get("/me", summary="Who am I?", response_model=UserOut, responses=versioned(200))
 async def read_me(user: CurrentUser) -> Response:
     """The signed-in user, at most a second old."""
-    return Response(_rendered(user.user), 200, {"ETag": etag(user.user.version)}, "application/json")
+    return Response(_rendered(user.user), 200, {"ETag": etag(service.shown_version(user.user))}, "application/json")
 
 
 @lru_cache(maxsize=1024)
@@ -142,10 +143,10 @@ async def _change(
 ) -> Response:
     resources = resources_of(request)
     changed = await service.change(session, actor, user_id, wanted, matching)
-    await service.follow_address(session, resources.queue, changed)
-    await service.follow_switch(session, changed)
+    await service.follow_address(session, resources, changed)
+    await service.follow_switch(session, resources.throttle, changed)
     _forget(session, resources, user_id)
-    return _reply(changed.user)
+    return _reply(changed.user, 202 if changed.asked_for and not changed.is_applied else 200)
 
 
 async def _change_profile(
@@ -156,7 +157,7 @@ async def _change_profile(
     new: UserReplace | UserPatch,
     matching: frozenset[str] | None,
 ) -> Response:
-    wanted = UserChange(email=new.email, display_name=new.display_name, is_active=new.is_active)
+    wanted = UserChange(new.email, new.display_name, new.is_active, whole=isinstance(new, UserReplace))
     password = new.current_password
     if password is None or user_id != actor.id or wanted.email in {None, actor.user.email}:
         return await _change(request, session, actor, user_id, wanted, matching)
@@ -171,15 +172,24 @@ async def _change_profile(
 async def replace_user(
     request: Request, user_id: UUID, new: UserReplace, actor: CurrentUser, session: DbSession, matching: IfMatch
 ) -> Response:
-    """Oneself, or anyone for administrators; otherwise 404. One's own address changes only with `current_password`."""
+    """Oneself, or anyone for administrators; otherwise 404.
+
+    One's own address needs `current_password`, and changes when the link that is mailed to the new one is opened:
+    until then the reply shows it as `pending_email`.
+    """
     return await _change_profile(request, session, actor, user_id, new, matching)
 
 
-@router.patch("/{user_id}", summary="Change a user", response_model=UserOut, responses=_WRITE)
+@router.patch("/{user_id}", summary="Change a user", response_model=UserOut, responses=_WRITE | versioned(202))
 async def patch_user(
     request: Request, user_id: UUID, new: UserPatch, actor: CurrentUser, session: DbSession, matching: IfMatch
 ) -> Response:
-    """Oneself, or anyone for administrators; otherwise 404. One's own address changes only with `current_password`."""
+    """Oneself, or anyone for administrators; otherwise 404.
+
+    One's own address needs `current_password`, and changes when the link that is mailed to the new one is opened:
+    until then the reply shows it as `pending_email`, with status 202 if nothing else was to be changed. Asking again
+    takes the place of an earlier wish; naming the address that is, ends it.
+    """
     return await _change_profile(request, session, actor, user_id, new, matching)
 
 
@@ -207,3 +217,9 @@ async def delete_user(request: Request, user_id: UUID, _: Administering, session
     """For administrators. Ends the sessions and deletes all that is theirs."""
     await service.remove(session, user_id, matching)
     _forget(session, resources_of(request), user_id)
+
+
+@confirmation.post("/email-change/confirm", status_code=204, summary="Take a new address by the mailed link")
+async def confirm_email_change(request: Request, body: EmailChangeConfirm) -> None:
+    """The token works once, until another address is asked for or the password changes. Ends open reset links."""
+    await email_changes.confirm(resources_of(request), body.token.get_secret_value())

@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from slipway.fields import Body, Change, Email, Name
-from slipway.sessions.schemas import TypedPassword
+from slipway.sessions.schemas import OpaqueToken, TypedPassword
 from slipway.settings import Settings
 
 Permission = Literal["admin:write", "items:read", "items:write"]
@@ -42,6 +42,9 @@ class UserOut(BaseModel):
     display_name: str = Field(examples=["Ada Lovelace"])
     permissions: list[str] = Field(examples=[["items:read", "items:write"]])
     is_active: bool
+    pending_email: str | None = Field(
+        None, description="The address that was asked for and isn't confirmed yet.", examples=["ada@example.org"]
+    )
     created_at: datetime
     updated_at: datetime
 
@@ -79,6 +82,12 @@ class UserPatch(Change):
     display_name: DisplayName | None = None
     is_active: bool | None = None
     current_password: OwnPassword = None
+
+
+class EmailChangeConfirm(Body):
+    """The token of the mailed link."""
+
+    token: OpaqueToken
 
 
 class Permissions(Body):

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.jobs.queue import JobQueue
 from slipway.permissions import ADMIN
 from slipway.preconditions import require_match
 from slipway.problems import AuthorizationError, ConflictError
 from slipway.sessions.dependencies import Principal, no_such_user
+from slipway.sessions.principals import SessionUser
 from slipway.sessions.proof import wrong_password
 from slipway.sessions.queries import revoke_sessions_of, void_password_resets
-from slipway.users import queries
+from slipway.sessions.throttle import LoginThrottle
+from slipway.users import email_changes, queries
 from slipway.users.models import User
 from slipway.users.schemas import UserCreate
+
+if TYPE_CHECKING:
+    from slipway.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +38,34 @@ class UserChange:
     permissions: Sequence[str] | None = None
     by_password: bool = False
     """Whether the actor has just named their password."""
+    whole: bool = False
+    """Whether all had to be named: that the address is the present one says nothing then of one that is pending."""
+
+    @property
+    def without_address(self) -> UserChange:
+        return replace(self, email=None)
+
+    @property
+    def is_empty(self) -> bool:
+        return {self.email, self.display_name, self.is_active} == {None} and self.permissions is None
 
 
 class Changed(NamedTuple):
-    """A user after a change, and what they were before it."""
+    """A user after a change, what they were before it, and what about their address is still to be done."""
 
     user: User
     address_before: str
     active_before: bool
+    asked_for: str | None
+    withdraws: bool
+    is_applied: bool
+
+
+def shown_version(user: User | SessionUser) -> str:
+    """What the ETag names: the row's version, and the address that waits to be confirmed, which runs out by itself."""
+    if user.pending_email is None:
+        return str(user.version)
+    return f"{user.version}.{sha256(user.pending_email.encode()).hexdigest()[:16]}"
 
 
 def require_visible(actor: Principal, user_id: UUID) -> None:
@@ -65,7 +90,7 @@ async def create(session: AsyncSession, new: UserCreate, password_hash: str) -> 
 async def change(
     session: AsyncSession, actor: Principal, user_id: UUID, wanted: UserChange, matching: frozenset[str] | None
 ) -> Changed:
-    """Apply a change to a locked row.
+    """Apply a change to a locked row, but for one's own address: that is asked for, and confirmed by mail.
 
     Raises NotFound, Authorization, PreconditionFailed and Conflict errors, and ValidationError where the password of
     the actor is needed: whoever stole a token could otherwise take the account over, by a reset to their own address.
@@ -76,34 +101,45 @@ async def change(
     user = await queries.get_for_update(session, user_id)
     if user is None:
         raise no_such_user()
-    require_match(matching, user.version)
+    require_match(matching, shown_version(user))
     if wanted.is_active not in {None, user.is_active} and ADMIN not in actor.permissions:
         raise AuthorizationError("Only administrators switch users on and off.")
-    if actor.id == user_id and wanted.email not in {None, user.email} and not wanted.by_password:
+    other = wanted.email not in {None, user.email}
+    asks = other and actor.id == user_id
+    if asks and not wanted.by_password:
         raise wrong_password("Name your password to change your address.")
     _refuse_if_last(administrators, user_id)
     before = user.email, user.is_active
-    _apply(user, wanted)
-    await _flush(session)
-    return Changed(user, *before)
+    applied = wanted if other and not asks else wanted.without_address
+    if not applied.is_empty:
+        _apply(user, applied)
+        await _flush(session)
+    withdraws = wanted.email is not None and not other and not wanted.whole
+    return Changed(user, *before, wanted.email if asks else None, withdraws, not applied.is_empty)
 
 
-async def follow_address(session: AsyncSession, queue: JobQueue, changed: Changed) -> None:
-    """After a change of address: open reset links end, and the old address is told, in the same transaction."""
+async def follow_address(session: AsyncSession, resources: Resources, changed: Changed) -> None:
+    """What a change of address brings with it, in the same transaction. Raises RateLimitedError."""
     user, before = changed.user, changed.address_before
     if user.email != before:
-        await void_password_resets(session, user.id)
-        await queue.enqueue(session, "send_mail", {"to": before, "template": "email_changed", "values": {}})
+        await email_changes.changed_from(session, resources.queue, user, before)
+    elif changed.withdraws:
+        await email_changes.withdraw(session, user)
+    elif changed.asked_for is not None:
+        await email_changes.ask(session, resources, user, changed.asked_for)
 
 
-async def follow_switch(session: AsyncSession, changed: Changed) -> None:
+async def follow_switch(session: AsyncSession, throttle: LoginThrottle, changed: Changed) -> None:
     """After a change of somebody who is off, or was: nothing that was given to them before works again.
 
     Also when they are switched on, because a release that ended nothing may have switched them off. Under the lock of
-    their row, which signing in and setting a password by mail wait for; a refresh waits for its session's.
+    their row, which signing in and setting a password by mail wait for; a refresh waits for its session's. Failures
+    are forgotten then: those of the right password were counted, too.
     """
     if not (changed.active_before and changed.user.is_active):
         await void_password_resets(session, changed.user.id)
+        await email_changes.withdraw(session, changed.user)
+        await throttle.forget_account(session, str(changed.user.id))
         await revoke_sessions_of(session, changed.user.id, "user_switched_off")
 
 
@@ -113,7 +149,7 @@ async def remove(session: AsyncSession, user_id: UUID, matching: frozenset[str] 
     user = await queries.get_for_update(session, user_id)
     if user is None:
         raise no_such_user()
-    require_match(matching, user.version)
+    require_match(matching, shown_version(user))
     _refuse_if_last(administrators, user_id)
     await queries.remove(session, user_id)
 
