@@ -11,6 +11,7 @@ from servers.databases import TestDatabase
 from servers.jobs import rows, working
 from servers.migration_images import session as connected
 from servers.waiting import until
+from slipway.exports.job import CHUNK_BYTES
 from slipway.jobs import periodic
 from slipway.jobs.expiries import EXPIRIES, Below, Expiry
 from slipway.jobs.kinds import Job
@@ -142,6 +143,33 @@ async def test_no_transaction_deletes_more_than_a_batch_not_even_by_foreign_key(
         await purge_once(settings, db)
         deletes = [row[0] for row in await owner.fetch("SELECT count(*) FROM deletes GROUP BY xid")]
     assert (sum(deletes), max(deletes)) == (12 + 10, 2)
+
+
+async def test_nothing_is_deleted_before_its_time(settings: Settings, db: Database) -> None:
+    """Of each lifetime that a setting names: a row just within it, and one just past it."""
+    await fill(db)
+    async with db.transaction() as session:
+        for statement in (
+            "DELETE FROM login_attempts",
+            "INSERT INTO login_attempts SELECT n::text::bytea, 1, 'epoch', now() - interval '1 hour' * n"
+            " FROM generate_series(23, 25) n WHERE n <> 24",
+            "UPDATE refresh_tokens SET used_at = now() - interval '30 days' + interval '1 minute' WHERE"
+            " token_hash = 'used2'",
+            "INSERT INTO refresh_tokens (token_hash, session_id, used_at) SELECT 'older', id,"
+            " now() - interval '30 days' - interval '1 minute' FROM sessions WHERE expires_at > now()",
+            "UPDATE sessions SET created_at = now() - interval '90 days' + interval '1 minute'",
+        ):
+            await session.execute(text(statement))
+    await purge_once(settings, db)
+    left = await counts(db, ("login_attempts", "refresh_tokens", "sessions"))
+    assert left == {"login_attempts": 1, "refresh_tokens": 2, "sessions": 1}
+
+
+def test_no_transaction_is_large() -> None:
+    assert max(expiry.batch for expiry in EXPIRIES) <= 1000
+    below = {expiry.below for expiry in EXPIRIES if expiry.below}
+    sizes = {one.table: one.batch * (CHUNK_BYTES if one.table == "export_chunks" else 1) for one in below}
+    assert sizes == {"export_chunks": 100 * 256 * 1024, "refresh_tokens": 1000}
 
 
 async def test_rows_that_others_hold_are_left_for_the_next_time(settings: Settings, db: Database) -> None:

@@ -14,6 +14,7 @@ import pytest
 from integration.test_jobs_purge import TABLES, counts, fill, purge_once
 from servers.databases import TestDatabase
 from servers.migration_images import session as connected
+from servers.silence import silent_proxy
 from slipway.jobs import periodic
 from slipway.jobs.expiries import EXPIRIES
 from slipway.jobs.kinds import JobError
@@ -40,11 +41,6 @@ def results(table: str) -> dict[str, float]:
 @asynccontextmanager
 async def broken(owner: asyncpg.Connection, way: str) -> AsyncIterator[None]:
     """While the block runs, nothing can be deleted from exports."""
-    if way == "locked":
-        async with owner.transaction():
-            await owner.execute(f"LOCK TABLE {FIRST} IN ACCESS EXCLUSIVE MODE")
-            yield
-        return
     statement = {
         "rights revoked": f"REVOKE ALL ON {FIRST} FROM slipway_app",
         "missing": f"ALTER TABLE {FIRST} RENAME TO elsewhere",
@@ -55,16 +51,14 @@ async def broken(owner: asyncpg.Connection, way: str) -> AsyncIterator[None]:
     await owner.execute("ALTER TABLE IF EXISTS elsewhere RENAME TO exports; GRANT ALL ON exports TO slipway_app")
 
 
-@pytest.mark.parametrize("way", ["rights revoked", "locked", "missing", "slow"])
+@pytest.mark.parametrize("way", ["rights revoked", "missing", "slow"])
 async def test_a_table_that_can_not_be_purged_fails_alone_and_is_told(
     settings: Settings,
     db: Database,
     database: TestDatabase,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
     way: str,
 ) -> None:
-    monkeypatch.setattr(periodic, "LOCK_PATIENCE", 0.2)
     await fill(db)
     before = results(FIRST)
     hurried = settings.with_changes(job_timeout=5)
@@ -79,6 +73,36 @@ async def test_a_table_that_can_not_be_purged_fails_alone_and_is_told(
     assert results(FIRST)["failed"] == before["failed"] + 1
     logged = [(record.table, record.levelno) for record in caplog.records if hasattr(record, "table")]
     assert (FIRST, logging.WARNING) in logged
+
+
+async def test_the_lock_of_a_table_is_waited_for_a_moment_and_not_for_the_whole_share(
+    settings: Settings, db: Database, database: TestDatabase
+) -> None:
+    await fill(db)
+    async with connected(database.url_owner) as owner, owner.transaction():
+        await owner.execute(f"LOCK TABLE {FIRST} IN ACCESS EXCLUSIVE MODE")
+        began = monotonic()
+        with pytest.raises(JobError, match=r"could not be deleted from exports\."):
+            await purge_once(settings.with_changes(job_timeout=300), db)
+        assert 1 <= monotonic() - began < 8
+    assert await counts(db, TABLES) == {**dict.fromkeys(TABLES, 1), FIRST: 2}
+
+
+async def test_a_database_that_falls_silent_costs_each_expiry_its_share_at_most(
+    settings: Settings, database: TestDatabase
+) -> None:
+    hurried = settings.with_changes(job_timeout=4)
+    async with silent_proxy(database.app.port) as proxy:
+        db = Database(hurried, replace(database.app, port=proxy.port))
+        try:
+            await purge_once(hurried, db)
+            proxy.silence()
+            began = monotonic()
+            with pytest.raises(JobError, match=r"could not be deleted from exports\."):
+                await purge_once(hurried, db)  # on new connections, once the first was given up
+            assert monotonic() - began < 3.5
+        finally:
+            await db.close()
 
 
 async def test_without_failing_alone_those_after_it_would_grow(

@@ -94,6 +94,7 @@ async def test_nor_when_a_release_that_ends_no_sessions_switched_them_off(
     await run_sql(resources, "UPDATE users SET is_active = false WHERE id = :id", id=UUID(user.id))
     await switch(admin, user, on=True)
     assert await held.works() == NOTHING
+    assert await reasons(resources) == ["user_switched_off"]
 
 
 async def test_without_following_the_switch_all_of_it_would_live_again(
@@ -175,10 +176,18 @@ async def listed(person: Person) -> int:
     return len((await person.client.get(SESSIONS)).json()["items"])
 
 
-async def test_all_of_ones_own_sessions_end_with_the_present_one(user: Person, held: Held) -> None:
+async def reasons(resources: Resources) -> list[str]:
+    rows = await run_sql(resources, "SELECT DISTINCT revoked_reason FROM sessions WHERE revoked_at IS NOT NULL")
+    return [row[0] for row in rows]
+
+
+async def test_all_of_ones_own_sessions_end_with_the_present_one(
+    user: Person, held: Held, resources: Resources
+) -> None:
     reply = await user.client.delete(SESSIONS)
     assert (reply.status_code, reply.content) == (204, b"")
     assert (await user.client.get("/api/v1/users/me")).status_code == 401
+    assert await reasons(resources) == ["signed_out"]
     assert (await held.works()) == {"access": False, "refresh": False, "reset": True}
 
 
@@ -195,8 +204,7 @@ async def test_an_administrator_ends_all_sessions_of_a_user_and_none_of_their_ow
     assert not (await held.works())["access"]
     assert (await user.client.get("/api/v1/users/me")).status_code == 401
     assert await listed(admin) == 1
-    reasons = await run_sql(resources, "SELECT DISTINCT revoked_reason FROM sessions WHERE revoked_at IS NOT NULL")
-    assert reasons == [("ended_by_administrator",)]
+    assert await reasons(resources) == ["ended_by_administrator"]
 
 
 async def test_a_stranger_ends_nobodys_sessions_and_learns_nothing(

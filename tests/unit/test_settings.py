@@ -204,3 +204,10 @@ def test_a_longest_lifetime_below_that_of_an_access_token_is_refused_with_a_sent
         load_settings()
     _set(monkeypatch, {"SLIPWAY_SESSION_MAX_LIFETIME": "900"})
     assert load_settings().session_max_lifetime == 900
+
+
+@pytest.mark.parametrize("seconds", [0, 3650 * 86400 + 1])
+def test_a_longest_lifetime_beyond_all_sense_is_refused(seconds: int) -> None:
+    Settings(session_max_lifetime=min(max(seconds, 1), 3650 * 86400))
+    with pytest.raises(ValueError, match="session_max_lifetime"):
+        Settings(session_max_lifetime=seconds)

@@ -26,7 +26,7 @@ JOB = "purge_expired"
 PATIENCE = 0.8
 """The part of its share after which an expiry begins no other batch: what is left then waits for the next turn."""
 
-LOCK_PATIENCE = 2.0
+LOCK_PATIENCE = 1.0
 """Seconds to wait for a lock of a table, which a schema change may hold; locked rows are passed over at once."""
 
 PURGED = Counter("slipway_purged_rows_total", "Expired rows deleted.", ("table",), registry=REGISTRY)
