@@ -17,7 +17,7 @@ _MARKED = re.compile(r'(?:W/)?(".*?)(?:(?:--?|;)(?:gzip|br|zstd|deflate))?"')
 
 def content_tag(content: bytes) -> str:
     """The strong tag of these bytes."""
-    return f'"{sha256(content).hexdigest()[:32]}"'
+    return f'"{sha256(content).hexdigest()}"'
 
 
 def tags_of(lines: Iterable[str]) -> frozenset[str] | None:
