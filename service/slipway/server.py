@@ -1,7 +1,8 @@
 """Runs the processes: listeners, signals, the order of starting and stopping.
 
 Stop, in order: SIGTERM → `/readyz` 503 at once → the API serves on for `drain` seconds, closing kept-alive
-connections with its replies → listeners close; running requests and jobs finish within `shutdown_timeout` → pools.
+connections with its replies → listeners close; running requests and jobs finish within `shutdown_timeout` → requests
+that didn't are answered 503, replies that have begun are broken off → pools.
 """
 
 from __future__ import annotations
@@ -37,32 +38,51 @@ KEEP_ALIVE = 75
 
 BACKLOG = 2048
 
+LAST_REPLIES = 1.0
+"""Seconds that requests have to end once they were given up; twice, with those that didn't cancelled in between."""
+
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling: this module decides when it stops."""
+    """uvicorn without its own signal handling, and with a last word to each request: this module decides when it stops.
+
+    `give_up` is called when requests have had their `patience` (seconds); uvicorn would cancel them then.
+    """
+
+    def __init__(self, config: uvicorn.Config, patience: float, give_up: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._patience = patience
+        self._give_up = give_up
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        end = asyncio.get_running_loop().call_later(self._patience, self._give_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            end.cancel()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=LAST_REPLIES)
 
-def _uvicorn(app: Any, settings: Settings, *, proxies: bool) -> _Server:
-    return _Server(
-        uvicorn.Config(
-            app,
-            http=bounded(settings.max_header_bytes),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=proxies and bool(settings.trusted_proxies),
-            forwarded_allow_ips=settings.trusted_proxies,
-            timeout_keep_alive=KEEP_ALIVE,
-            timeout_graceful_shutdown=settings.shutdown_timeout,  # type: ignore[arg-type] # asyncio takes fractions
-            backlog=BACKLOG,
-        )
+
+def _uvicorn(app: Any, settings: Settings, *, proxies: bool, give_up: Callable[[], None] = lambda: None) -> _Server:
+    config = uvicorn.Config(
+        app,
+        http=bounded(settings.max_header_bytes),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=proxies and bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=settings.shutdown_timeout + LAST_REPLIES,  # type: ignore[arg-type] # asyncio takes fractions
+        backlog=BACKLOG,
     )
+    return _Server(config, settings.shutdown_timeout, give_up)
 
 
 class _Parts:
@@ -144,7 +164,7 @@ async def serve(
         _add_ops(parts, settings, resources, startup)
         if with_worker:
             parts.add_worker(make_worker(settings, resources.database))
-        parts.add_server(_uvicorn(edge, settings, proxies=True), listeners)
+        parts.add_server(_uvicorn(edge, settings, proxies=True, give_up=edge.give_up), listeners)
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
         # What a started process holds stays: the collector need not walk it again and again (it showed in p99).

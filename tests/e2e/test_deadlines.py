@@ -4,41 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from time import monotonic
 
-import asyncpg
 import httpx
 
 from e2e.conftest import Serve, sign_in
 from servers.databases import TestDatabase
-from servers.slipway import SlipwayProcess
+from servers.locks import locked_item, some_wait
 from servers.waiting import until
-
-
-@asynccontextmanager
-async def locked_item(slipway: SlipwayProcess, database: TestDatabase, headers: dict[str, str]) -> AsyncIterator[str]:
-    """The path of an item whose row another session keeps locked."""
-    path = httpx.post(f"{slipway.base}/api/v1/items", json={"title": "locked"}, headers=headers).headers["Location"]
-    connection = await asyncpg.connect(database.url_owner, timeout=10)
-    try:
-        async with connection.transaction():
-            await connection.execute("SELECT 1 FROM items FOR UPDATE")
-            yield path
-    finally:
-        await connection.close()
-
-
-async def _waiting_for_the_lock(database: TestDatabase) -> int:
-    connection = await asyncpg.connect(database.url_superuser, timeout=10)
-    try:
-        count: int = await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'", database.name
-        )
-        return count
-    finally:
-        await connection.close()
 
 
 async def test_a_request_that_takes_too_long_ends_as_a_problem_and_its_statement_ends_too(
@@ -53,20 +26,13 @@ async def test_a_request_that_takes_too_long_ends_as_a_problem_and_its_statement
         )
         assert (reply.status_code, reply.json()["error"]) == (503, "deadline_exceeded")
         assert monotonic() - asked < 3
-        await until(lambda: _nobody_waits(database), within=3)
+        await until(lambda: some_wait(database, 0), within=3)
     assert httpx.patch(slipway.base + path, json={"body": "x"}, headers=headers).status_code == 200
-
-
-async def _nobody_waits(database: TestDatabase) -> bool:
-    return await _waiting_for_the_lock(database) == 0
 
 
 async def test_a_client_that_goes_away_frees_its_connection(serve: Serve, database: TestDatabase) -> None:
     slipway = serve(request_deadline=60)
     headers = sign_in(slipway)
-
-    async def somebody_waits() -> bool:
-        return await _waiting_for_the_lock(database) == 1
 
     async with locked_item(slipway, database, headers) as path:
         client = socket.create_connection(("127.0.0.1", slipway.port), timeout=10)
@@ -76,9 +42,9 @@ async def test_a_client_that_goes_away_frees_its_connection(serve: Serve, databa
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
             + body
         )
-        await until(somebody_waits, within=5)
+        await until(lambda: some_wait(database), within=5)
         client.close()
-        await until(lambda: _nobody_waits(database), within=3)
+        await until(lambda: some_wait(database, 0), within=3)
     item = httpx.get(slipway.base + path, headers=headers).json()
     assert item["body"] == "", "what nobody waits for any more is not done"
 
@@ -90,10 +56,7 @@ async def test_more_work_than_a_process_takes_on_is_turned_away_at_once(serve: S
         async with locked_item(slipway, database, headers) as path:
             stuck = [asyncio.create_task(client.patch(path, json={"body": "x"})) for _ in range(8)]
 
-            async def all_wait() -> bool:
-                return await _waiting_for_the_lock(database) == 8
-
-            await until(all_wait, within=10)
+            await until(lambda: some_wait(database, 8), within=10)
 
             async def turned_away() -> httpx.Response | None:
                 reply = await client.get("/api/v1/users/me")

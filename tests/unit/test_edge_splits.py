@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from servers.asgi import WholeEdge
-from servers.raw_requests import READ, REFUSED, Raw, Seen
+from servers.raw_requests import READ, REFUSED, Raw, Seen, head
 from servers.seen import replies_in, seeing_api
 from slipway.edge.protocol import BoundedProtocol
 from slipway.settings import Settings
@@ -89,6 +90,26 @@ async def _statuses(config: uvicorn.Config, pieces: list[bytes], pauses: list[bo
     protocol = BoundedProtocol(config, ServerState(), {})
     protocol.connection_made(wire)
     return [reply.status for reply in replies_in(await wire.deliver(protocol, pieces, pauses))]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_fails_outside_the_edge_is_a_problem_like_any_other(method: str) -> None:
+    async def fails(_scope: object, _receive: object, _send: object) -> None:
+        raise RuntimeError("a secret detail")
+
+    config = uvicorn.Config(fails, http=BoundedProtocol, lifespan="off", log_config=None, ws="none")
+    config.load()
+    wire = Wire()
+    protocol = BoundedProtocol(config, ServerState(), {})
+    protocol.connection_made(wire)
+    sent = head(start=f"{method} /echo HTTP/1.1")
+    told, _, body = (await wire.deliver(protocol, [sent], [False])).decode().partition("\r\n\r\n")
+    assert told.startswith("HTTP/1.1 500 ")
+    assert "content-type: application/problem+json" in told
+    assert "x-request-id: " in told
+    assert "connection: close" in told
+    assert "secret" not in body
+    assert (json.loads(body)["error"] == "internal_error") if method == "GET" else (body == "")
 
 
 @given(data=st.data(), case=st.sampled_from([*READ, *REFUSED]))

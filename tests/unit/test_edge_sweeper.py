@@ -186,7 +186,7 @@ async def test_a_handler_that_reads_late_still_gets_what_the_watcher_took(api: A
     assert (reply.status, reply.json) == (200, 0)
 
 
-async def test_a_real_cancellation_stays_one(api: Api) -> None:
+async def test_a_real_cancellation_stays_one_and_the_client_is_told(api: Api) -> None:
     whole = edge(api)
     async with whole.edge.serving():
         running = Call(whole.edge, path="/slow").start()
@@ -195,8 +195,26 @@ async def test_a_real_cancellation_stays_one(api: Api) -> None:
         running.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running.task
-    assert running.sent == []
+    assert (running.status, running.json["error"]) == (503, "unavailable")
+    assert [line["status"] for line in whole.access()] == [503]
     assert whole.edge.in_flight == 0
+
+
+async def test_who_has_no_reply_when_the_process_gives_up_is_told_and_a_reply_that_has_begun_is_broken_off(
+    api: Api,
+) -> None:
+    whole = edge(api)
+    async with whole.edge.serving():
+        waiting = Call(whole.edge, path="/slow", headers={"X-Request-ID": "find-me"}).start()
+        streaming = Call(whole.edge, path="/stream").start()
+        await until(lambda: len(streaming.sent) > 1)
+        whole.edge.give_up()
+        await asyncio.gather(waiting.reply(), streaming.reply())
+    assert (waiting.status, waiting.json["error"], waiting.json["request_id"]) == (503, "unavailable", "find-me")
+    assert "Look whether it was done" in waiting.json["message"]
+    assert int(waiting.headers["retry-after"]) >= 1
+    assert (streaming.status, streaming.body, streaming.complete) == (200, b"part", False)
+    assert api.ended == ["cancelled"] * 2
 
 
 async def test_a_shutdown_is_not_taken_for_a_missed_deadline(api: Api) -> None:

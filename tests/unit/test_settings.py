@@ -196,16 +196,6 @@ def test_other_files_beside_the_secrets_are_left_alone(monkeypatch: pytest.Monke
     assert load_settings().audience == "others"
 
 
-def test_a_longest_lifetime_below_that_of_an_access_token_is_refused_with_a_sentence(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    _set(monkeypatch, {"SLIPWAY_SESSION_MAX_LIFETIME": "899"})
-    with pytest.raises(SettingsError, match=r"SLIPWAY_SESSION_MAX_LIFETIME \(899 s\).*SLIPWAY_ACCESS_TOKEN_TTL"):
-        load_settings()
-    _set(monkeypatch, {"SLIPWAY_SESSION_MAX_LIFETIME": "900"})
-    assert load_settings().session_max_lifetime == 900
-
-
 @pytest.mark.parametrize("seconds", [0, 3650 * 86400 + 1])
 def test_a_longest_lifetime_beyond_all_sense_is_refused(seconds: int) -> None:
     Settings(session_max_lifetime=min(max(seconds, 1), 3650 * 86400))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
+from uuid_utils import uuid7
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from slipway.problems import NO_SNIFFING, AppException, problem_body, problem_headers
 
 
 class Cycle(RequestResponseCycle):
@@ -26,6 +29,16 @@ class Cycle(RequestResponseCycle):
         if self.more_body or self.old:
             return self._send_specially(message)
         return super().send(message)
+
+    async def send_500_response(self) -> None:
+        """For what fails outside the edge; the name is uvicorn's."""
+        request_id = uuid7().hex
+        self.logger.error("The request failed outside the edge.", extra={"request_id": request_id})
+        body = problem_body(AppException(), request_id)
+        headers = [*problem_headers(AppException(), body), NO_SNIFFING, (b"x-request-id", request_id.encode())]
+        start = {"type": "http.response.start", "status": 500, "headers": [*headers, (b"connection", b"close")]}
+        await self.send(start)
+        await self.send({"type": "http.response.body", "body": body})
 
     async def _send_specially(self, message: Any) -> None:
         if not self.response_started:

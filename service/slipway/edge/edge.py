@@ -20,7 +20,7 @@ from uuid_utils import uuid7
 
 from slipway.edge.deadline import set_deadline
 from slipway.edge.drain import DrainState
-from slipway.edge.exchange import Exchange
+from slipway.edge.exchange import Cancelled, Exchange
 from slipway.edge.guard import Guard, HasEnded, Identify, Limiter, inner_application
 from slipway.edge.sweeper import Sweeper
 from slipway.settings import Settings
@@ -112,6 +112,11 @@ class Edge:
     def in_flight(self) -> int:
         """Requests being worked on now."""
         return len(self._sweeper.in_flight)
+
+    def give_up(self) -> None:
+        """End what is still worked on: who has no reply yet is told why (503), a reply that has begun is broken off."""
+        for exchange in list(self._sweeper.in_flight):
+            exchange.cancel(Cancelled.STOPPING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

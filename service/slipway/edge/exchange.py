@@ -37,11 +37,12 @@ _DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 class Cancelled(Enum):
-    """Why the sweeper cancelled a request."""
+    """Why the edge cancelled a request."""
 
     DEADLINE = "deadline"
     SLOW_BODY = "slow body"
     CLIENT_GONE = "client gone"
+    STOPPING = "stopping"
 
 
 class Exchange(RequestContext):
@@ -247,7 +248,7 @@ class Exchange(RequestContext):
             return BadRequestError(f"The JSON nests deeper than {self._settings.max_json_depth} levels.")
         return None
 
-    # What the sweeper does
+    # What the sweeper does, and who ends the process
 
     def cancel(self, why: Cancelled) -> None:
         """Stop the handler; the guard turns that into a reply, or into nothing for a client that is gone."""

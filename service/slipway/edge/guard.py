@@ -29,6 +29,7 @@ from slipway.problems import (
     PayloadTooLargeError,
     RateLimitedError,
     SessionEndedError,
+    UnavailableError,
     UnsupportedMediaTypeError,
 )
 from slipway.settings import Settings
@@ -38,6 +39,7 @@ from slipway.telemetry.registry import REGISTRY
 HEALTH = "/health"
 WELL_KNOWN = "/.well-known/"
 MOST_HEADERS = 200
+STOPPING = "The process that worked on this is stopping. Look whether it was done before you repeat it."
 SLOW_BODY = "The body of the request took too long to arrive; nothing was done."
 
 POOL_TIMEOUTS = Counter(
@@ -102,7 +104,8 @@ class Guard:
                 await self._after_silence(exchange)
         except asyncio.CancelledError:
             if exchange.cancelled is None or _cancelled_by_others_too(exchange):
-                exchange.status = exchange.status or 500  # what the server answers in our place
+                # By whoever ends all tasks, after `Edge.give_up` at the latest.
+                await self._answer(exchange, UnavailableError(STOPPING))
                 raise
             await self._after_cancel(exchange)
         except ClientDisconnect:
@@ -181,6 +184,9 @@ class Guard:
         if exchange.cancelled is Cancelled.DEADLINE:
             log.warning("The request passed its deadline.")
             await self._answer(exchange, DeadlineExceededError())
+        elif exchange.cancelled is Cancelled.STOPPING:
+            log.warning("The process stops before the request is done.")
+            await self._answer(exchange, UnavailableError(STOPPING))
         elif exchange.cancelled is Cancelled.SLOW_BODY:
             await self._answer(exchange, DeadlineExceededError(SLOW_BODY))
         elif exchange.status == 0:
