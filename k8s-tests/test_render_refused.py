@@ -68,8 +68,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "leave migrations.grantTo empty",
     ),
     "grace too short": (
-        {"rollout": {"terminationGracePeriodSeconds": 24}},
-        "terminationGracePeriodSeconds=24 is less than preStop 5 + drain 15 + 5 = 25 seconds",
+        {"rollout": {"terminationGracePeriodSeconds": 39}},
+        "terminationGracePeriodSeconds=39 is less than preStop 5 + drain 15 + shutdown 15 + 5 = 40 seconds",
+    ),
+    "requests longer than their last wait": (
+        {"rollout": {"shutdownSeconds": 9}},
+        "rollout.shutdownSeconds=9 is less than a request may take (SLIPWAY_REQUEST_DEADLINE, 10 seconds)",
+    ),
+    "longer requests than the worker waits for": (
+        {"rollout": {"shutdownSeconds": 40}, "extraEnv": [{"name": "SLIPWAY_REQUEST_DEADLINE", "value": "30.5"}]},
+        "worker.shutdownSeconds=30 is less than a request may take (SLIPWAY_REQUEST_DEADLINE, 30.5 seconds)",
     ),
     "deadline within the migration": (
         {"rollout": {"progressDeadlineSeconds": 3600}},

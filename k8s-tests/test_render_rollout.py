@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from charts.render import DEMO, PRODUCTION, Document, Objects, RefusedError, Renderer, merged
+from slipway.settings import Settings
 
 AUTOSCALED = {"autoscaling": {"enabled": True}}
 BY_A_JOB = merged(PRODUCTION, {"migrations": {"mode": "job"}})
@@ -50,8 +51,21 @@ def test_without_pre_stop_there_is_no_hook(renderer: Renderer) -> None:
 
 
 def test_the_least_grace_that_adds_up_is_taken(renderer: Renderer) -> None:
-    pod = pod_of(renderer.objects(merged(PRODUCTION, {"rollout": {"terminationGracePeriodSeconds": 25}})))
-    assert pod["terminationGracePeriodSeconds"] == 25
+    pod = pod_of(renderer.objects(merged(PRODUCTION, {"rollout": {"terminationGracePeriodSeconds": 40}})))
+    assert pod["terminationGracePeriodSeconds"] == 40
+
+
+def test_the_last_wait_may_be_as_short_as_a_request_is_long(renderer: Renderer) -> None:
+    deadline = Settings.model_fields["request_deadline"].default
+    objects = renderer.objects(merged(PRODUCTION, {"rollout": {"shutdownSeconds": int(deadline)}}))
+    assert environment(objects)["SLIPWAY_SHUTDOWN_TIMEOUT"] == f"{deadline:g}"
+
+
+def test_a_deadline_that_a_secret_tells_is_the_services_to_judge(renderer: Renderer) -> None:
+    told = {"secretKeyRef": {"name": "times", "key": "deadline"}}
+    extra = [{"name": "SLIPWAY_REQUEST_DEADLINE", "valueFrom": told}]
+    objects = renderer.objects(merged(PRODUCTION, {"rollout": {"shutdownSeconds": 5}, "extraEnv": extra}))
+    assert extra[0] in pod_of(objects)["containers"][0]["env"]
 
 
 def test_a_worker_has_time_for_its_jobs(renderer: Renderer) -> None:

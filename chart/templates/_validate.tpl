@@ -51,9 +51,20 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- $faults = concat $faults (include "slipway.rotationFaults" . | fromYamlArray) }}
 
 {{- $rollout := $values.rollout }}
-{{- $least := add $rollout.preStopSeconds $rollout.drainSeconds 5 | int }}
+{{- $least := add $rollout.preStopSeconds $rollout.drainSeconds $rollout.shutdownSeconds 5 | int }}
 {{- if and $rollout.terminationGracePeriodSeconds (lt (int $rollout.terminationGracePeriodSeconds) $least) }}
-{{- $faults = append $faults (printf "rollout.terminationGracePeriodSeconds=%d is less than preStop %d + drain %d + 5 = %d seconds: pods would be killed while they serve. Write %d or more, or null to have it computed." (int $rollout.terminationGracePeriodSeconds) (int $rollout.preStopSeconds) (int $rollout.drainSeconds) $least $least) }}
+{{- $faults = append $faults (printf "rollout.terminationGracePeriodSeconds=%d is less than preStop %d + drain %d + shutdown %d + 5 = %d seconds: pods would be killed while they serve. Write %d or more, or null to have it computed." (int $rollout.terminationGracePeriodSeconds) (int $rollout.preStopSeconds) (int $rollout.drainSeconds) (int $rollout.shutdownSeconds) $least $least) }}
+{{- end }}
+{{- if and $slipway $production }}
+{{- $deadline := 10.0 }}
+{{- range $values.extraEnv }}
+{{- if eq .name "SLIPWAY_REQUEST_DEADLINE" }}{{ $deadline = .value | default 0 | float64 }}{{ end }}
+{{- end }}
+{{- range $name, $seconds := dict "rollout" $rollout.shutdownSeconds "worker" ($values.worker.enabled | ternary $values.worker.shutdownSeconds $deadline) }}
+{{- if lt (float64 $seconds) $deadline }}
+{{- $faults = append $faults (printf "%s.shutdownSeconds=%v is less than a request may take (SLIPWAY_REQUEST_DEADLINE, %v seconds), which the service refuses in production. Write %v or more, or a shorter deadline in extraEnv." $name $seconds $deadline $deadline) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- $budget := int $values.migrations.budgetSeconds }}
 {{- if and $rollout.progressDeadlineSeconds (ne $mode "off") (le (int $rollout.progressDeadlineSeconds) $budget) }}
