@@ -53,9 +53,8 @@ class ServerClock:
 
     def heard(self, date: str | None, began: float) -> None:
         """A reply with that `Date`, to what was sent when `began`. What is no date tells nothing."""
-        try:
-            server = parsedate_to_datetime(date or "").timestamp()
-        except ValueError:
+        server = moment(date)
+        if server is None:
             return
         low, high = server - self._monotonic(), server + GRAIN - began
         ahead = low - self._high
@@ -98,6 +97,14 @@ class ServerClock:
             level = logging.WARNING if wrong else logging.INFO
             log.log(level, "%s: %s (%+.1f s)", found.reason, found.message, self.skew())
             self._told = wrong
+
+
+def moment(date: str | None) -> float | None:
+    """Seconds since the epoch of a `Date`, to the second; None: it is none."""
+    try:
+        return parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return None
 
 
 def reliable(status: Mapping[str, Any]) -> bool:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
 
+from slipway_operator.clock import SKEWED, ServerClock, moment
 from slipway_operator.cluster import Api
 from slipway_operator.evidence.consumers import NOT_ASKED, Consumers, Endpoint, Report
 from slipway_operator.evidence.document import Document, UnusableError, understood
@@ -43,6 +43,7 @@ class _Line:
     endpoint: Endpoint
     trust: ssl.SSLContext | None
     free: asyncio.Semaphore
+    clock: ServerClock
 
     def url(self, address: str, port: int) -> str:
         host = f"[{address}]" if ":" in address else address
@@ -65,7 +66,7 @@ async def ask(
     Raises ApiError when pods can't be listed, or whom to believe can't be read.
     """
     found = await find(api, namespace, secret, endpoint.selector if endpoint else "")
-    now = time.time()
+    now = api.clock()
     pods = sorted((pod_of(one, now) for one in found.pods), key=lambda pod: pod.name)
     reports = await _asked(api, http, namespace, endpoint, pods)
     return Consumers(reports, found.wanted, found.refers, found.unlisted)
@@ -80,7 +81,7 @@ async def _asked(
         trust = await trusted(api, namespace, endpoint.tls) if endpoint.tls and pods else None
     except UnusableError as fault:
         return tuple(_silent(pod, fault) for pod in pods)
-    line = _Line(http, endpoint, trust, asyncio.Semaphore(AT_A_TIME))
+    line = _Line(http, endpoint, trust, asyncio.Semaphore(AT_A_TIME), api.clock)
     told = await asyncio.gather(*(_reports(line, pod) for pod in pods))
     return tuple(report for reports in told for report in reports)
 
@@ -96,17 +97,17 @@ async def _reports(line: _Line, pod: Pod) -> list[Report]:
     url = line.url(pod.address, port)
     try:
         async with line.free:
-            first = await _told(line, url)
+            first, ahead = await _told(line, url)
     except UnusableError as fault:
         if fault.closed and pod.mesh:
             return [_silent(pod, UnusableError("MeshRefuses"), way=way_through(pod.mesh, port))]
         return [_silent(pod, fault)]
     if first.processes == 1:
-        return [_report(pod, first)]
-    return await _of_several(line, pod, url, first)
+        return [_report(pod, first, ahead)]
+    return await _of_several(line, pod, url, first, ahead)
 
 
-async def _of_several(line: _Line, pod: Pod, url: str, first: Document) -> list[Report]:
+async def _of_several(line: _Line, pod: Pod, url: str, first: Document, ahead: float) -> list[Report]:
     rounds: tuple[set[Document], set[Document]] = set(), set()
     with suppress(TimeoutError):
         async with asyncio.timeout(PROCESSES_SECONDS):
@@ -117,7 +118,7 @@ async def _of_several(line: _Line, pod: Pod, url: str, first: Document) -> list[
     processes, wanted = {one.process for one in told}, max(one.processes for one in told)
     # One that was replaced meanwhile isn't in both rounds, and then nobody knows who else is new.
     whole = all({one.process for one in heard} == processes for heard in rounds)
-    reports = [_report(pod, one) for one in told]
+    reports = [_report(pod, one, ahead) for one in told]
     if not whole or len(processes) != wanted:
         reports.append(_silent(pod, UnusableError("ProcessesUnheard"), detail=f"{len(processes)} heard of {wanted}"))
     return reports
@@ -132,7 +133,7 @@ async def _hear(line: _Line, url: str, wanted: int, heard: set[Document]) -> boo
     async def one() -> None:
         async with line.free:
             with suppress(UnusableError):  # it goes unheard, this time
-                heard.add(await _told(line, url))
+                heard.add((await _told(line, url))[0])
 
     for _ in range(WAVES_A_PROCESS * wanted):
         await asyncio.gather(*(one() for _ in range(min(wanted, LARGEST_WAVE))))
@@ -141,8 +142,10 @@ async def _hear(line: _Line, url: str, wanted: int, heard: set[Document]) -> boo
     return False
 
 
-def _report(pod: Pod, told: Document) -> Report:
-    return Report(pod.name, "", told.keys, told.signing, told.token_lifetime, told.database_role)
+def _report(pod: Pod, told: Document, ahead: float) -> Report:
+    """Tokens live longer by as much as the clock that they are made by is ahead."""
+    lifetime = told.token_lifetime + ahead if told.token_lifetime else 0.0
+    return Report(pod.name, "", told.keys, told.signing, lifetime, told.database_role)
 
 
 def _silent(pod: Pod, fault: UnusableError, *, detail: str = "", way: str = "") -> Report:
@@ -156,10 +159,11 @@ def _silent(pod: Pod, fault: UnusableError, *, detail: str = "", way: str = "") 
     return Report(pod.name, str(fault), starting=pod.starting, detail=detail, way=way)
 
 
-async def _told(line: _Line, url: str) -> Document:
-    """Raises UnusableError."""
+async def _told(line: _Line, url: str) -> tuple[Document, float]:
+    """With the seconds by which the pod's clock is ahead, if that is to be spoken of. Raises UnusableError."""
     try:
-        return understood(await _fetched(line, url))
+        body, date = await _fetched(line, url)
+        return understood(body), _ahead(line.clock, date)
     except TimeoutError:
         raise UnusableError("TimedOut") from None
     except aiohttp.ClientConnectorCertificateError:
@@ -175,7 +179,13 @@ def _closed(error: Exception) -> bool:
     return isinstance(error, aiohttp.ServerDisconnectedError) or (isinstance(error, OSError) and error.errno in _CLOSED)
 
 
-async def _fetched(line: _Line, url: str) -> bytes:
+def _ahead(clock: ServerClock, date: str | None) -> float:
+    at = moment(date)
+    lead = at - clock() if at is not None else 0.0
+    return lead if lead > SKEWED else 0.0
+
+
+async def _fetched(line: _Line, url: str) -> tuple[bytes, str | None]:
     tls = line.endpoint.tls
     async with line.http.get(
         url,
@@ -193,4 +203,4 @@ async def _fetched(line: _Line, url: str) -> bytes:
             body += part
             if len(body) > LARGEST_ANSWER:
                 raise UnusableError("TooLarge")
-        return bytes(body)
+        return bytes(body), response.headers.get("Date")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from email.utils import formatdate
 from typing import Any
 
 import aiohttp
@@ -82,6 +83,17 @@ def faults(consumers: Consumers) -> dict[str, str]:
 async def test_a_pod_tells_what_it_uses(cluster: MemoryApi, http: aiohttp.ClientSession, answering: Serving) -> None:
     (report,) = (await ask(cluster, http, "ships", "keys", await answering(fine))).reports
     assert report == Report("a", "", frozenset({"one", "two"}), "one", 900.0, "ships_a", starting=False)
+
+
+@pytest.mark.parametrize(("ahead", "lifetime"), [(720, 1620), (3, 900), (-720, 900)])
+async def test_a_pod_whose_clock_is_ahead_makes_tokens_that_live_longer_by_as_much(
+    cluster: MemoryApi, http: aiohttp.ClientSession, answering: Serving, ahead: int, lifetime: int
+) -> None:
+    async def dated(_: web.Request) -> web.Response:
+        return web.json_response(TOLD, headers={"Date": formatdate(cluster.clock() + ahead, usegmt=True)})
+
+    (report,) = (await ask(cluster, http, "ships", "keys", await answering(dated))).reports
+    assert report.token_lifetime == pytest.approx(lifetime, abs=2)
 
 
 async def test_a_redirect_is_not_followed(cluster: MemoryApi, http: aiohttp.ClientSession, answering: Serving) -> None:
