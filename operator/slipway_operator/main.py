@@ -109,7 +109,7 @@ async def operate(settings: Settings, api: Api, kinds: Reconcilers = reconcilers
             secrets.start(worklist.wake)
             mending = asyncio.create_task(definitions.until_whole(api), name="definitions")
             try:
-                await _serve(settings, leases, worklist, health, stop)
+                await _serve(api, settings, leases, worklist, health, stop)
             finally:
                 mending.cancel()
                 await secrets.stop()
@@ -117,7 +117,7 @@ async def operate(settings: Settings, api: Api, kinds: Reconcilers = reconcilers
 
 
 async def _serve(
-    settings: Settings, leases: Leases, worklist: Worklist, health: ops.Health, stop: asyncio.Event
+    api: Api, settings: Settings, leases: Leases, worklist: Worklist, health: ops.Health, stop: asyncio.Event
 ) -> None:
     unwatch = asyncio.Event()
     signalled = asyncio.create_task(stop.wait(), name="stop")
@@ -129,7 +129,7 @@ async def _serve(
         health.watching()
 
     watching = asyncio.create_task(
-        watch.watch(settings, worklist, health.events, leases, unwatch, started=started), name="watches"
+        watch.watch(api, settings, worklist, health.events, leases, unwatch, started=started), name="watches"
     )
     try:
         ended, _ = await asyncio.wait({signalled, keeping, watching, *workers}, return_when=asyncio.FIRST_COMPLETED)

@@ -12,8 +12,10 @@ from types import MappingProxyType
 from typing import Any, cast
 
 import kopf
+from kopf._cogs.structs.references import Insights
 
-from slipway_operator import credentials
+from slipway_operator import credentials, namespaces
+from slipway_operator.cluster import Api
 from slipway_operator.lease import KIND as LEASE_KIND
 from slipway_operator.leases import Leases
 from slipway_operator.settings import Settings
@@ -148,6 +150,7 @@ def owner_of(job: Mapping[str, Any]) -> Key | None:
 
 
 async def watch(
+    api: Api,
     settings: Settings,
     worklist: Worklist,
     events: LastEvents,
@@ -157,6 +160,9 @@ async def watch(
     started: Callable[[], None],
 ) -> None:
     """Watch until `stop` is set. Raises what ended a watch for good. Calls `started` when kopf has set itself up."""
+    insights = Insights()
+    further = [name for name in settings.namespaces if name != settings.home_namespace]
+    keeping = asyncio.create_task(namespaces.keep(api, further, insights), name="namespaces")
     others = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=registry(worklist, events, leases),
@@ -164,8 +170,12 @@ async def watch(
         identity=cast("Any", settings.identity),
         standalone=True,
         clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
+        namespaces=[settings.home_namespace] if settings.namespaces else [],
+        insights=insights,
         stop_flag=stop,
     )
     started()
-    await kopf.run_tasks(tasks, ignored=others)
+    try:
+        await kopf.run_tasks(tasks, ignored=others)
+    finally:
+        keeping.cancel()
