@@ -17,6 +17,7 @@ from slipway.problems import (
     Problem,
     RateLimitedError,
     UnavailableError,
+    UnsupportedMediaTypeError,
     ValidationError,
 )
 
@@ -39,6 +40,7 @@ TAGS: list[dict[str, Any]] = [
 COMMON_PROBLEMS: tuple[type[AppException], ...] = (
     BadRequestError,
     PayloadTooLargeError,
+    UnsupportedMediaTypeError,
     ValidationError,
     RateLimitedError,
     HeadersTooLargeError,
@@ -80,12 +82,14 @@ _HEADERS: dict[str, str] = {
     "Idempotency-Replayed": "`true` on a reply that an earlier request with this `Idempotency-Key` got already.",
     "Cache-Control": "Who may keep the reply, and how long.",
     "Pragma": "`no-cache`: for caches that know no `Cache-Control`.",
+    "Accept-Encoding": "Which content codings a request's body may have.",
     "Content-Disposition": "The name to save the file under.",
 }
 
 _HEADERS_OF_STATUS = {
     "201": ("Location",),
     "401": ("WWW-Authenticate",),
+    "415": ("Accept-Encoding",),
     "429": ("Retry-After",),
     "503": ("Retry-After",),
 }

@@ -99,6 +99,8 @@ async def test_a_server_that_hides_its_identifier_is_told_alike(empty_database: 
         "INSERT INTO a VALUES ('x', E'it\\'s', $$two; 'words'$$, 3); CREATE TABLE b (c text DEFAULT 'shown')",
         "WITH old AS (SELECT 'x') DELETE FROM a; SELECT 'shown' -- 'a comment'; INSERT",
         "CREATE ROLE app PASSWORD 'x'; COMMENT ON TABLE a IS 'it''s; shown'; UPDATE \"it's\" SET b = U&'x'",
+        "INSERT INTO a VALUES ('x') /* 'a comment' without end; INSERT",
+        "INSERT INTO a VALUES ('x', $b$ words without end; 'x'",
     ],
 )
 def test_strings_are_masked_alike(sql: str) -> None:

@@ -124,4 +124,5 @@ def test_replies_promise_the_headers_that_they_carry(document: dict[str, Any]) -
     file = "/api/v1/exports/{export_id}/file"
     assert {"Content-Disposition", "Cache-Control"} <= _headers(document, file, "get", "200")
     assert "Retry-After" in _headers(document, file, "get", "409")
+    assert "Accept-Encoding" in _headers(document, "/api/v1/items", "post", "415")
     assert not {"413", "429"} & set(document["paths"]["/health"]["get"]["responses"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 TOKEN = re.compile(
-    r"(?P<skip>--[^\n]*|/\*.*?\*/|\"(?:[^\"]|\"\")*\")|(?P<end>;)|(?P<string>\b[eE]'(?:[^'\\]|''|\\.)*'"
-    r"|(?:\b(?:[bBxXnN]|[uU]&))?'(?:[^']|'')*'|\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$)|(?P<word>[^\W\d][\w$]*)",
+    r"(?P<skip>--[^\n]*|/\*.*?(?:\*/|\Z)|\"(?:[^\"]|\"\")*\")|(?P<end>;)|(?P<string>\b[eE]'(?:[^'\\]|''|\\.)*'"
+    r"|(?:\b(?:[bBxXnN]|[uU]&))?'(?:[^']|'')*'|\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z))"
+    r"|(?P<word>[^\W\d][\w$]*)",
     re.DOTALL,
 )
 DATA, LOGINS = {"INSERT", "UPDATE", "DELETE", "MERGE", "COPY"}, {"ROLE", "USER", "GROUP", "SERVER", "SUBSCRIPTION"}
