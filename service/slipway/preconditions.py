@@ -1,7 +1,8 @@
-"""ETags of versioned rows, and `If-Match` on writes (RFC 9110, section 13). `If-None-Match` on reads is the edge's."""
+"""ETags of versioned rows, and what a write may replace (RFC 9110, section 13). Conditions of reads are the edge's."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -15,27 +16,47 @@ def etag(version: int | str) -> str:
     return f'"{version}"'
 
 
-def _if_match(
+@dataclass(frozen=True, slots=True)
+class Preconditions:
+    """The ETags that a write may replace, and those that it may not; None where the header isn't there."""
+
+    wanted: frozenset[str] | None = None
+    unwanted: frozenset[str] | None = None
+
+
+def _preconditions(
     request: Request,
-    if_match: Annotated[
+    _if_match: Annotated[
         str | None,
-        Header(max_length=1024, description="Write only if the current ETag is among these.", examples=['"1"']),
+        Header(
+            alias="If-Match",
+            max_length=1024,
+            description="Write only if the current ETag is among these.",
+            examples=['"1"'],
+        ),
     ] = None,
-) -> frozenset[str] | None:
-    if if_match is None:
+) -> Preconditions:
+    return Preconditions(_tags(request, "If-Match"), _tags(request, "If-None-Match"))
+
+
+def _tags(request: Request, header: str) -> frozenset[str] | None:
+    lines = request.headers.getlist(header)
+    if not lines:
         return None
-    tags = tags_of(request.headers.getlist("if-match"))
+    tags = tags_of(lines)
     if tags is None:
-        fault = ProblemDetail(location="header.If-Match", message='Send the ETag as it came, with its quotes: "3".')
+        fault = ProblemDetail(location=f"header.{header}", message='Send the ETag as it came, with its quotes: "3".')
         raise ValidationError(details=[fault])
-    return None if ANY in tags else tags
+    return tags
 
 
-IfMatch = Annotated[frozenset[str] | None, Depends(_if_match)]
-"""The ETags that a write may replace; None for any."""
+IfMatch = Annotated[Preconditions, Depends(_preconditions)]
 
 
-def require_match(wanted: frozenset[str] | None, version: int | str) -> None:
-    """Raises PreconditionFailedError when the row, locked by the caller, has another version than wanted."""
-    if wanted is not None and etag(version) not in wanted:
+def require_match(conditions: Preconditions, version: int | str) -> None:
+    """Raises PreconditionFailedError when the row, locked by the caller, isn't in a version that may be replaced."""
+    current = {etag(version), ANY}
+    if (conditions.wanted is not None and current.isdisjoint(conditions.wanted)) or (
+        conditions.unwanted is not None and not current.isdisjoint(conditions.unwanted)
+    ):
         raise PreconditionFailedError

@@ -36,7 +36,7 @@ def origin_fault(origin: str) -> str | None:
     if origin == "*":
         return None
     scheme, found, rest = origin.partition("://")
-    host, *path = re.split(r"[/?#\\]", rest, maxsplit=1)
+    host, *path = re.split(r"[/?#\\]", rest)
     write = f"write {_as_sent(scheme, host)}."
     shown = origin if "@" not in origin else "…@" + origin.rpartition("@")[2]  # before it may stand a password
     checks = (

@@ -122,6 +122,18 @@ async def test_a_write_takes_its_own_etag_in_every_form_and_no_other(
     assert (await user.client.put(item, json={"title": "y"}, headers=headers)).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [('"2"', 200), ('"1"', 412), ('W/"1"', 412), ('"7", "1"', 412), ("*", 412), ("1", 422), ('"1', 422)],
+)
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_a_write_replaces_no_version_that_it_must_not(user: Person, method: str, sent: str, status: int) -> None:
+    item = (await user.client.post("/api/v1/items", json={"title": "x"})).headers["Location"]
+    reply = await user.client.request(method, item, json={"title": "y"}, headers={"If-None-Match": sent})
+    assert reply.status_code == status
+    assert (await user.client.get(item)).json()["title"] == ("y" if status == 200 else "x")
+
+
 async def _write_as_a_deleted_user(user: Person, resources: Resources) -> httpx.Response:
     """What this process believes for a moment: a user that another process has deleted."""
     assert (await user.client.get(ME)).status_code == 200

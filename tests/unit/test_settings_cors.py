@@ -11,7 +11,8 @@ from slipway.settings_cors import cors_faults, origin_fault
 from slipway.settings_sources import SettingsError, load_settings
 
 SENT_BY_BROWSERS = (
-    "https://a.example", "http://a.example", "https://a.example:8443", "http://a.example:443", "https://a.example:80",
+    "https://a.example", "http://a.example", "https://a.example:8443", "https://a.example:65535",
+    "http://a.example:443", "https://a.example:80",
     "http://localhost", "http://localhost:3000", "http://127.0.0.1:5173", "http://[::1]:3000", "http://[2001:db8::1]",
     "http://[::ffff:7f00:1]",
     "https://a-b.c_d.example", "https://xn--bcher-kva.example", "https://a.example.", "https://1.a.example",
@@ -20,7 +21,7 @@ SENT_BY_BROWSERS = (
 WRITE = {
     "https://a.example/": "https://a.example",
     "https://a.example//": "https://a.example",
-    "https://a.example/app": "https://a.example",
+    "https://a.example/app/a": "https://a.example",
     "https://a.example/?x=1": "https://a.example",
     "https://a.example#top": "https://a.example",
     "https://a.example\\app": "https://a.example",
@@ -64,7 +65,7 @@ REFUSED = {
     "https://a%20b.example": "no host",
     "https://a.example:": "port",
     "https://a.example:0443": "port",
-    "https://a.example:99999": "port",
+    "https://a.example:65536": "port",
     "https://a.example:http": "port",
     "https://127.1": "no host",
     "https://0x7f.0.0.1": "no host",

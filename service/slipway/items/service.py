@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from slipway.items import queries
 from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemPatch
-from slipway.preconditions import require_match
+from slipway.preconditions import Preconditions, require_match
 from slipway.problems import NotFoundError
 from slipway.sessions.dependencies import Principal
 
@@ -32,7 +32,7 @@ async def change(
     actor: Principal,
     item_id: UUID,
     wanted: ItemContent | ItemPatch,
-    matching: frozenset[str] | None,
+    matching: Preconditions,
 ) -> Item:
     """Apply a change to a locked row. Raises NotFoundError and PreconditionFailedError."""
     item = existing(await queries.get_for_update(session, item_id, actor.restricted_to))
@@ -47,7 +47,7 @@ async def change(
     return item
 
 
-async def remove(session: AsyncSession, actor: Principal, item_id: UUID, matching: frozenset[str] | None) -> UUID:
+async def remove(session: AsyncSession, actor: Principal, item_id: UUID, matching: Preconditions) -> UUID:
     """Delete an item and return its owner's id. Raises NotFoundError and PreconditionFailedError."""
     item = existing(await queries.get_for_update(session, item_id, actor.restricted_to))
     require_match(matching, item.version)

@@ -14,7 +14,7 @@ from slipway.fields import CleanText
 from slipway.openapi import versioned
 from slipway.paging import Page, PageQuery, build_page, cached_count
 from slipway.permissions import ADMIN
-from slipway.preconditions import IfMatch, etag
+from slipway.preconditions import IfMatch, Preconditions, etag
 from slipway.problems import (
     AuthenticationError,
     AuthorizationError,
@@ -139,7 +139,7 @@ async def _change(
     actor: CurrentUser,
     user_id: UUID,
     wanted: UserChange,
-    matching: frozenset[str] | None,
+    matching: Preconditions,
 ) -> Response:
     resources = resources_of(request)
     changed = await service.change(session, actor, user_id, wanted, matching)
@@ -155,7 +155,7 @@ async def _change_profile(
     actor: CurrentUser,
     user_id: UUID,
     new: UserReplace | UserPatch,
-    matching: frozenset[str] | None,
+    matching: Preconditions,
 ) -> Response:
     wanted = UserChange(new.email, new.display_name, new.is_active, whole=isinstance(new, UserReplace))
     password = new.current_password

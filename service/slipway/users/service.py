@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.permissions import ADMIN
-from slipway.preconditions import require_match
+from slipway.preconditions import Preconditions, require_match
 from slipway.problems import AuthorizationError, ConflictError
 from slipway.sessions.dependencies import Principal, no_such_user
 from slipway.sessions.principals import SessionUser
@@ -88,7 +88,7 @@ async def create(session: AsyncSession, new: UserCreate, password_hash: str) -> 
 
 
 async def change(
-    session: AsyncSession, actor: Principal, user_id: UUID, wanted: UserChange, matching: frozenset[str] | None
+    session: AsyncSession, actor: Principal, user_id: UUID, wanted: UserChange, matching: Preconditions
 ) -> Changed:
     """Apply a change to a locked row, but for one's own address: that is asked for, and confirmed by mail.
 
@@ -143,7 +143,7 @@ async def follow_switch(session: AsyncSession, throttle: LoginThrottle, changed:
         await revoke_sessions_of(session, changed.user.id, "user_switched_off")
 
 
-async def remove(session: AsyncSession, user_id: UUID, matching: frozenset[str] | None) -> None:
+async def remove(session: AsyncSession, user_id: UUID, matching: Preconditions) -> None:
     """Delete a user and everything of theirs. Raises NotFound, PreconditionFailed and Conflict errors."""
     administrators = await queries.lock_administrators(session)
     user = await queries.get_for_update(session, user_id)
