@@ -167,3 +167,21 @@ def test_the_notes_name_what_rotates(renderer: Renderer) -> None:
     assert "pods wait for keys and logins that nobody makes" in renderer.notes(merged(DEMO, elsewhere))
     deleting = {"signingKeys": {"existingSecret": ""}, "keyRing": {"enabled": True, "deletionPolicy": "Delete"}}
     assert "keyRing.deletionPolicy=Delete" in renderer.notes(merged(PRODUCTION, deleting))
+
+
+def test_an_address_completes_each_login_of_operator_jobs_and_pods(renderer: Renderer) -> None:
+    address = "postgresql://acid-ships:5432/shop?sslmode=verify-full"
+    login = {"enabled": True, "admin": {"existingSecret": "admin"}, "memberOf": "shop"}
+    of_the_chart = {"database": {"existingSecret": "", "address": address}, "databaseLogin": login}
+    rotated = renderer.objects(merged(PRODUCTION, of_the_chart))
+    assert rotated.one("DatabaseLogin", "slipway")["spec"]["admin"] == {"secretName": "admin", "address": address}
+    by_jobs = renderer.objects(merged(PRODUCTION, {"database": {"address": address}, "migrations": {"mode": "job"}}))
+    logged_in = [
+        {one["name"]: one.get("value") for one in container.get("env", [])}
+        for objects in (rotated, by_jobs)
+        for pod in objects.pods().values()
+        for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+    ]
+    told = [env for env in logged_in if "SLIPWAY_DATABASE_CREDENTIALS_DIR" in env]
+    assert len(told) > 6
+    assert {env.get("SLIPWAY_DATABASE_URL") for env in told} == {address}

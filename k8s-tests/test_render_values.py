@@ -69,6 +69,7 @@ CHANGED: dict[str, Any] = {
     "tests.path": "/else",
     "service.nodePort": 30080,
     "ports.ops": 9191,
+    "database.address": "postgresql://else/else",
     "database.maxConnections": 300,
     "databaseLogin.roles": ["harbour_a", "harbour_b"],
     "databaseLogin.connectionLimit": 500,

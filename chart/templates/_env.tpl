@@ -27,6 +27,9 @@ No secret is here: those are files.
 {{- $_ := set $env "SLIPWAY_DATABASE_GRANT_TO" . }}
 {{- end }}
 {{- end }}
+{{- with $values.database.address }}
+{{- $_ := set $env "SLIPWAY_DATABASE_URL" . }}
+{{- end }}
 {{- with $values.ports.ops }}
 {{- $_ := set $env "SLIPWAY_OPS_HOST" "::" }}
 {{- $_ := set $env "SLIPWAY_OPS_PORT" . }}

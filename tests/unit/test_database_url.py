@@ -74,6 +74,7 @@ def test_a_url_is_read_as_libpq_reads_it(url: str, changed: dict[str, str]) -> N
         (f"{URL}?sslmode=require&sslmode=disable", "sslmode twice"),
         (f"{URL}?ssl=true&sslmode=require", "sslmode twice"),
         (f"{URL}?connect_timeout=0", "connect_timeout"),
+        (f"{URL}?connect_timeout=3601", "connect_timeout"),
         (f"{URL}?connect_timeout=s3cret", "connect_timeout"),
         (f"{URL}?target_session_attrs=read-write", "target_session_attrs"),
         (f"{URL}?password=s3cret2", "password twice"),
@@ -168,6 +169,7 @@ def test_what_a_url_asks_of_the_connection_is_asked() -> None:
     arguments = connect_arguments(settings, login, application_name="slipway", statement_timeout="1")
     assert arguments["timeout"] == 7
     assert arguments["server_settings"] == {"application_name": "shop", "options": "-cx=1", "statement_timeout": "1"}
+    assert [Login.from_url(f"{URL}?connect_timeout={seconds}").connect_timeout for seconds in (1, 3600)] == [1, 3600]
     plain = connect_arguments(settings, Login.from_url(URL), application_name="slipway")
     assert (plain["timeout"], plain["server_settings"]) == (3, {"application_name": "slipway"})
 

@@ -11,6 +11,9 @@
 {{- if $tls.existingSecret }}
 {{- $_ := set $env "SLIPWAY_DATABASE_CA_FILE" "/var/run/secrets/slipway/database-ca/ca.crt" }}
 {{- end }}
+{{- with $root.Values.database.address }}
+{{- $_ := set $env "SLIPWAY_DATABASE_URL" . }}
+{{- end }}
 {{- with include "slipway.grantTo" $root }}
 {{- $_ := set $env "SLIPWAY_DATABASE_GRANT_TO" . }}
 {{- end -}}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import quote
 
-from slipway_operator.logins.keywords import MEMBERS, LoginError, keywords_of
+from slipway_operator.logins.keywords import MEMBERS, LoginError, completed, keywords_of
 
 PORT = 5432
 _LAST_PORT = 65535
@@ -39,10 +39,10 @@ class LoginData:
     settings: tuple[tuple[str, str], ...] = ()
 
 
-def login_of(data: Mapping[str, bytes]) -> LoginData:
-    """Understand the members of a Secret, its `uri`, or both. Raises LoginError."""
+def login_of(data: Mapping[str, bytes], address: str = "") -> LoginData:
+    """Understand the members of a Secret, its `uri`, or both, and `address` for what they lack. Raises LoginError."""
     texts = {name: _text(name, content) for name, content in data.items() if name in (*MEMBERS, "uri", "ca.crt")}
-    found = keywords_of(texts)
+    found = completed(keywords_of(texts), address)
     if lacking := [name for keyword, name in _NEEDED.items() if not found.get(keyword)]:
         raise LoginError(f"it lacks {', '.join(lacking)} (or a uri with them)")
     if "," in found["host"]:

@@ -72,6 +72,17 @@ def keywords_of(members: Mapping[str, str]) -> dict[str, str]:
     return {keyword: value for keyword, (value, _) in found.items()}
 
 
+def completed(found: Mapping[str, str], address: str) -> dict[str, str]:
+    """With what an address says where the Secret says nothing. A port belongs to its host. Raises LoginError."""
+    if not address:
+        return dict(found)
+    elsewhere = _of_uri(address, "address")
+    whole = {name: value for name, value in elsewhere.items() if name != "port" or "host" not in found} | dict(found)
+    if "sslmode" in elsewhere:
+        whole["sslmode"] = max(elsewhere["sslmode"], whole["sslmode"], key=_strength)
+    return whole
+
+
 def _strength(mode: str) -> int:
     if mode not in MODES:
         raise LoginError(f"its sslmode is none of {', '.join(MODES)}")
@@ -83,25 +94,25 @@ def _same_host(one: str, other: str) -> bool:
     return short == long or long.startswith(f"{short}.")
 
 
-def _of_uri(uri: str) -> dict[str, str]:
+def _of_uri(uri: str, what: str = "uri") -> dict[str, str]:
     if uri.lower().startswith("jdbc:"):
-        raise LoginError("its uri is one for JDBC; write postgresql://user:password@host:port/name")
+        raise LoginError(f"its {what} is one for JDBC; write postgresql://user:password@host:port/name")
     found = _URI.fullmatch(uri)
     if found is None:
         several = uri.partition("?")[0].rpartition("@")[2].partition("/")[0].count(",")
-        raise LoginError("its uri names several hosts; name one" if several else "its uri is none of PostgreSQL")
+        raise LoginError(f"its {what} {'names several hosts; name one' if several else 'is none of PostgreSQL'}")
     parts = {name: unquote(text) for name, text in found.groupdict("").items() if name != "query"}
     parts["host"] = parts.pop("v6") or parts["host"]
     if "," in parts["host"]:
-        raise LoginError("its uri names several hosts; name one")
+        raise LoginError(f"its {what} names several hosts; name one")
     said = {keyword: value for keyword, value in parts.items() if value}
-    for keyword, value in _parameters(found["query"] or "").items():
+    for keyword, value in _parameters(found["query"] or "", what).items():
         if said.setdefault(keyword, value) != value:
-            raise LoginError(f"its uri says {keyword} twice, each time something else")
+            raise LoginError(f"its {what} says {keyword} twice, each time something else")
     return said
 
 
-def _parameters(query: str) -> dict[str, str]:
+def _parameters(query: str, what: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in filter(None, query.split("&")):
         name, _, text = part.partition("=")
@@ -111,11 +122,11 @@ def _parameters(query: str) -> dict[str, str]:
         # A password that has a `?` and isn't percent-encoded mustn't be shown as a parameter's name.
         shown = keyword if "@" not in query and re.fullmatch(r"[a-zA-Z_]{1,32}", keyword) else "a parameter"
         if not value:
-            raise LoginError(f"its uri has {shown} without a value")
+            raise LoginError(f"its {what} has {shown} without a value")
         if keyword in found:
-            raise LoginError(f"its uri says {shown} twice")
+            raise LoginError(f"its {what} says {shown} twice")
         if keyword in _TAKEN:
             found[keyword] = value
         elif not re.fullmatch(_DONE_ANYWAY.get(keyword, ""), value, re.IGNORECASE):
-            raise LoginError(f"its uri asks by {shown} for what the operator doesn't do")
+            raise LoginError(f"its {what} asks by {shown} for what the operator doesn't do")
     return found

@@ -26,6 +26,7 @@ class Spec:
     nonce: str = ""
     history_limit: int = 10
     suspend: bool = False
+    admin_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

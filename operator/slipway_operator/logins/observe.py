@@ -115,7 +115,7 @@ async def _admin(api: Api, namespace: str, spec: Spec) -> LoginData:
     if secret is None:
         raise TroubleError(Trouble("AdminSecretMissing", f"There is no Secret {spec.admin_secret} to log in with."))
     try:
-        return login_of(data_of(secret))
+        return login_of(data_of(secret), spec.admin_address)
     except LoginError as error:
         text = f"Secret {spec.admin_secret} holds no login to PostgreSQL: {error}."
         raise TroubleError(Trouble("AdminSecretUnusable", text)) from None

@@ -39,6 +39,7 @@ def _parse(spec: Mapping[str, Any]) -> Spec:
     first, second = spec["roles"]
     return Spec(
         admin_secret=spec["admin"]["secretName"],
+        admin_address=spec["admin"].get("address", ""),
         member_of=spec["memberOf"],
         roles=(first, second),
         secret_name=spec["secretName"],

@@ -62,6 +62,32 @@ def test_tls_is_never_less_than_was_written(query: str, others: dict[str, bytes]
     assert login_of({"uri": b"postgresql://a:b@db/shop" + query.encode(), **others}).sslmode == sslmode
 
 
+ZALANDO = {"username": b"app", "password": b"hidden"}
+
+
+@pytest.mark.parametrize(
+    ("data", "address", "found", "sslmode"),
+    [
+        (ZALANDO, "postgresql://db/shop", HOME, "prefer"),
+        (ZALANDO, "postgresql://db:6432/shop?sslmode=require", HOME._replace(port=6432), "require"),
+        ({**RDS, "host": b"db"}, "postgresql://other:6432/other?sslmode=verify-full", HOME, "verify-full"),
+        ({**ZALANDO, "sslmode": b"verify-full"}, "postgresql://db/shop?sslmode=require", HOME, "verify-full"),
+        ({**RDS, "host": b"db", "dbname": b"*"}, "postgresql://db/shop", HOME, "prefer"),
+    ],
+)
+def test_an_address_says_what_a_secret_lacks_and_weakens_nothing(
+    data: dict[str, bytes], address: str, found: Address, sslmode: str
+) -> None:
+    login = login_of(data, address)
+    assert (login.address, login.user, login.password, login.sslmode) == (found, "app", "hidden", sslmode)
+
+
+@pytest.mark.parametrize("address", ["mysql://db/shop", "postgresql://a,b/shop", "postgresql://db/shop?sslcert=/x"])
+def test_an_address_that_can_not_be_used_is_told_as_such(address: str) -> None:
+    with pytest.raises(LoginError, match="its address "):
+        login_of(ZALANDO, address)
+
+
 def test_other_parameters_of_a_uri_are_taken_over() -> None:
     found = login_of({"uri": b"postgres://a:b@db/shop?connect_timeout=2&application_name=x&options=-c%20role%3Dy"})
     assert (found.connect_seconds, found.settings) == (2, (("application_name", "x"), ("options", "-c role=y")))

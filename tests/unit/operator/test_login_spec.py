@@ -44,12 +44,19 @@ def test_every_field_of_a_spec_is_read() -> None:
     consumers = {"selector": {"matchLabels": {"app": "shop"}}, "port": 9191, "path": "/held"}
     found = parse(
         with_spec(
-            connectionLimit=20, rotateEvery="1h30m", rotateNonce="n", historyLimit=3, suspend=True, consumers=consumers
+            connectionLimit=20,
+            rotateEvery="1h30m",
+            rotateNonce="n",
+            historyLimit=3,
+            suspend=True,
+            consumers=consumers,
+            admin={"secretName": "shop-admin", "address": "postgresql://db/shop"},
         )
     )
     assert found.endpoint == Endpoint("app=shop", 9191, "/held")
     assert (found.connection_limit, found.rotate_every, found.nonce) == (20, 5_400.0, "n")
     assert (found.history_limit, found.suspend) == (3, True)
+    assert (found.admin_secret, found.admin_address) == ("shop-admin", "postgresql://db/shop")
 
 
 @pytest.mark.parametrize("role", [*sorted(TOO_STRONG), "pg_write_all_data"])
