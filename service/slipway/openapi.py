@@ -23,7 +23,9 @@ from slipway.problems import (
 
 DESCRIPTION = """Users, their sessions and their items.
 
-Sign in with `POST /api/v1/auth/token`, then send the access token as `Authorization: Bearer …`.
+Sign in with `POST /api/v1/auth/token`, then send the access token as `Authorization: Bearer …`. The refresh token gets
+the next one there (OAuth 2.0's `grant_type=refresh_token`); `POST /api/v1/auth/revoke` ends what was granted.
+What isn't yours is answered like what isn't there: 404.
 Errors are `application/problem+json`; quote their `request_id` when you ask about one.
 Writes take `If-Match` (the ETag you read) and, on POST, `Idempotency-Key`; reads of what has an ETag take
 `If-None-Match`. HEAD works wherever GET does."""

@@ -19,6 +19,7 @@ from slipway.jobs.periodic import JOB, Purge
 from slipway.jobs.registry import job_kinds
 from slipway.settings import Settings
 from slipway.storage.engine import Database
+from slipway.telemetry.registry import REGISTRY
 from slipway.users import keys
 
 TABLES = (
@@ -80,11 +81,20 @@ def _with_batches_of(rows: int) -> list[Expiry]:
     return [replace(expiry, batch=rows, below=below(expiry)) for expiry in EXPIRIES]
 
 
+def counted() -> dict[str, float]:
+    """By table, the rows that were deleted so far, as the metric says."""
+    tables = (*TABLES, "export_chunks")
+    return {table: REGISTRY.get_sample_value("slipway_purged_rows_total", {"table": table}) or 0 for table in tables}
+
+
 async def test_what_has_expired_is_deleted_and_nothing_else(settings: Settings, db: Database) -> None:
     await fill(db)
+    before = counted()
     await purge_once(settings, db)
     left = await counts(db)
     assert left == {**dict.fromkeys(TABLES, 1), "export_chunks": 1, "users": 2}
+    deleted = {table: number - before[table] for table, number in counted().items()}
+    assert deleted == {**dict.fromkeys(TABLES, 1), "export_chunks": 1, "refresh_tokens": 3}
     remaining = await db.read(lambda session: session.scalar(text("SELECT token_hash FROM refresh_tokens")))
     assert bytes(remaining) == b"live2"
 

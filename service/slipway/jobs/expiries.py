@@ -46,7 +46,7 @@ class Expiry:
         rows that are deleted already.
         """
         doomed = (
-            f"SELECT ctid AS at, {self.table}.* FROM {self.table} WHERE {self.expired} "  # noqa: S608 - our own names
+            f"SELECT ctid AS at{', id' if self.below else ''} FROM {self.table} WHERE {self.expired} "  # noqa: S608 - our own names
             f"ORDER BY {self.oldest} LIMIT :batch FOR UPDATE SKIP LOCKED"
         )
         gone = f"DELETE FROM {self.table} WHERE ctid = ANY(ARRAY(SELECT at FROM doomed))"  # noqa: S608 - our own names
