@@ -131,6 +131,10 @@ class Lease:
         except (ConflictError, NotFoundError):
             await self._reread()
 
+    def give_up(self) -> None:
+        """It isn't held any more, although it may still say so."""
+        self._renewed_at = None
+
     async def release(self) -> None:
         """Let the next one have it at once. Raises ApiError; one that is another's stays so."""
         if self._renewed_at is None:

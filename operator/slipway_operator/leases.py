@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from slipway_operator import telemetry
 from slipway_operator.clock import awake
-from slipway_operator.cluster import Api, ApiError, NotServedError
+from slipway_operator.cluster import Api, ApiError, ForbiddenError, NotServedError
 from slipway_operator.guard import Guard
 from slipway_operator.lease import Lease, LostError, Times
 from slipway_operator.settings import LEASE, Settings
@@ -41,6 +41,9 @@ class _Served:
     lease: Lease
     keys: set[Key] = field(default_factory=set)
     emptied_at: float = 0.0
+    refused: bool = False
+    given_up: int | None = None
+    """Its transitions when it could be renewed no more, though nobody took it; None: that never was so."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     told: str = ""
 
@@ -197,9 +200,14 @@ class Leases(Guard):
             try:
                 await self._step(served)
             except LostError as lost:
-                self._end(lost)
-                return
+                if not (served.refused and served.lease.holder == self.identity):
+                    self._end(lost)
+                    return
+                # Such as a namespace whose Role is gone: nothing can be changed there, and that's no other's loss.
+                served.given_up = served.lease.transitions
+                served.lease.give_up()
             except ApiError as error:
+                served.refused = isinstance(error, ForbiddenError)
                 self._say(
                     served, f"The Lease {served.lease.name} in {served.lease.namespace} can't be written: {error}"
                 )
@@ -211,9 +219,15 @@ class Leases(Guard):
         if lease.held:
             if served.keys or self._clock() - served.emptied_at < IDLE_SECONDS:
                 await lease.renew()
+                served.refused = False
             else:
                 await lease.release()
         elif served.keys and await lease.attempt():
+            served.refused = False
+            if served.given_up not in (None, lease.transitions):
+                raise LostError(
+                    f"Another operator has looked after {lease.namespace} since this one had to give it up."
+                )
             self._say(served, f"Namespace {lease.namespace} is looked after.")
             for key in served.keys:
                 self._wake(key)

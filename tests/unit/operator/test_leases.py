@@ -209,6 +209,56 @@ def test_a_namespace_whose_lease_is_refused_is_left_alone_and_that_is_told_once(
     assert sum("leases is forbidden" in record.getMessage() for record in caplog.records) <= 2
 
 
+def forbidden(monkeypatch: pytest.MonkeyPatch, api: LeaseApi, namespace: str) -> None:
+    real = api.replace
+
+    async def replace(resource: Any, there: str, body: dict[str, Any], *, seconds: float) -> dict[str, Any]:
+        if there == namespace:
+            raise ForbiddenError(403, "Forbidden", "leases is forbidden")
+        return await real(resource, there, body, seconds=seconds)
+
+    monkeypatch.setattr(api, "replace", replace)
+
+
+def test_a_namespace_that_loses_its_role_ends_nothing_and_is_looked_after_again_when_it_has_one(
+    in_no_time: Run, server: LeaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        wide = await Operator(server, CLUSTER).start()
+        wide.leases.came(RING)
+        await asyncio.sleep(1)
+        with monkeypatch.context() as patch:
+            forbidden(patch, wide.api, "shop")
+            await asyncio.sleep(200)
+        assert wide.keeping is not None
+        assert (wide.keeping.done(), wide.leases.serves("shop")) == (False, False)
+        await asyncio.sleep(20)
+        assert wide.leases.serves("shop")
+        assert wide.woken == [RING, RING]
+
+    in_no_time(story())
+
+
+def test_if_another_was_there_meanwhile_it_ends_because_what_it_remembers_may_be_wrong(
+    in_no_time: Run, server: LeaseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        wide = await Operator(server, CLUSTER).start()
+        wide.leases.came(RING)
+        await asyncio.sleep(1)
+        with monkeypatch.context() as patch:
+            forbidden(patch, wide.api, "shop")
+            await asyncio.sleep(60)
+            narrow = await Operator(server, SHOP).start()
+            await asyncio.sleep(5)
+            await narrow.stop()
+        assert wide.keeping is not None
+        with pytest.raises(LostError, match="Another operator has looked after shop"):
+            await asyncio.wait_for(wide.keeping, 40)
+
+    in_no_time(story())
+
+
 def test_what_a_hundred_namespaces_cost_is_a_few_calls_a_minute_each(in_no_time: Run, server: LeaseServer) -> None:
     async def story() -> float:
         wide = await Operator(server, CLUSTER).start()
