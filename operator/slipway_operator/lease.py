@@ -215,7 +215,7 @@ class Lease:
             self.former = former if former != holder else self.former
 
     def _wanted(self, holder: str) -> dict[str, Any]:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = datetime.fromtimestamp(self._api.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         spec = _spec(self._found)
         others = bool(holder) and self._found is not None and self.holder != holder
         return {

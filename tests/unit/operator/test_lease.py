@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slipway_operator.clock import ServerClock
 from slipway_operator.cluster import UnreachableError
 from slipway_operator.lease import Lease, LostError, Times
 from unit.operator.lease_server import LeaseApi, LeaseServer
@@ -226,6 +227,13 @@ async def test_a_number_that_somebody_remembers_is_outnumbered_by_the_next_renew
     assert one.lease.transitions == 0
     await one.lease.renew()
     assert (one.lease.transitions, spec(server)["leaseTransitions"]) == (8, 8)
+
+
+async def test_what_it_tells_people_of_times_is_the_api_server_s_clock(server: LeaseServer, one: Operator) -> None:
+    one.api.clock = ServerClock(monotonic=lambda: 0.0)
+    one.api.clock.heard("Mon, 04 May 2026 03:02:01 GMT", 0.0)
+    await one.lease.attempt()
+    assert spec(server)["renewTime"] == "2026-05-04T03:02:02.000000Z"
 
 
 async def test_what_others_wrote_into_it_stays(server: LeaseServer, one: Operator) -> None:
