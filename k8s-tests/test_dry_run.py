@@ -42,6 +42,13 @@ VALUES: dict[str, Mapping[str, Any]] = {
     "demo=true": DEMO,
     "odd": {**ODD, "fullnameOverride": "ships"},
     "odd names": {**ODD, "fullnameOverride": "s" * 70},
+    "no ids and no sidecars": {
+        **DEMO,
+        "fixedIds": False,
+        "autoscaling": {"enabled": True},
+        "jobAnnotations": {"sidecar.istio.io/inject": "false"},
+        "migrations": {"approval": "Always"},
+    },
     "the least of production": PRODUCTION,
     **{path.name: yaml.safe_load(path.read_text()) for path in EXAMPLES.values()},
 }
