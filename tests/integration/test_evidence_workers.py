@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from servers.waiting import free_port, until
-from slipway_operator.evidence.asking import ask, open_http
+from slipway_operator.evidence.asking import Asking, open_http
 from slipway_operator.evidence.consumers import Consumers, Endpoint, following
 from unit.operator.memory_api import MemoryApi
 from unit.operator.test_asking import pod
@@ -60,7 +60,7 @@ async def look(port: int) -> Consumers:
     api = MemoryApi()
     api.put("pods", pod("a"))
     async with open_http() as http:
-        return await ask(api, http, "ships", "keys", Endpoint("", port))
+        return await Asking(api, http).ask("ships", "keys", Endpoint("", port))
 
 
 @pytest.mark.parametrize(("first", "lagging"), [("new", []), ("old", [("a", "SignsWithOther")])])

@@ -18,6 +18,7 @@ from slipway_operator.cluster import Api
 from slipway_operator.evidence.consumers import NOT_ASKED, Consumers, Endpoint, Report
 from slipway_operator.evidence.document import Document, UnusableError, understood
 from slipway_operator.evidence.finding import find
+from slipway_operator.evidence.lists import Lists
 from slipway_operator.evidence.pods import Pod, pod_of, way_through
 from slipway_operator.evidence.trust import trusted
 from slipway_operator.nodes import told as told_of_lost
@@ -51,39 +52,42 @@ class _Line:
 
 
 def open_http() -> aiohttp.ClientSession:
-    """For `ask`: no cookies, no proxies, a new connection each time, because addresses of pods are used again."""
+    """For `Asking`: no cookies, no proxies, a new connection each time, because addresses of pods are used again."""
     connector = aiohttp.TCPConnector(limit=0, force_close=True)  # each look bounds its own
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     jar = aiohttp.DummyCookieJar()
     return aiohttp.ClientSession(connector=connector, timeout=timeout, cookie_jar=jar, trust_env=False)
 
 
-async def ask(
-    api: Api, http: aiohttp.ClientSession, namespace: str, secret: str, endpoint: Endpoint | None
-) -> Consumers:
-    """Who uses the Secret, listed afresh, and what each pod tells within 2 s; without an endpoint none is asked.
+class Asking:
+    """Asks for many resources; what is listed for one serves all that look at the same time."""
 
-    Raises ApiError when pods can't be listed, or whom to believe can't be read.
-    """
-    found = await find(api, namespace, secret, endpoint.selector if endpoint else "")
-    now = api.clock()
-    pods = sorted((pod_of(one, now) for one in found.pods), key=lambda pod: pod.name)
-    reports = await _asked(api, http, namespace, endpoint, pods)
-    return Consumers(reports, found.wanted, found.refers, found.unlisted)
+    def __init__(self, api: Api, http: aiohttp.ClientSession) -> None:
+        self._api = api
+        self._http = http
+        self._lists = Lists(api)
 
+    async def ask(self, namespace: str, secret: str, endpoint: Endpoint | None) -> Consumers:
+        """Who uses the Secret, listed afresh, and what each pod tells within 2 s; without an endpoint none is asked.
 
-async def _asked(
-    api: Api, http: aiohttp.ClientSession, namespace: str, endpoint: Endpoint | None, pods: list[Pod]
-) -> tuple[Report, ...]:
-    if endpoint is None:
-        return tuple(Report(pod.name, NOT_ASKED) for pod in pods)
-    try:
-        trust = await trusted(api, namespace, endpoint.tls) if endpoint.tls and pods else None
-    except UnusableError as fault:
-        return tuple(_silent(pod, fault) for pod in pods)
-    line = _Line(http, endpoint, trust, asyncio.Semaphore(AT_A_TIME), api.clock)
-    told = await asyncio.gather(*(_reports(line, pod) for pod in pods))
-    return tuple(report for reports in told for report in reports)
+        Raises ApiError when pods can't be listed, or whom to believe can't be read.
+        """
+        found = await find(self._lists, namespace, secret, endpoint.selector if endpoint else "")
+        now = self._api.clock()
+        pods = sorted((pod_of(one, now) for one in found.pods), key=lambda pod: pod.name)
+        reports = await self._reports(namespace, endpoint, pods)
+        return Consumers(reports, found.wanted, found.refers, found.unlisted)
+
+    async def _reports(self, namespace: str, endpoint: Endpoint | None, pods: list[Pod]) -> tuple[Report, ...]:
+        if endpoint is None:
+            return tuple(Report(pod.name, NOT_ASKED) for pod in pods)
+        try:
+            trust = await trusted(self._api, namespace, endpoint.tls) if endpoint.tls and pods else None
+        except UnusableError as fault:
+            return tuple(_silent(pod, fault) for pod in pods)
+        line = _Line(self._http, endpoint, trust, asyncio.Semaphore(AT_A_TIME), self._api.clock)
+        told = await asyncio.gather(*(_reports(line, pod) for pod in pods))
+        return tuple(report for reports in told for report in reports)
 
 
 async def _reports(line: _Line, pod: Pod) -> list[Report]:

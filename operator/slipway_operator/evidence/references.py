@@ -11,12 +11,12 @@ OUR_LABELS = {"app.kubernetes.io/managed-by": "slipway-operator", "app.kubernete
 """Of the pods that run the operator's own migrations: with the owner's login, and without keys."""
 
 
-def refers(pod: Object, secret: str) -> bool:
-    """Whether a pod's spec names it: in a volume, one source of a projected one, `env` or `envFrom`, of any container.
+def secrets_of(pod: Object) -> frozenset[str]:
+    """Names that a pod's spec has in a volume, one source of a projected one, `env` or `envFrom` of any container.
 
     `optional` makes no difference: a container that starts with the Secret has it.
     """
-    return secret in _of_volumes(pod.get("volumes") or ()) or secret in _of_containers(pod)
+    return frozenset(name for name in (*_of_volumes(pod.get("volumes") or ()), *_of_containers(pod)) if name)
 
 
 def _of_volumes(volumes: Iterable[Object]) -> Iterator[str | None]:
@@ -48,7 +48,9 @@ def runs(pod: Object) -> bool:
 
 
 def has_ended(pod: Object) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    """Whether none of its containers runs any more; one that leaves starts none."""
+    over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    return over or ("deletionTimestamp" in pod["metadata"] and not runs(pod))
 
 
 def template(kind: str, workload: Object) -> Object | None:

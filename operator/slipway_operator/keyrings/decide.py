@@ -128,9 +128,9 @@ def consumed(seen: Situation) -> Decision | None:
     text += " Until then no key begins to sign, and none is retired."
     if reason == "NoConsumers" and _steps_wait(seen):
         return answer(seen, "Stalled", reason, text, look_again=LONGEST_WAIT)
-    left = next((key for key in seen.memory.keys if key.stage == "Revoked" and key.confirmed is None), None)
+    left = [key for key in seen.memory.keys if key.stage == "Revoked" and key.confirmed is None and key.lifetime]
     # A ring may be made long before what uses it, and whoever waits for it to be Ready mustn't wait for that.
-    state: State = "Reconciling" if left is not None or reason != "NoConsumers" else "Ready"
+    state: State = "Reconciling" if left or reason != "NoConsumers" else "Ready"
     return answer(seen, state, reason, text, look_again=LONGEST_WAIT)
 
 

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
-
 from slipway_operator.cluster import SECRETS, Api, Resource
-from slipway_operator.evidence.asking import ask
+from slipway_operator.evidence.asking import Asking
 from slipway_operator.keyrings.material import KEYS_FILE, SIGNING_FILE, Material, understand
 from slipway_operator.keyrings.model import Observed, SecretSeen
 from slipway_operator.keyrings.spec import parse, unfit
@@ -39,9 +37,7 @@ class Look:
     whole: bool = True
 
 
-async def look(
-    api: Api, http: aiohttp.ClientSession, namespace: str, name: str, kept: Mapping[str, Jwk]
-) -> Look | None:
+async def look(api: Api, asking: Asking, namespace: str, name: str, kept: Mapping[str, Jwk]) -> Look | None:
     """None when the resource is gone. `kept`: keys of the last whole Secret, for healing it.
 
     Raises ApiError: what can't be reached is never taken for absent.
@@ -57,7 +53,7 @@ async def look(
     secret = await api.get(SECRETS, namespace, spec.secret_name)
     material = understand(data_of(secret)) if secret else Material()
     # The last read before the decision, because it is what each step rests on.
-    consumers = await ask(api, http, namespace, spec.secret_name, spec.endpoint)
+    consumers = await asking.ask(namespace, spec.secret_name, spec.endpoint)
     observed = Observed(
         name,
         spec,

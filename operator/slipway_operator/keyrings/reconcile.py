@@ -10,6 +10,7 @@ import aiohttp
 
 from slipway_operator.clock import reliable
 from slipway_operator.cluster import Api
+from slipway_operator.evidence.asking import Asking
 from slipway_operator.evidence.nudging import Nudges
 from slipway_operator.keyrings import apply
 from slipway_operator.keyrings.decide import decide
@@ -32,7 +33,7 @@ class KeyRings:
         self, api: Api, http: aiohttp.ClientSession, secrets: NamedSecrets, clock: Callable[[], float] | None = None
     ) -> None:
         self._api = api
-        self._http = http
+        self._asking = Asking(api, http)
         self._secrets = secrets
         self._clock = clock or api.clock
         self._nudges = Nudges(api)
@@ -44,7 +45,7 @@ class KeyRings:
         return await telling_of_refusals(self._api, KEY_RINGS, key, self._reconcile, self._tell)
 
     async def _reconcile(self, key: Key) -> float | None:
-        seen = await look(self._api, self._http, key.namespace, key.name, self._kept.get(key, {}))
+        seen = await look(self._api, self._asking, key.namespace, key.name, self._kept.get(key, {}))
         if seen is None:
             self._forget(key)
             return None

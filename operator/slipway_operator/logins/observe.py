@@ -7,10 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import aiohttp
-
 from slipway_operator.cluster import JOBS, SECRETS, Api, ForbiddenError, Resource
-from slipway_operator.evidence.asking import ask
+from slipway_operator.evidence.asking import Asking
 from slipway_operator.logins import connecting, postgres
 from slipway_operator.logins.address import FILES, Address, LoginData, login_of, same
 from slipway_operator.logins.connecting import TroubleError
@@ -48,7 +46,7 @@ class Look:
     admin: LoginData | None = field(default=None, repr=False)
 
 
-async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str) -> Look | None:
+async def look(api: Api, asking: Asking, namespace: str, name: str) -> Look | None:
     """None when the resource is gone. Raises ApiError; what the database refuses is the observed trouble."""
     resource = await living(api, LOGINS, namespace, name)
     if resource is None:
@@ -60,7 +58,7 @@ async def look(api: Api, http: aiohttp.ClientSession, namespace: str, name: str)
         return unseen(resource, str(error))
     secret = await api.get(SECRETS, namespace, spec.secret_name)
     written = data_of(secret) if secret else {}
-    consumers = await ask(api, http, namespace, spec.secret_name, spec.endpoint)
+    consumers = await asking.ask(namespace, spec.secret_name, spec.endpoint)
     try:
         admin = await _admin(api, namespace, spec)
     except TroubleError as fault:

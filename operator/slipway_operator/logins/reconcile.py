@@ -10,6 +10,7 @@ import aiohttp
 
 from slipway_operator.cluster import Api
 from slipway_operator.conditions import State
+from slipway_operator.evidence.asking import Asking
 from slipway_operator.evidence.nudging import Nudges
 from slipway_operator.logins import apply
 from slipway_operator.logins.connecting import TroubleError
@@ -44,7 +45,7 @@ class DatabaseLogins:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._api = api
-        self._http = http
+        self._asking = Asking(api, http)
         self._secrets = secrets
         self._exclusion = exclusion
         self._clock = clock or api.clock
@@ -58,7 +59,7 @@ class DatabaseLogins:
         return await telling_of_refusals(self._api, LOGINS, key, self._reconcile, self._tell)
 
     async def _reconcile(self, key: Key) -> float | None:
-        seen = await look(self._api, self._http, key.namespace, key.name)
+        seen = await look(self._api, self._asking, key.namespace, key.name)
         if seen is None:
             self._forget(key)
             return None

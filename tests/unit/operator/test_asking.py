@@ -14,7 +14,7 @@ from aiohttp import web
 
 from slipway_operator.cluster import ApiError, UnreachableError
 from slipway_operator.evidence import asking
-from slipway_operator.evidence.asking import ask, open_http
+from slipway_operator.evidence.asking import Asking, open_http
 from slipway_operator.evidence.consumers import Consumers, Endpoint, Report
 from unit.operator.memory_api import MemoryApi
 
@@ -81,7 +81,7 @@ def faults(consumers: Consumers) -> dict[str, str]:
 
 
 async def test_a_pod_tells_what_it_uses(cluster: MemoryApi, http: aiohttp.ClientSession, answering: Serving) -> None:
-    (report,) = (await ask(cluster, http, "ships", "keys", await answering(fine))).reports
+    (report,) = (await Asking(cluster, http).ask("ships", "keys", await answering(fine))).reports
     assert report == Report("a", "", frozenset({"one", "two"}), "one", 900.0, "ships_a", starting=False)
 
 
@@ -92,7 +92,7 @@ async def test_a_pod_whose_clock_is_ahead_makes_tokens_that_live_longer_by_as_mu
     async def dated(_: web.Request) -> web.Response:
         return web.json_response(TOLD, headers={"Date": formatdate(cluster.clock() + ahead, usegmt=True)})
 
-    (report,) = (await ask(cluster, http, "ships", "keys", await answering(dated))).reports
+    (report,) = (await Asking(cluster, http).ask("ships", "keys", await answering(dated))).reports
     assert report.token_lifetime == pytest.approx(lifetime, abs=2)
 
 
@@ -105,7 +105,7 @@ async def test_a_redirect_is_not_followed(cluster: MemoryApi, http: aiohttp.Clie
             return web.json_response(TOLD)
         raise web.HTTPFound("/keys?followed")
 
-    assert faults(await ask(cluster, http, "ships", "keys", await answering(elsewhere))) == {"a": "Redirected"}
+    assert faults(await Asking(cluster, http).ask("ships", "keys", await answering(elsewhere))) == {"a": "Redirected"}
     assert asked == ["/keys"]
 
 
@@ -122,7 +122,7 @@ async def test_a_pod_that_stalls_is_given_up_in_time_and_holds_up_no_other(
         return web.json_response(TOLD)
 
     async with open_http() as http:
-        told = faults(await ask(cluster, http, "ships", "keys", await answering(first_stalls)))
+        told = faults(await Asking(cluster, http).ask("ships", "keys", await answering(first_stalls)))
     assert sorted(told.values()) == ["", "TimedOut"]
 
 
@@ -140,7 +140,7 @@ async def test_a_pod_that_stalls_within_its_answer_is_given_up_too(
         return response
 
     async with open_http() as http:
-        assert faults(await ask(cluster, http, "ships", "keys", await answering(half))) == {"a": "TimedOut"}
+        assert faults(await Asking(cluster, http).ask("ships", "keys", await answering(half))) == {"a": "TimedOut"}
 
 
 @pytest.mark.parametrize(("size", "fault"), [(asking.LARGEST_ANSWER, ""), (asking.LARGEST_ANSWER + 1, "TooLarge")])
@@ -150,7 +150,7 @@ async def test_an_answer_is_read_up_to_its_limit(
     async def padded(_: web.Request) -> web.Response:
         return web.Response(body=b"{}".ljust(size))
 
-    assert faults(await ask(cluster, http, "ships", "keys", await answering(padded))) == {"a": fault}
+    assert faults(await Asking(cluster, http).ask("ships", "keys", await answering(padded))) == {"a": fault}
 
 
 async def test_an_endless_answer_is_broken_off(
@@ -168,7 +168,7 @@ async def test_an_endless_answer_is_broken_off(
             broken_off.set()
             raise
 
-    assert faults(await ask(cluster, http, "ships", "keys", await answering(endless))) == {"a": "TooLarge"}
+    assert faults(await Asking(cluster, http).ask("ships", "keys", await answering(endless))) == {"a": "TooLarge"}
     async with asyncio.timeout(10):
         await broken_off.wait()
 
@@ -180,7 +180,7 @@ async def test_only_200_counts(
     async def other(_: web.Request) -> web.Response:
         return web.Response(status=status, text="" if status == 204 else '{"keys": ["one"]}')
 
-    assert faults(await ask(cluster, http, "ships", "keys", await answering(other))) == {"a": "BadStatus"}
+    assert faults(await Asking(cluster, http).ask("ships", "keys", await answering(other))) == {"a": "BadStatus"}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ async def test_what_is_no_report_is_malformed_and_never_repeated(
     async def told(_: web.Request) -> web.Response:
         return web.Response(text=body)
 
-    found = await ask(cluster, http, "ships", "keys", await answering(told))
+    found = await Asking(cluster, http).ask("ships", "keys", await answering(told))
     assert faults(found) == {"a": "Malformed"}
     assert SECRET not in f"{found!r}{caplog.text}"
 
@@ -245,7 +245,7 @@ async def test_bytes_that_are_no_text_are_malformed(
     async def binary(_: web.Request) -> web.Response:
         return web.Response(body=b"\xff\xfe\x00{")
 
-    assert faults(await ask(cluster, http, "ships", "keys", await answering(binary))) == {"a": "Malformed"}
+    assert faults(await Asking(cluster, http).ask("ships", "keys", await answering(binary))) == {"a": "Malformed"}
 
 
 async def test_a_pod_that_hangs_up_or_has_no_address_is_named(
@@ -258,7 +258,7 @@ async def test_a_pod_that_hangs_up_or_has_no_address_is_named(
         request.transport.abort()
         return web.Response()
 
-    told = faults(await ask(cluster, http, "ships", "keys", await answering(hangs_up)))
+    told = faults(await Asking(cluster, http).ask("ships", "keys", await answering(hangs_up)))
     assert told == {"a": "Unreachable", "b": "NoAddress"}
 
 
@@ -273,24 +273,24 @@ async def test_every_pod_whose_container_runs_is_asked_and_no_other(
     other = pod("other")
     other["metadata"]["labels"], other["spec"] = {"app": "ferry"}, {}
     cluster.put("pods", leaving, initial, bare, other, pod("over", state="terminated"), pod("soon", state="waiting"))
-    assert faults(await ask(cluster, http, "ships", "keys", await answering(fine))) == {"a": "", "leaving": ""}
+    assert faults(await Asking(cluster, http).ask("ships", "keys", await answering(fine))) == {"a": "", "leaving": ""}
 
 
 async def test_a_pod_that_tells_nothing_yet_only_starts_and_one_that_tells_has_started(
     cluster: MemoryApi, http: aiohttp.ClientSession, answering: Serving
 ) -> None:
     cluster.put("pods", pod("a", started=False), pod("b", address="", started=False), pod("c", address=""))
-    reports = (await ask(cluster, http, "ships", "keys", await answering(fine))).reports
+    reports = (await Asking(cluster, http).ask("ships", "keys", await answering(fine))).reports
     assert {report.pod: report.starting for report in reports} == {"a": False, "b": True, "c": False}
 
 
 async def test_where_evidence_is_time_pods_are_named_and_none_is_asked(
     cluster: MemoryApi, http: aiohttp.ClientSession
 ) -> None:
-    assert await ask(cluster, http, "ships", "keys", None) == Consumers((Report("a", "NotAsked"),), refers=True)
+    assert await Asking(cluster, http).ask("ships", "keys", None) == Consumers((Report("a", "NotAsked"),), refers=True)
 
 
 async def test_pods_that_cant_be_listed_are_no_evidence(cluster: MemoryApi, http: aiohttp.ClientSession) -> None:
     cluster.faults["list pods"] = UnreachableError(0, "Unreachable", "away")
     with pytest.raises(ApiError):
-        await ask(cluster, http, "ships", "keys", Endpoint("app=ships"))
+        await Asking(cluster, http).ask("ships", "keys", Endpoint("app=ships"))

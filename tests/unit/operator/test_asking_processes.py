@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from slipway_operator.evidence import asking
-from slipway_operator.evidence.asking import ask, open_http
+from slipway_operator.evidence.asking import Asking, open_http
 from slipway_operator.evidence.consumers import Consumers, Endpoint, Report, following
 from unit.operator.memory_api import MemoryApi
 from unit.operator.test_asking import pod
@@ -56,7 +56,7 @@ async def heard(serving: Pod) -> AsyncIterator[Callable[[Answers], Any]]:
 
         async def look(answers: Answers) -> Consumers:
             serving.answers = answers
-            return await ask(api, http, "ships", "keys", Endpoint("", serving.port))
+            return await Asking(api, http).ask("ships", "keys", Endpoint("", serving.port))
 
         yield look
 

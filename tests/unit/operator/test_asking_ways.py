@@ -12,7 +12,7 @@ import trustme
 from aiohttp import web
 
 from slipway_operator.cluster import ForbiddenError, UnreachableError
-from slipway_operator.evidence.asking import ask, open_http
+from slipway_operator.evidence.asking import Asking, open_http
 from slipway_operator.evidence.consumers import Consumers, Endpoint, Report, Tls, following, named, ways_out
 from slipway_operator.evidence.pods import AMBIENT, MESHES
 from slipway_operator.times import timestamp
@@ -67,7 +67,7 @@ def proving(authority: trustme.CA, name: str = NAME) -> ssl.SSLContext:
 
 async def told(cluster: MemoryApi, endpoint: Endpoint) -> list[Report]:
     async with open_http() as http:
-        return list((await ask(cluster, http, "ships", "keys", endpoint)).reports)
+        return list((await Asking(cluster, http).ask("ships", "keys", endpoint)).reports)
 
 
 async def fault(cluster: MemoryApi, endpoint: Endpoint) -> str:

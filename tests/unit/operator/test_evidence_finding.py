@@ -8,6 +8,7 @@ import pytest
 
 from slipway_operator.cluster import ForbiddenError, UnreachableError
 from slipway_operator.evidence.finding import WORKLOADS, Found, find
+from slipway_operator.evidence.lists import Lists
 from unit.operator.memory_api import MemoryApi
 
 SECRET = "keys"
@@ -91,6 +92,10 @@ def holding(*objects: tuple[str, dict[str, Any]]) -> MemoryApi:
     return api
 
 
+async def found_in(api: MemoryApi, *asked: str) -> Found:
+    return await find(Lists(api), *asked)
+
+
 def shown(found: Found) -> tuple[list[str], bool, int]:
     return [pod["metadata"]["name"] for pod in found.pods], found.refers, found.wanted
 
@@ -98,49 +103,56 @@ def shown(found: Found) -> tuple[list[str], bool, int]:
 @pytest.mark.parametrize("how", REFERENCES)
 @pytest.mark.parametrize("selector", ["", "app=mistyped"])
 async def test_a_pod_that_refers_to_the_secret_counts_whatever_the_selector_finds(how: str, selector: str) -> None:
-    found = await find(holding(("pods", pod(spec=REFERENCES[how]))), "ships", SECRET, selector)
+    found = await found_in(holding(("pods", pod(spec=REFERENCES[how]))), "ships", SECRET, selector)
     assert shown(found) == (["a"], True, 0)
 
 
 @pytest.mark.parametrize("how", OTHERS)
 async def test_what_only_looks_like_a_reference_is_none(how: str) -> None:
     api = holding(("pods", pod(spec=OTHERS[how])), ("deployments", workload(pods=OTHERS[how] or {"volumes": []})))
-    assert await find(api, "ships", SECRET, "") == Found()
+    assert await found_in(api, "ships", SECRET, "") == Found()
 
 
 async def test_the_selector_widens_and_a_pod_that_it_finds_proves_nothing_by_itself() -> None:
     chosen = pod("b", labels={"app": "ships"})
-    assert shown(await find(holding(("pods", chosen)), "ships", SECRET, "app=ships")) == (["b"], False, 0)
+    assert shown(await found_in(holding(("pods", chosen)), "ships", SECRET, "app=ships")) == (["b"], False, 0)
     both = holding(("pods", chosen), ("pods", pod("a", USES, labels={"app": "ships"})))
-    assert shown(await find(both, "ships", SECRET, "app=ships")) == (["a", "b"], True, 0)
-    assert shown(await find(both, "ships", SECRET, "")) == (["a"], True, 0)
+    assert shown(await found_in(both, "ships", SECRET, "app=ships")) == (["a", "b"], True, 0)
+    assert shown(await found_in(both, "ships", SECRET, "")) == (["a"], True, 0)
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
 async def test_a_pod_that_has_ended_neither_counts_nor_refers(phase: str) -> None:
     over = pod(spec=USES, labels={"app": "ships"})
     over["status"]["phase"] = phase
-    assert await find(holding(("pods", over)), "ships", SECRET, "app=ships") == Found()
+    assert await found_in(holding(("pods", over)), "ships", SECRET, "app=ships") == Found()
 
 
 async def test_a_pod_that_leaves_counts_until_its_container_has_ended() -> None:
     leaving = pod(spec=USES, deletionTimestamp="2026-11-22T12:00:00Z")
-    assert shown(await find(holding(("pods", leaving)), "ships", SECRET, "")) == (["a"], True, 0)
+    assert shown(await found_in(holding(("pods", leaving)), "ships", SECRET, "")) == (["a"], True, 0)
+
+
+async def test_a_pod_that_leaves_and_runs_no_more_is_not_waited_for() -> None:
+    gone = pod(spec=USES, state="terminated", deletionTimestamp="2026-11-22T12:00:00Z")
+    assert await found_in(holding(("pods", gone)), "ships", SECRET, "") == Found()
+    stopped = holding(("pods", gone), ("deployments", workload(replicas=0)))
+    assert shown(await found_in(stopped, "ships", SECRET, "")) == ([], True, 0)
 
 
 async def test_where_only_pods_refer_that_do_not_run_yet_they_are_wanted() -> None:
     api = holding(("pods", pod("a", USES, "waiting")), ("pods", {"metadata": {"name": "b"}, "spec": USES}))
     api.put("pods", pod("chosen", labels={"app": "ships"}))
-    assert shown(await find(api, "ships", SECRET, "app=ships")) == (["chosen"], True, 2)
+    assert shown(await found_in(api, "ships", SECRET, "app=ships")) == (["chosen"], True, 2)
 
 
 async def test_pods_of_the_operators_own_migrations_use_neither_keys_nor_login() -> None:
     job = workload()
     job["spec"]["template"]["metadata"] = {"labels": OURS}
     api = holding(("pods", pod(spec=USES, labels={**OURS, "slipway.dev/purpose": "plan"})), ("jobs", job))
-    assert await find(api, "ships", SECRET, "") == Found()
+    assert await found_in(api, "ships", SECRET, "") == Found()
     half = pod(spec=USES, labels={"app.kubernetes.io/component": "migrate"})
-    assert shown(await find(holding(("pods", half)), "ships", SECRET, "")) == (["a"], True, 0)
+    assert shown(await found_in(holding(("pods", half)), "ships", SECRET, "")) == (["a"], True, 0)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +187,7 @@ async def test_where_no_pod_refers_a_workload_that_does_tells_how_many_are_wante
     wanted: int,
 ) -> None:
     others = [(resource.plural, workload("other", {"volumes": []}, replicas=9)) for resource in WORKLOADS[:4]]
-    found = await find(holding((plural, body), *others), "ships", SECRET, "")
+    found = await found_in(holding((plural, body), *others), "ships", SECRET, "")
     assert (found.refers, found.wanted) == (refers, wanted)
 
 
@@ -183,12 +195,12 @@ async def test_where_no_pod_refers_a_workload_that_does_tells_how_many_are_wante
 async def test_a_kind_that_may_not_be_listed_is_never_taken_for_empty(resource: Any) -> None:
     api = holding(("deployments", workload(replicas=0)))
     api.faults[f"list {resource.plural}"] = ForbiddenError(403, "Forbidden", f"may not list {resource.plural}")
-    assert await find(api, "ships", SECRET, "") == Found(unlisted=f"may not list {resource.plural}")
+    assert await found_in(api, "ships", SECRET, "") == Found(unlisted=f"may not list {resource.plural}")
 
 
 async def test_where_a_pod_runs_that_refers_no_workload_is_listed() -> None:
     api = holding(("pods", pod(spec=USES)))
-    await find(api, "ships", SECRET, "")
+    await found_in(api, "ships", SECRET, "")
     assert api.calls == ["list pods"]
 
 
@@ -197,4 +209,4 @@ async def test_what_is_away_is_no_evidence(kind: str) -> None:
     api = holding(("deployments", workload(replicas=0)))
     api.faults[f"list {kind}"] = UnreachableError(0, "Unreachable", "away")
     with pytest.raises(UnreachableError):
-        await find(api, "ships", SECRET, "")
+        await found_in(api, "ships", SECRET, "")

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from slipway_operator.cluster import ConflictError
+from slipway_operator.evidence.asking import Asking
 from slipway_operator.logins import postgres, scram
 from slipway_operator.logins.address import LoginData, login_of
 from slipway_operator.logins.apply import effect
@@ -59,7 +60,7 @@ def roles(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Roles:
 
 
 async def seen(cluster: Cluster) -> Look:
-    found = await look(cluster, cast("aiohttp.ClientSession", None), NAMESPACE, NAME)
+    found = await look(cluster, Asking(cluster, cast("aiohttp.ClientSession", None)), NAMESPACE, NAME)
     assert found is not None
     cluster.calls.clear()
     return found

@@ -30,7 +30,8 @@ from slipway_operator.logins.model import (
 )
 from slipway_operator.logins.take_in import Situation, situation
 from slipway_operator.rotations import Rotation
-from unit.operator.exploration_logins.explorer import beginning, broken, is_end
+from unit.operator.exploration_logins import world as worlds
+from unit.operator.exploration_logins.explorer import at_work, beginning, broken, is_end
 from unit.operator.exploration_logins.moves import moves
 from unit.operator.exploration_logins.world import World
 
@@ -65,6 +66,36 @@ def test_in_no_history_a_pod_is_locked_out_and_each_ends_with_one_working_role(
     seed: int, disturbances: int, length: int
 ) -> None:
     assert history(seed, disturbances, length) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 300))
+def test_with_nothing_seen_that_refers_to_the_secret_no_password_changes_in_any_history(seed: int, length: int) -> None:
+    assert blind_history(seed, length) is None
+
+
+def test_such_a_history_shows_when_nothing_seen_is_taken_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def anything(seen: Observed, now: float) -> Decision:
+        return decide(replace(seen, consumers=replace(seen.consumers, refers=True)), now)
+
+    monkeypatch.setattr(worlds, "decide", anything)
+    found = {blind_history(seed, 100) for seed in range(20)}
+    assert any(isinstance(each, HandOver) for each in found)
+
+
+def blind_history(seed: int, length: int) -> object:
+    """The first effect on a password that was decided upon, of pods that nothing shows; None: there was none."""
+    chance, real = random.Random(seed), worlds.observed  # noqa: S311 - a history, no secret
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worlds, "observed", lambda world, **_: real(world, blind=True))
+        world = at_work(12, pods=2)
+        for _ in range(length):
+            if not list(moves(world)):
+                break  # nothing is left that could happen
+            _, world = next_move(world, chance)
+            if isinstance(world.step.effect, HandOver | Scramble):
+                return world.step.effect
+    return None
 
 
 def test_such_a_history_shows_when_sessions_are_overlooked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from slipway_operator.cluster import UnreachableError
+from slipway_operator.evidence.asking import Asking
 from slipway_operator.logins.address import files
 from slipway_operator.logins.model import SecretSeen
 from slipway_operator.logins.observe import Look, look, migrating
@@ -30,7 +31,7 @@ HTTP = cast("aiohttp.ClientSession", None)
 
 
 async def seen(cluster: Cluster) -> Look:
-    found = await look(cluster, HTTP, NAMESPACE, NAME)
+    found = await look(cluster, Asking(cluster, HTTP), NAMESPACE, NAME)
     assert found is not None
     return found
 
@@ -94,9 +95,9 @@ async def test_jobs_that_cant_be_listed_are_never_taken_for_none(cluster: Cluste
 
 async def test_a_login_that_is_gone_or_going_is_not_looked_at(cluster: Cluster) -> None:
     cluster.objects["databaselogins", NAME]["metadata"]["deletionTimestamp"] = "2026-11-23T00:00:00Z"
-    assert await look(cluster, HTTP, NAMESPACE, NAME) is None
+    assert await look(cluster, Asking(cluster, HTTP), NAMESPACE, NAME) is None
     del cluster.objects["databaselogins", NAME]
-    assert await look(cluster, HTTP, NAMESPACE, NAME) is None
+    assert await look(cluster, Asking(cluster, HTTP), NAMESPACE, NAME) is None
 
 
 async def test_an_admins_secret_that_lacks_or_is_none_or_is_hidden_is_told(cluster: Cluster) -> None:
