@@ -25,7 +25,7 @@ TABLE = Path(__file__).parents[2] / "docs" / "rotations.md"
 TAKEN_OVER, BY_TIME = "Own keys taken over, then rotated", "Two rotations with `evidence: Time`"
 BROUGHT = "own-keys"
 PROPAGATION = 120
-"""Seconds, the chart's default: nobody hurries the kubelet where no pod is asked."""
+"""Seconds, the chart's default: waited for in whole where no pod is asked."""
 
 
 @pytest.fixture(scope="module")

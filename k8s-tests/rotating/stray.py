@@ -1,0 +1,212 @@
+"""A KeyRing and a DatabaseLogin beside the chart's, whose Secrets nothing refers to, unless a test says otherwise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cluster.commands import CommandError
+from load.looking import seen
+from migrating import database
+from operated.resource import OPERATOR
+from rotating import material
+from rotating.resource import DatabaseLogin, KeyRing
+from rotating.world import RING, World
+
+NAME = "stray"
+KEYS, LOGIN = "stray-keys", "stray-login"
+SECRETS = {KEYS, LOGIN}
+ROLES = ("stray_a", "stray_b")
+MISTYPED = {"matchLabels": {"app": "mistyped"}}
+"""A selector that finds nothing."""
+
+
+class Stray:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.ring = KeyRing(world.cluster, world.namespace, NAME)
+        self.login = DatabaseLogin(world.cluster, world.namespace, NAME)
+
+    def keys(self) -> dict[str, bytes]:
+        return material.data(material.read(self.world.cluster, self.world.namespace, KEYS))
+
+    def passwords(self) -> list[list[str]]:
+        """What PostgreSQL keeps of both roles' passwords, as digests: another one is another password."""
+        asked = "SELECT rolname, md5(rolpassword) FROM pg_authid WHERE rolname LIKE 'stray%' ORDER BY 1"
+        return database.sql(self.world.cluster, self.world.namespace, asked)
+
+
+@contextmanager
+def strayed(world: World) -> Iterator[Stray]:
+    """Both, once the first keys and the first login are made. Afterwards nothing of them is left but the roles."""
+    kubectl, found = world.cluster.kubectl, Stray(world)
+    kubectl.apply(_rights(world), world.namespace)
+    seen(lambda: _may_patch(world), 10, "the operator's right")
+    try:
+        kubectl.apply(_wishes(), world.namespace)
+        seen(lambda: found.keys() and len(found.passwords()) == len(ROLES), 30, found.ring.told)
+        yield found
+    finally:
+        kubectl.run("delete", f"keyring/{NAME}", f"databaselogin/{NAME}", world.scope, "--ignore-not-found")
+        kubectl.run("delete", "secret", *sorted(SECRETS), world.scope, "--ignore-not-found")
+        kubectl.run("delete", f"role/{NAME}", f"rolebinding/{NAME}", world.scope)
+
+
+def _may_patch(world: World) -> bool:
+    """Whether the API server has heard of the right: a request before would be denied."""
+    account = f"--as=system:serviceaccount:{world.namespace}:{OPERATOR}"
+    try:
+        world.cluster.kubectl.run("auth", "can-i", "patch", f"secret/{LOGIN}", world.scope, account)
+    except CommandError:
+        return False
+    return True
+
+
+def _wishes() -> list[dict[str, Any]]:
+    version = "slipway.dev/v1alpha1"
+    consumers = {"selector": MISTYPED, "port": "ops"}
+    login = {
+        "secretName": LOGIN,
+        "admin": {"secretName": "slipway-database-owner"},
+        "memberOf": "slipway_app",
+        "roles": list(ROLES),
+        "consumers": consumers,
+    }
+    return [
+        {
+            "apiVersion": version,
+            "kind": "KeyRing",
+            "metadata": {"name": NAME},
+            "spec": {**RING, "secretName": KEYS, "consumers": consumers},
+        },
+        {"apiVersion": version, "kind": "DatabaseLogin", "metadata": {"name": NAME}, "spec": login},
+    ]
+
+
+def _rights(world: World) -> list[dict[str, Any]]:
+    """As docs/keys-and-logins.md says for resources that aren't the chart's."""
+    group = "rbac.authorization.k8s.io"
+    rule = {
+        "apiGroups": [""],
+        "resources": ["secrets"],
+        "resourceNames": sorted(SECRETS),
+        "verbs": ["get", "watch", "patch"],
+    }
+    role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": NAME}, "rules": [rule]}
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": NAME},
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": NAME},
+        "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": world.namespace}],
+    }
+    return [role, binding]
+
+
+WORKERS = 3
+APP = f"""
+import json, os, pathlib, uuid
+PROCESS, KEYS = uuid.uuid4().hex, pathlib.Path("/keys")
+def there(name): return pathlib.Path("/tmp", name).exists()
+def held():
+    ids = [key["kid"] for key in json.loads((KEYS / "jwks.json").read_bytes())["keys"]]
+    return {{"keys": ids, "signing": (KEYS / "signing").read_text()}}
+try:
+    os.close(os.open("/tmp/first", os.O_CREAT | os.O_EXCL))
+    FIRST = True
+except FileExistsError:
+    FIRST = False
+told = held()
+async def app(scope, receive, send):
+    global told
+    if scope["type"] != "http":
+        return
+    if not (FIRST and there("late")):
+        told = held()
+    process = {{}} if there("silent") else {{"process": PROCESS, "processes": {WORKERS}}}
+    await send({{"type": "http.response.start", "status": 200, "headers": []}})
+    await send({{"type": "http.response.body", "body": json.dumps({{**told, **process}}).encode()}})
+"""
+"""Each worker loads the keys whenever it is asked; the first doesn't while /tmp/late is there. With /tmp/silent none
+tells of the others."""
+
+
+class Workers:
+    """A pod of several workers that uses the stray ring's keys."""
+
+    def __init__(self, stray: Stray) -> None:
+        self._stray = stray
+
+    @contextmanager
+    def having(self, *files: str) -> Iterator[None]:
+        paths = [f"/tmp/{name}" for name in files]  # noqa: S108 - in the container, and its volume is the pod's own
+        self._exec("touch", *paths)
+        try:
+            yield
+        finally:
+            self._exec("rm", *paths)
+
+    def _exec(self, *words: str) -> None:
+        world = self._stray.world
+        world.cluster.kubectl.run("exec", NAME, world.scope, "--", *words)
+
+
+@contextmanager
+def workers(stray: Stray, image: str) -> Iterator[Workers]:
+    """No label is the selector's: the pod is found by what it mounts."""
+    world = stray.world
+    serve = f"uvicorn workers:app --app-dir=/tmp --lifespan=off --host=0.0.0.0 --port=9090 --workers={WORKERS}"
+    container = {
+        "name": "workers",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sh", "-c", f"printenv APP > /tmp/workers.py && exec python -m {serve}"],
+        "env": [{"name": "APP", "value": APP}],
+        "ports": [{"name": "ops", "containerPort": 9090}],
+        "readinessProbe": {"httpGet": {"path": "/keys", "port": "ops"}, "periodSeconds": 1},
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "volumeMounts": [{"name": "keys", "mountPath": "/keys"}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
+    }
+    spec = {
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [{"name": "keys", "secret": {"secretName": KEYS}}, {"name": "tmp", "emptyDir": {}}],
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": NAME}, "spec": spec}
+    world.cluster.kubectl.apply([pod], world.namespace)
+    try:
+        world.cluster.kubectl.wait(f"pod/{NAME}", "Ready", world.namespace)
+        yield Workers(stray)
+    finally:
+        world.cluster.kubectl.run("delete", "pod", NAME, world.scope, "--now", timeout=60)
+
+
+@contextmanager
+def nothing_taken_for_all(world: World) -> Iterator[None]:
+    """The operator works as if it had seen what refers to each Secret, and all of that followed."""
+    program = """
+import dataclasses
+from slipway_operator.evidence import asking
+from slipway_operator.main import main
+real = asking.find
+async def find(*asked):
+    return dataclasses.replace(await real(*asked), refers=True)
+asking.find = find
+main(["run"])
+"""
+    _commanded(world, ["python", "-c", program])
+    try:
+        yield
+    finally:
+        _commanded(world, ["slipway-operator", "run"])
+
+
+def _commanded(world: World, command: list[str]) -> None:
+    """Returns once an operator with that command runs, and no other."""
+    body = {"spec": {"template": {"spec": {"containers": [{"name": "operator", "command": command}]}}}}
+    kubectl, name = world.cluster.kubectl, f"deployment/{OPERATOR}"
+    kubectl.run("patch", name, world.scope, f"--patch={json.dumps(body)}")
+    kubectl.run("rollout", "status", name, world.scope, "--timeout=60s", timeout=70)

@@ -1,0 +1,70 @@
+"""Nothing seen proves nothing, and a pod is all its processes. Goes on with the release of test_rotations.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from load.looking import seen
+from rotating.stray import MISTYPED, ROLES, Stray, nothing_taken_for_all, strayed, workers
+from rotating.world import VALIDATOR_CACHE, World
+
+pytest_plugins = ["rotating.fixtures"]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
+
+
+@pytest.fixture(scope="module")
+def stray(world: World) -> Iterator[Stray]:
+    with strayed(world) as found:
+        yield found
+
+
+def test_a_mistyped_selector_hides_no_pod_that_uses_the_keys(world: World) -> None:
+    world.ring.patch({"consumers": {"selector": MISTYPED}})
+    world.ring.ripe_reserve(VALIDATOR_CACHE)
+    world.ring.handled(world.ring.rotate())
+    world.note_secrets()
+    counted = world.ring.status()["consumers"]
+    world.ring.patch({"consumers": {"selector": {"matchLabels": {"app": None}}}})
+    assert counted["running"] == counted["confirmed"] == 3, "two of the API and the worker"
+
+
+def test_of_secrets_that_nothing_refers_to_the_first_content_is_made_and_no_more(stray: Stray) -> None:
+    assert "Nothing in this namespace refers to the Secret stray-keys" in stray.ring.shows("NoConsumers", "Ready")
+    assert "Nothing in this namespace refers to the Secret stray-login" in stray.login.shows("NoConsumers", "Ready")
+    keys, passwords = stray.keys(), stray.passwords()
+    stray.ring.rotate()
+    stray.login.rotate()
+    stray.ring.shows("NoConsumers", "Stalled")
+    stray.login.shows("NoConsumers", "Stalled")
+    assert (stray.keys(), stray.passwords()) == (keys, passwords)
+    assert [one.get("result") for one in stray.ring.status()["history"]] == [None]
+
+
+def test_an_operator_that_takes_nothing_seen_for_all_rotates_and_scrambles(stray: Stray) -> None:
+    """The control: the same wishes, of the very resources of the test before."""
+    keys, passwords = stray.keys(), dict(stray.passwords())
+    with nothing_taken_for_all(stray.world):
+        wished = stray.ring.read()["spec"]["rotateNonce"]
+        done = stray.ring.handled(wished)
+        seen(lambda: all(dict(stray.passwords())[role] != passwords[role] for role in ROLES), 30, stray.login.told)
+    stray.world.say(f"control: 0 pods seen, {done['result']} after {done['took']}, both roles' passwords changed")
+    assert stray.keys()["signing"] != keys["signing"]
+    assert stray.ring.status()["consumers"]["running"] == 0
+
+
+def test_a_pod_of_three_workers_follows_once_each_of_them_does(stray: Stray, service_image: str) -> None:
+    with workers(stray, service_image) as pod:
+        stray.ring.ripe_reserve(VALIDATOR_CACHE)
+        with pod.having("late"):
+            nonce = stray.ring.rotate()
+            stray.ring.shows("ConsumersLagging", saying="stray (SignsWithOther)")
+            assert stray.ring.status()["handledNonce"] == nonce
+            assert stray.ring.status()["history"][0].get("result") is None
+        done = stray.ring.handled(nonce)
+        stray.world.say(f"three workers, one of them late: {done['result']} after {done['took']}")
+        # The control: who doesn't tell of the others is taken for the only one.
+        stray.ring.ripe_reserve(VALIDATOR_CACHE)
+        with pod.having("late", "silent"):
+            stray.ring.handled(stray.ring.rotate())
