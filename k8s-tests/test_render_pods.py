@@ -135,6 +135,16 @@ def test_mounted_files_can_be_read_by_whoever_the_pod_runs_as(
         assert {name: modes(pod) for name, pod in pods.items()} == {key: {mode} for key in pods}
 
 
+def test_slipway_listens_on_both_families_and_other_images_where_they_did(renderer: Renderer) -> None:
+    for application, host in (("slipway", "::"), ("other", "0.0.0.0")):  # noqa: S104 - what a pod is told
+        values = {"application": application, "migrations": {"mode": "off"}}
+        (container,) = renderer.objects(merged(PRODUCTION, values)).one("Deployment", "slipway")["spec"]["template"][
+            "spec"
+        ]["containers"]
+        told = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert (told["SLIPWAY_HOST"], told["SLIPWAY_OPS_HOST"]) == (host, host)
+
+
 # Images
 
 DIGEST = f"sha256:{'a' * 64}"

@@ -7,9 +7,11 @@ No secret is here: those are files.
 {{- $folders := index . 1 -}}
 {{- $values := $root.Values -}}
 {{- $secrets := "/var/run/secrets/slipway" -}}
+{{- /* Ours takes it for both families; others that read it, such as uvicorn by itself, for IPv6 alone. */ -}}
+{{- $everywhere := eq $values.application "slipway" | ternary "::" "0.0.0.0" -}}
 {{- $env := dict
   "SLIPWAY_ENVIRONMENT" ($values.demo | ternary "development" $values.environment)
-  "SLIPWAY_HOST" "::"
+  "SLIPWAY_HOST" $everywhere
   "SLIPWAY_PORT" $values.ports.http
   "SLIPWAY_LOG_LEVEL" $values.logLevel
   "SLIPWAY_DATABASE_POOL_SIZE" $values.database.poolSize
@@ -31,7 +33,7 @@ No secret is here: those are files.
 {{- $_ := set $env "SLIPWAY_DATABASE_URL" . }}
 {{- end }}
 {{- with $values.ports.ops }}
-{{- $_ := set $env "SLIPWAY_OPS_HOST" "::" }}
+{{- $_ := set $env "SLIPWAY_OPS_HOST" $everywhere }}
 {{- $_ := set $env "SLIPWAY_OPS_PORT" . }}
 {{- end }}
 {{- with $values.issuer | default ($values.demo | ternary (printf "http://%s.%s" (include "slipway.name" (list $root "")) $root.Release.Namespace) "") }}
