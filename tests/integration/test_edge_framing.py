@@ -185,6 +185,19 @@ async def test_http_1_0_gets_no_continue_and_its_connection_ends_with_the_reply(
     assert api.seen == [("POST", "/echo", SMUGGLED)]
 
 
+async def test_http_1_0_has_no_expectations(api: Api) -> None:
+    sent = head(LENGTH, "Expect: the-unexpected", start="POST /echo HTTP/1.0", host=None)
+    assert _statuses(await api.answers(sent + SMUGGLED)) == [200]
+
+
+async def test_a_refusal_is_logged_with_the_id_that_the_client_is_told(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    [reply] = await api.answers(head(host=None))
+    [record] = [record for record in caplog.records if record.name == "slipway.edge"]
+    assert (record.levelname, record.__dict__["request_id"]) == ("WARNING", reply.headers["x-request-id"])
+
+
 EARLY = {
     "nobody said to go on": head(LENGTH, "Expect: 100-continue", start="POST /early HTTP/1.1"),
     "much is missing": head(f"Content-Length: {SMALL_BODY + 1}", start="POST /early HTTP/1.1"),

@@ -108,6 +108,7 @@ READ = [
         _posts(f"{method} with a body", head(LENGTH, start=f"{method} /echo HTTP/1.1") + SMUGGLED, method=method)
         for method in ("GET", "DELETE", "PUT", "PATCH")
     ),
+    _posts("Expect twice", head(LENGTH, "Expect: 100-continue", "Expect: 100-Continue") + SMUGGLED),
     _gets("pipelined", GET * 5, 5),
     _gets("empty lines first", b"\r\n\r\n" + GET),
     _gets("an address as target", head(start="GET HTTP://other.example:81/echo HTTP/1.1")),

@@ -93,7 +93,9 @@ async def _statuses(config: uvicorn.Config, pieces: list[bytes], pauses: list[bo
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_what_fails_outside_the_edge_is_a_problem_like_any_other(method: str) -> None:
+async def test_what_fails_outside_the_edge_is_a_problem_like_any_other(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def fails(_scope: object, _receive: object, _send: object) -> None:
         raise RuntimeError("a secret detail")
 
@@ -106,7 +108,9 @@ async def test_what_fails_outside_the_edge_is_a_problem_like_any_other(method: s
     told, _, body = (await wire.deliver(protocol, [sent], [False])).decode().partition("\r\n\r\n")
     assert told.startswith("HTTP/1.1 500 ")
     assert "content-type: application/problem+json" in told
-    assert "x-request-id: " in told
+    [record] = [record for record in caplog.records if "request_id" in record.__dict__]
+    assert record.levelname == "ERROR"
+    assert f"x-request-id: {record.__dict__['request_id']}" in told
     assert "connection: close" in told
     assert "secret" not in body
     assert (json.loads(body)["error"] == "internal_error") if method == "GET" else (body == "")

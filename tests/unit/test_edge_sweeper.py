@@ -201,7 +201,7 @@ async def test_a_real_cancellation_stays_one_and_the_client_is_told(api: Api) ->
 
 
 async def test_who_has_no_reply_when_the_process_gives_up_is_told_and_a_reply_that_has_begun_is_broken_off(
-    api: Api,
+    api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = edge(api)
     async with whole.edge.serving():
@@ -215,6 +215,8 @@ async def test_who_has_no_reply_when_the_process_gives_up_is_told_and_a_reply_th
     assert int(waiting.headers["retry-after"]) >= 1
     assert (streaming.status, streaming.body, streaming.complete) == (200, b"part", False)
     assert api.ended == ["cancelled"] * 2
+    told = "The process stops before the request is done."
+    assert [record.levelname for record in caplog.records if record.message == told] == ["WARNING"] * 2
 
 
 async def test_a_shutdown_is_not_taken_for_a_missed_deadline(api: Api) -> None:

@@ -14,7 +14,7 @@ from servers.asgi import Lines
 from slipway.settings import Settings
 from slipway.telemetry import redaction
 from slipway.telemetry.logs import LONGEST_EXCEPTION, configure_logging
-from slipway.telemetry.redaction import CUT, LONGEST_TEXT, MOST_ITEMS, redact, redact_text
+from slipway.telemetry.redaction import CUT, DEEPEST, LONGEST_TEXT, MOST_ITEMS, redact, redact_text
 
 log = logging.getLogger("slipway.test")
 
@@ -141,10 +141,22 @@ def test_the_pattern_that_took_long_would_be_noticed() -> None:
     assert steps_back(r"input_value=.*?, input_type=")
 
 
+def test_nesting_beyond_the_limit_is_cut_off() -> None:
+    lists: object = "in"
+    mappings: object = "in"
+    for _ in range(DEEPEST):
+        lists, mappings = [lists], {"a": mappings}
+    assert redact(lists) == lists
+    assert redact(mappings) == mappings
+    assert CUT in str(redact([lists]))
+    assert CUT in str(redact({"a": mappings}))
+
+
 def test_more_members_than_the_limit_are_cut_off() -> None:
     many = range(MOST_ITEMS + 1)
     assert redact(list(many)) == [*range(MOST_ITEMS), CUT]
     assert redact(list(many)[1:]) == list(many)[1:]
+    assert redact({str(number): number for number in many[1:]}) == {str(number): number for number in many[1:]}
     shown = redact({str(number): number for number in many})
     assert len(shown) == MOST_ITEMS + 1
     assert shown[CUT] == CUT
