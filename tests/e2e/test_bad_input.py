@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from e2e.conftest import Serve, sign_in
+from servers.seen import replies_in
 from servers.slipway import SlipwayProcess
 
 JSON = {"Content-Type": "application/json"}
@@ -28,6 +29,8 @@ BAD: list[tuple[str, dict[str, Any], int]] = [
     ("bad JSON", {"content": b'{"title": ', "headers": JSON}, 422),
     ("bad UTF-8", {"content": b'{"title": "\xff\xfe"}', "headers": JSON}, 400),
     ("no JSON at all", {"content": b"title=x", "headers": {"Content-Type": "text/plain"}}, 422),
+    ("deep JSON by another spelling", {"content": b"[" * 500, "headers": {"Content-Type": "application/JSON"}}, 400),
+    ("a coded body", {"content": b"\x1f\x8b", "headers": {**JSON, "Content-Encoding": "GZIP"}}, 415),
     ("NUL in text", {"json": {"title": "a\x00b"}}, 422),
     ("a lone surrogate", {"content": rb'{"title": "\ud800"}', "headers": JSON}, 422),
     ("a body of 10 MB", {"content": b'{"title": "' + b"x" * 10_000_000 + b'"}', "headers": JSON}, 413),
@@ -92,6 +95,23 @@ def test_what_is_no_http_does_not_disturb_the_next_request(client: httpx.Client,
             answer = b""
     assert not answer.startswith(b"HTTP/1.1 5")
     assert client.get("/health").status_code == 200
+
+
+def test_a_body_behind_an_upgrade_is_no_request_at_either_port(serve: Serve) -> None:
+    slipway = serve()
+    headers = sign_in(slipway)
+    wanted = f"POST {ITEMS} HTTP/1.1\r\nHost: x\r\nAuthorization: {headers['Authorization']}\r\n"
+    body = wanted.encode() + b'Content-Type: application/json\r\nContent-Length: 13\r\n\r\n{"title":"x"}'
+    for address in (slipway.base, slipway.ops):
+        with socket.create_connection(("127.0.0.1", httpx.URL(address).port or 0), timeout=10) as raw:
+            raw.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n")
+            raw.sendall(b"Content-Length: %d\r\n\r\n" % len(body))
+            told = raw.recv(65536)
+            raw.sendall(body + b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            while piece := raw.recv(65536):
+                told += piece
+        assert [reply.status for reply in replies_in(told)] == [404, 404]
+    assert httpx.get(slipway.base + ITEMS, headers=headers, timeout=10).json()["total"] == 0
 
 
 def test_every_kind_of_reply_carries_the_request_id_and_cors_headers(serve: Serve) -> None:
