@@ -103,7 +103,15 @@ def _understood(error: Exception, login: LoginData) -> Trouble:
     if isinstance(error, asyncpg.PostgresError):
         text = f"PostgreSQL at {where} can't do that now: {_said(error)} (SQLSTATE {error.sqlstate})"
         return Trouble("DatabaseUnreachable", text)
-    return Trouble("DatabaseUnreachable", f"PostgreSQL at {where} doesn't answer ({type(error).__name__}).")
+    return Trouble("DatabaseUnreachable", f"PostgreSQL at {where} {_of_the_way(error)}.")
+
+
+def _of_the_way(error: Exception) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"isn't trusted ({error.verify_message}): put the CA of its certificate into ca.crt of the Secret"
+    if isinstance(error, ConnectionError) and "rejected SSL" in str(error):
+        return "offers no TLS, which the admin's Secret asks for by sslmode"
+    return f"doesn't answer ({type(error).__name__})"
 
 
 def _said(error: Exception) -> str:
