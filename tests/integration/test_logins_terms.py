@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import aiohttp
@@ -149,6 +150,13 @@ async def test_a_change_is_broken_off_when_the_lease_may_end_and_undone(world: W
         await connection.close()
     assert asyncio.get_running_loop().time() - began < 3
     assert await logs_in(world.login(A, password)) is True
+
+
+async def test_the_server_gives_up_each_statement_of_a_change_when_the_lease_may_end(world: World) -> None:
+    await prepare(world.admin, PAIR, PAIR.roles)
+    for left, limit in ((2.5, "2500ms"), (60.0, "8s")):
+        async with postgres._changing(world.admin, replace(LATER, left=partial(float, left))) as connection:  # noqa: SLF001
+            assert await connection.fetchval("SHOW statement_timeout") == limit
 
 
 async def test_without_the_lease_no_change_is_sent_though_one_was_decided_upon(world: World, cluster: Cluster) -> None:
