@@ -185,9 +185,10 @@ async def test_http_1_0_gets_no_continue_and_its_connection_ends_with_the_reply(
     assert api.seen == [("POST", "/echo", SMUGGLED)]
 
 
-async def test_http_1_0_has_no_expectations(api: Api) -> None:
-    sent = head(LENGTH, "Expect: the-unexpected", start="POST /echo HTTP/1.0", host=None)
-    assert _statuses(await api.answers(sent + SMUGGLED)) == [200]
+async def test_http_1_0_has_neither_expectations_nor_upgrades(api: Api) -> None:
+    sent = head(*H2C, LENGTH, "Expect: the-unexpected", start="POST /echo HTTP/1.0", host=None)
+    assert _statuses(await api.answers(sent + SMUGGLED + LAST)) == [200]
+    assert api.seen == [("POST", "/echo", SMUGGLED)]
 
 
 async def test_a_refusal_is_logged_with_the_id_that_the_client_is_told(

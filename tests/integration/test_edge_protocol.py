@@ -94,12 +94,20 @@ async def test_a_head_without_end_is_431_long_before_all_of_it_is_taken(
     assert await _is_fine(connect)
 
 
-async def test_trailers_without_end_are_431(connect: Connect) -> None:
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        pytest.param(b"1\r\nx\r\n0\r\n", HEADER_LINES, id="trailers"),
+        pytest.param(b"1;", b"x" * 8192, id="an extension of a chunk"),
+        pytest.param(b"", b"0" * 8192, id="zeros before a chunk's size"),
+    ],
+)
+async def test_a_chunked_body_that_gets_no_further_is_431(connect: Connect, start: bytes, piece: bytes) -> None:
     reader, writer = await connect()
     writer.write(b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
     assert b"100 Continue" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
-    writer.write(b"1\r\nx\r\n0\r\n")
-    flood = asyncio.create_task(_flood(writer, HEADER_LINES))
+    writer.write(start)
+    flood = asyncio.create_task(_flood(writer, piece))
     assert (await _problem(reader))["error"] == "headers_too_large"
     assert await flood < MUCH
     assert await _is_fine(connect)
