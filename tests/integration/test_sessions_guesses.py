@@ -157,6 +157,16 @@ async def test_a_switched_off_accounts_right_password_is_told_from_a_wrong_one_b
     assert right == [401] * FREE + [429]
 
 
+async def test_who_is_switched_on_again_signs_in_at_once_however_often_they_tried_meanwhile(
+    anonymous: httpx.AsyncClient, user: Person, admin: Person
+) -> None:
+    path = f"/api/v1/users/{user.id}"
+    assert (await admin.client.patch(path, json={"is_active": False})).status_code == 200
+    assert [(await enter(anonymous, user.email)).status_code for _ in range(FREE + 1)] == [401] * FREE + [429]
+    assert (await admin.client.patch(path, json={"is_active": True})).status_code == 200
+    assert (await enter(anonymous, user.email)).status_code == 200
+
+
 @dataclass(frozen=True)
 class Held:
     """Comparisons wait, in their threads, for `go_on`; `begun` has an entry for each that a thread has begun."""

@@ -182,5 +182,5 @@ async def test_its_mails_are_no_jobs_that_workers_of_an_earlier_release_take(
     user: Person, resources: Resources
 ) -> None:
     await ask(user, FREE)
-    assert await run_sql(resources, "SELECT DISTINCT name FROM jobs") == [(email_changes.MAIL_JOB,)]
-    assert email_changes.MAIL_JOB in JOBS
+    assert await run_sql(resources, "SELECT DISTINCT name FROM jobs") == [("send_address_mail",)]
+    assert JOBS == ("send_mail", "send_address_mail")
