@@ -55,6 +55,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"operator": {"scope": "cluster", "services": [{"secrets": ["keys"]}]}},
         "leave secrets and reads out",
     ),
+    "labels for a selector of pods": (
+        {"operator": {"services": [{"pods": {"app": "harbour"}}]}},
+        "at '/operator/services/0/pods': additional properties 'app' not allowed",
+    ),
     "two databases": (
         {"environment": "development", "postgresql": {"enabled": True}},
         "Set postgresql.enabled=false, or leave database.existingSecret empty",
