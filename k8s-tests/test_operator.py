@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from charts.resources import resource
 from cluster.commands import CommandError
 from cluster.images.releases import Release
 from cluster.model import Cluster
 from load.reporting import line_writer
 from migrating.life import OURS, SMALL, Life, life_opened
+from rotating.resource import KeyRing
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
@@ -24,10 +27,27 @@ IN_ORDER = [*OURS, "add_content", "fill_content", "drop_body", "add_note", "drop
 
 
 @pytest.fixture(scope="module")
+def elsewhere(cluster: Cluster) -> Iterator[str]:
+    """A namespace that the release's operator looks after besides."""
+    with cluster.namespace(f"elsewhere-{uuid4().hex[:6]}") as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
 def life(
-    cluster: Cluster, service_image: str, release: Callable[[Release], str], pytestconfig: pytest.Config
+    cluster: Cluster,
+    service_image: str,
+    release: Callable[[Release], str],
+    pytestconfig: pytest.Config,
+    elsewhere: str,
 ) -> Iterator[Life]:
-    base = {**SMALL, "redis": {}, "podSecurityContext": CHOSEN, "migrations": {"approval": "Always"}}
+    operator = {
+        "scope": "namespaces",
+        "namespaces": [elsewhere],
+        "services": [{"namespace": elsewhere, "secrets": ["named"]}],
+    }
+    approval = {"migrations": {"approval": "Always"}, "operator": operator}
+    base = {**SMALL, "redis": {}, "podSecurityContext": CHOSEN, **approval}
     with life_opened(cluster, service_image, line_writer(pytestconfig), base) as opened:
         opened.upgrade(release("skipping"), wait=False)
         cluster.kubectl.apply([*role(DEPLOYER, []), *role(APPROVER, ["approve"])], opened.namespace)
@@ -84,6 +104,15 @@ def test_the_approved_plan_goes_straight_through_on_an_empty_database(life: Life
     assert len(life.migration.jobs("expand")) == 1
     assert life.migration.jobs("contract") == []
     life.settled(1)
+
+
+def test_elsewhere_it_makes_the_secrets_that_a_value_names_and_no_others(life: Life, elsewhere: str) -> None:
+    rings = {name: KeyRing(life.cluster, elsewhere, name) for name in ("named", "unnamed")}
+    life.cluster.kubectl.apply([resource("KeyRing", name, secretName=name) for name in rings], elsewhere)
+    rings["named"].shows("NoConsumers", "Ready", within=30)
+    assert "secrets" in rings["unnamed"].shows("ClusterRefuses", within=30)
+    made = life.cluster.kubectl.run("get", "secrets", f"--namespace={elsewhere}", "--output=name").split()
+    assert made == ["secret/named"]
 
 
 def test_a_user_that_no_image_knows_runs_all_of_it(life: Life) -> None:
