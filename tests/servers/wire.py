@@ -22,13 +22,13 @@ class Wire(asyncio.Transport):
         self.received = b""
         self.closed = False
         self.ended = asyncio.Event()
-        self._readable = asyncio.Event()
-        self._readable.set()
+        self.readable = asyncio.Event()
+        self.readable.set()
 
     async def deliver(self, protocol: asyncio.Protocol, pieces: list[bytes], pauses: list[bool]) -> bytes:
         """What came back, once the server ended the connection; before a piece with a pause the application may run."""
         for piece, pause in zip(pieces, pauses, strict=True):
-            await self._readable.wait()
+            await self.readable.wait()
             for _ in range(TURNS * pause):
                 await asyncio.sleep(0)
             if self.closed:
@@ -61,10 +61,10 @@ class Wire(asyncio.Transport):
         return self.closed
 
     def pause_reading(self) -> None:
-        self._readable.clear()
+        self.readable.clear()
 
     def resume_reading(self) -> None:
-        self._readable.set()
+        self.readable.set()
 
 
 def unwrapped(app: Any) -> uvicorn.Config:
