@@ -98,11 +98,13 @@ def test_fields_of_any_kind_make_printable_lines(fields: dict[str, object]) -> N
     assert all(line.isprintable() for line in shown.split("\n"))
 
 
-@pytest.mark.parametrize(("columns", "path"), [("80", "/aaa"), ("80", "/" + "a" * 500), ("110", "/" + "日" * 500)])
+@pytest.mark.parametrize(
+    ("columns", "path"), [("80", "/aaa"), ("99", "/" + "a" * 500), ("100", "/" + "a" * 500), ("110", "/" + "日" * 500)]
+)
 def test_a_line_fits_into_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: str, path: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     shown = Short(color=False, fit=True).of_fields(ACCESS | {"path": path, "request_id": "r" * 32})
-    assert shown.endswith("  12.3 ms  " + ("r" * 32 if columns == "110" else "r" * 12 + "…"))
+    assert shown.endswith("  12.3 ms  " + ("r" * 32 if int(columns) >= 100 else "r" * 12 + "…"))
     cells = len(shown) + shown.count("日")
     assert cells <= int(columns)
     assert cells >= int(columns) - 1 or len(path) < 100
@@ -110,6 +112,30 @@ def test_a_line_fits_into_the_terminal(monkeypatch: pytest.MonkeyPatch, columns:
 
 
 NO_LINES = [b"plain", b"", b"{", b"[1]", b'{"message": "x"}', b'"x"', b"\xff\xfe", b"{" * 5000, b'{"level": 1}']
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(200, "32"), (304, "36"), (404, "33"), (499, "33"), (500, "31"), (0, "31"), (101, "31")]
+)
+def test_a_status_has_the_colour_of_its_class(status: int, code: str) -> None:
+    shown = Short(color=True).of_fields(ACCESS | {"status": status})
+    assert f" \x1b[{code}m{status or 'broken off'}\x1b[0m" in shown
+
+
+@pytest.mark.parametrize(
+    ("level", "told", "code"),
+    [("DEBUG", "DEBUG", "2"), ("WARNING", "WARN ", "33"), ("ERROR", "ERROR", "31"), ("CRITICAL", "CRIT ", "1;31")],
+)
+def test_a_level_has_its_colour(level: str, told: str, code: str) -> None:
+    assert f"\x1b[{code}m{told}\x1b[0m " in Short(color=True).of_fields(RECORD | {"level": level})
+
+
+def test_what_is_long_is_cut_and_a_traceback_is_not() -> None:
+    long = "x" * 5_000
+    shown = Short(color=False).of_fields(RECORD | {"message": long, "error": long, "exception": long})
+    line, below = shown.split("\n")
+    assert line.count("x") == 2 * 1_999 - len("error=")
+    assert below == f"  {long}"
 
 
 @pytest.mark.parametrize("line", NO_LINES)

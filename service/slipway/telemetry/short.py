@@ -32,7 +32,7 @@ _REST = len(" LEVEL " + "  ")
 """Cells of a line beside its time, what it tells, and what comes after that."""
 _DIM, _RED, _GREEN, _YELLOW, _CYAN, _BRIGHT_RED = "2", "31", "32", "33", "36", "1;31"
 _COLORS: Final = {"DEBUG": _DIM, "INFO": _GREEN, "WARNING": _YELLOW, "ERROR": _RED, "CRITICAL": _BRIGHT_RED}
-_BY_CLASS: Final = {2: _GREEN, 3: _CYAN, 4: _YELLOW, 5: _RED}
+_BY_CLASS: Final = {2: _GREEN, 3: _CYAN, 4: _YELLOW}
 
 
 def wants_color(stream: TextIO) -> bool:
