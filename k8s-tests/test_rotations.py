@@ -15,6 +15,7 @@ import pytest
 from load.looking import seen
 from load.verdict import nothing_failed
 from rotating import by_hand, material
+from rotating.stopped import stopping_operator, taken_over
 from rotating.traffic import RotatingOutcome
 from rotating.world import TOKEN_LIFETIME, VALIDATOR_CACHE, World
 
@@ -25,6 +26,8 @@ PODS = 6
 """What two cores start beside a load within a minute; `make prove` has ten."""
 FOLLOWED_WITHIN, REVOKED_WITHIN = 3.0, 5.0
 """Seconds, for ten pods too."""
+STOPPED, TAKEN_OVER_WITHIN = 25.0, 20.0
+"""Seconds; `make prove` stops it for 30."""
 KEEPS_ITS_TOKEN = {"sign_in_every": 6.0, "refresh_every": 6.0}
 """A client that has one token nearly as long as it lives, so that a change meets it with an old one for certain."""
 
@@ -52,6 +55,28 @@ def test_a_login_rotation_fails_no_request_and_ends_the_old_login(world: World) 
     assert world.login.role() != before
     assert world.sessions_of(before) == 0
     assert world.sessions_of(world.login.role()) > 0
+
+
+def test_an_operator_that_was_stopped_before_its_change_makes_none_once_another_is_at_work(world: World) -> None:
+    with stopping_operator(world, "login-hand-over", STOPPED) as stopping, world.load() as running:
+        before, nonce = world.login.role(), world.login.rotate()
+        stopping.stopped()
+        begun = monotonic()
+        taken_over(world)
+        took = monotonic() - begun
+        world.login.handled(nonce)
+        world.note_secrets()
+        written = world.secret(material.LOGIN)["metadata"]["resourceVersion"]
+        log = stopping.ended()
+        running.carry_on(2)
+        outcome = world.judged(f"operator stopped for {STOPPED:g} s, taken over after {took:.1f} s", running.finish())
+    nothing_failed(outcome)
+    assert took <= TAKEN_OVER_WITHIN
+    assert "stopping: ended with 1" in log
+    assert "wasn't renewed for" in log
+    assert world.secret(material.LOGIN)["metadata"]["resourceVersion"] == written
+    assert world.login.role() != before
+    assert world.login.ready()
 
 
 def test_both_at_once_with_a_scale_up_in_the_middle_fail_nothing(world: World) -> None:

@@ -15,8 +15,13 @@ from slipway_operator.logins.model import Trouble
 CONNECT_SECONDS = 5.0
 COMMAND_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
-SETTINGS = {"application_name": "slipway-operator", "statement_timeout": "8s", "lock_timeout": "3s"}
-"""The server gives up before the client does."""
+SETTINGS = {
+    "application_name": "slipway-operator",
+    "statement_timeout": "8s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+"""The server gives up before the client does, also on one that stands still with a lock in its hands."""
 _MESSAGE_LIMIT = 512
 
 
