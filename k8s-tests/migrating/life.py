@@ -114,12 +114,18 @@ class Life:
                     return float(sample.value)
         return 0.0
 
+    def operator_at_work(self) -> str:
+        """Name of the pod whose operator holds the Lease; empty: none does."""
+        lease = self.cluster.kubectl.json("get", "lease", OPERATOR, self.scope)
+        return str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
+
     def operator_killed(self) -> None:
-        """Without grace: its process gets no time to say goodbye. Returns when another one is ready."""
+        """Without grace: its process gets no time to say goodbye. Returns when another one is at work."""
         gone = self.operator_pods()
         self.cluster.kubectl.run("delete", "pods", *gone, self.scope, "--grace-period=0", "--force")
         seen(lambda: not set(gone) & set(self.operator_pods()), 30, "the end of the killed operator")
         self.settled(1, "operator")
+        seen(lambda: self.operator_at_work() in self.operator_pods(), 30, "another operator at work")
 
     def load(self, **traffic: Any) -> AbstractContextManager[RunningLoad]:
         return running_load(self.cluster, self.namespace, self._generator, Traffic(**traffic))

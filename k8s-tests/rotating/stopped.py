@@ -12,7 +12,7 @@ from load.looking import seen
 from migrating.life import Life
 from operated.resource import OPERATOR
 
-POD, LEASE = "stopping", "slipway-operator"
+POD = "stopping"
 CODE = Path(__file__).with_name("stopping.py")
 
 
@@ -35,15 +35,13 @@ class Stopping:
         return self.log()
 
 
-def holder(world: Life) -> str:
-    """Name of the pod whose operator is at work."""
-    lease = world.cluster.kubectl.json("get", "lease", LEASE, world.scope)
-    return str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
-
-
 def taken_over(world: Life, within: float = 30) -> None:
     """Returns when the operator of the Deployment is at work."""
-    seen(lambda: holder(world).startswith(OPERATOR), within, lambda: f"the takeover, but {holder(world)} has it")
+    seen(
+        lambda: world.operator_at_work() in world.operator_pods(),
+        within,
+        lambda: f"the takeover, but {world.operator_at_work()} is at work",
+    )
 
 
 @contextmanager
@@ -54,7 +52,7 @@ def stopping_operator(world: Life, change: str, seconds: float, guards: str = "f
     world.operator_scaled(0)
     kubectl.apply([_pod(deployment, change, seconds, guards)], world.namespace)
     try:
-        seen(lambda: holder(world) == POD, 60, lambda: f"{POD} at work, but {holder(world)} is")
+        seen(lambda: world.operator_at_work() == POD, 60, f"{POD} at work")
         # It gets ready beside another that is at work: no rollout waits for that.
         world.operator_scaled(1)
         yield Stopping(world)
