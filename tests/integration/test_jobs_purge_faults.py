@@ -61,13 +61,13 @@ async def test_a_table_that_can_not_be_purged_fails_alone_and_is_told(
 ) -> None:
     await fill(db)
     before = results(FIRST)
-    hurried = settings.with_changes(job_timeout=5)
+    hurried = settings.with_changes(job_timeout=9)
     async with connected(database.url_owner) as owner:
         async with broken(owner, way):
             began = monotonic()
             with pytest.raises(JobError, match=r"could not be deleted from .*exports") as told:
                 await purge_once(hurried, db)
-            assert monotonic() - began < 4, "in its share of the job's time"
+            assert monotonic() - began < 7, "in its share of the job's time"
         assert await counts(db, TABLES) == {**dict.fromkeys(TABLES, 1), FIRST: 2}
     assert not any(table in str(told.value) for table in TABLES if table != FIRST)
     assert results(FIRST)["failed"] == before["failed"] + 1
@@ -91,7 +91,7 @@ async def test_the_lock_of_a_table_is_waited_for_a_moment_and_not_for_the_whole_
 async def test_a_database_that_falls_silent_costs_each_expiry_its_share_at_most(
     settings: Settings, database: TestDatabase
 ) -> None:
-    hurried = settings.with_changes(job_timeout=4)
+    hurried = settings.with_changes(job_timeout=9)
     async with silent_proxy(database.app.port) as proxy:
         db = Database(hurried, replace(database.app, port=proxy.port))
         try:
@@ -100,7 +100,7 @@ async def test_a_database_that_falls_silent_costs_each_expiry_its_share_at_most(
             began = monotonic()
             with pytest.raises(JobError, match=r"could not be deleted from exports\."):
                 await purge_once(hurried, db)  # on new connections, once the first was given up
-            assert monotonic() - began < 3.5
+            assert monotonic() - began < 7
         finally:
             await db.close()
 
