@@ -40,6 +40,8 @@ REFUSED = {
     '"https://b.example"]': "JSON",
     "[https://a.example]": "JSON",
     "'https://a.example'": "quoted",
+    "'https://a.example": "quoted",
+    "[https://a.example": "JSON",
     "{https://a.example}": "JSON",
     "https://a.example https://b.example": "commas",
     "https://a.example;https://b.example": "commas",
