@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -25,8 +27,12 @@ class Pod:
         self.answers: Answers = iter(())
         self.connections = 0
         self.port = 0
+        self.handle = self.one_after_the_other
 
-    async def reply(self, request: web.Request) -> web.Response:
+    async def reply(self, request: web.Request) -> web.StreamResponse:
+        return await self.handle(request)
+
+    async def one_after_the_other(self, request: web.Request) -> web.Response:
         self.connections += 1
         told = next(self.answers)
         if told is None:
@@ -142,3 +148,26 @@ async def test_a_process_that_is_heard_while_another_is_not_still_tells_what_it_
     found = await heard(by_chance(told("x", 2, signing="k0"), None))
     assert {report.signing for report in found.reports if not report.fault} == {"k0"}
     assert behind(found) == [("a", "SignsWithOther")], "what is known goes before what isn't"
+
+
+async def test_several_are_asked_at_a_time_or_the_quickest_alone_would_answer(
+    heard: Any, serving: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where workers sleep on one socket: the second wakes for a connection that comes while the first is busy."""
+    busy: list[asyncio.Event] = []
+
+    async def reply(_: web.Request) -> web.Response:
+        if busy:
+            busy[0].set()
+            return web.json_response(told("slow", 2))
+        busy.append(asyncio.Event())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await busy[0].wait()
+        busy.clear()
+        return web.json_response(told("quick", 2))
+
+    monkeypatch.setattr(serving, "handle", reply)
+    assert unheard(await heard(iter(()))) == []
+    monkeypatch.setattr(asking, "LARGEST_WAVE", 1)
+    assert unheard(await heard(iter(()))) == ["1 heard of 2"]

@@ -50,6 +50,8 @@ async def test_a_look_that_asks_while_a_list_is_under_way_gets_one_that_begins_a
     await api.began.wait()
     api.add("since")
     later = [asyncio.create_task(lists.fresh(PODS, "ships")) for _ in range(20)]
+    for _ in range(5):
+        await asyncio.sleep(0)  # all have asked, and what could begin has begun
     api.let_go.set()
     assert names(await first) == ["before"]
     assert [names(await each) for each in later] == [["before", "since"]] * 20
