@@ -14,6 +14,7 @@ import pytest
 from servers.login_server import ADMIN, PAIR, SERVICE, A, B, World
 from servers.postgres import PASSWORD
 from slipway_operator.cluster import NotServedError
+from slipway_operator.evidence.asking import Asking
 from slipway_operator.guard import Guard
 from slipway_operator.logins import apply, postgres, scram
 from slipway_operator.logins.address import files
@@ -161,7 +162,7 @@ async def test_the_server_gives_up_each_statement_of_a_change_when_the_lease_may
 
 async def test_without_the_lease_no_change_is_sent_though_one_was_decided_upon(world: World, cluster: Cluster) -> None:
     await settled(cluster)
-    seen = await observe(cluster, cast("aiohttp.ClientSession", None), NAMESPACE, NAME)
+    seen = await observe(cluster, Asking(cluster, cast("aiohttp.ClientSession", None)), NAMESPACE, NAME)
     assert seen is not None
     cluster.guard = guard = Term(0)
     guard.held = False
@@ -195,6 +196,17 @@ async def test_a_term_that_is_behind_because_the_lease_was_deleted_goes_ahead(wo
     guard.number = 9
     assert await one.reconcile(KEY) == 1.0
     assert await one.reconcile(KEY) != 1.0
+
+
+async def test_on_a_server_that_nobody_has_accepted_no_comment_is_changed_either(
+    world: World, cluster: Cluster
+) -> None:
+    await settled(cluster)
+    cluster.objects["databaselogins", NAME]["status"]["server"] = "another"
+    cluster.guard = Term(3)
+    await logins(cluster).reconcile(KEY)
+    assert cluster.objects["databaselogins", NAME]["status"]["conditions"][0]["reason"] == "ServerChanged"
+    assert [role.term for role in (await look(world.admin, PAIR)).roles] == [0, 0]
 
 
 async def test_what_keeps_it_from_shutting_the_one_before_out_is_told(

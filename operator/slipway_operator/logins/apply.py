@@ -16,6 +16,7 @@ from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.model import Decision, Effect, HandOver, PrepareRoles, Scramble
 from slipway_operator.logins.observe import LOGINS, Look, migrating, pair_of
 from slipway_operator.logins.status import document
+from slipway_operator.logins.take_in import moved, placed
 from slipway_operator.rotations import ended
 from slipway_operator.secret_objects import manifest
 from slipway_operator.secret_store import store
@@ -63,6 +64,8 @@ async def fence(api: Api, look: Look) -> bool:
     own = api.guard.term(namespace)
     if look.admin is None or look.observed.spec.suspend or all(term == own for term in terms):
         return False
+    if moved(look.observed, placed(look.observed)):
+        return False  # nothing is changed there until a person says so
     if max(terms) > own:
         # The Lease was deleted, and counts anew; or it is another's by now, which then can't be renewed.
         api.guard.outnumber(namespace, max(terms))

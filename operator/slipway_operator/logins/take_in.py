@@ -92,7 +92,7 @@ class Situation:
 
 
 def situation(observed: Observed, now: float) -> Situation:
-    memory = replace(observed.memory, server=_server(observed))
+    memory = placed(observed)
     if moved(observed, memory):
         # What another server shows is no evidence of these roles.
         return Situation(observed, memory, now)
@@ -105,12 +105,13 @@ def situation(observed: Observed, now: float) -> Situation:
     return Situation(observed, _ended(memory, observed.spec, now), now)
 
 
-def _server(observed: Observed) -> str:
-    """The one that is known, unless it is the first, or a person has accepted another."""
+def placed(observed: Observed) -> Memory:
+    """The memory, with the server that is known, unless it is the first, or a person has accepted another."""
     found = observed.database.server if observed.database else ""
     # Before a role has taken over, nobody uses one: a Secret that was wrong at first may be corrected.
     known = observed.memory.server if observed.memory.role else ""
-    return found if found and (not known or found == observed.accepted_server) else observed.memory.server
+    taken = found and (not known or found == observed.accepted_server)
+    return replace(observed.memory, server=found) if taken else observed.memory
 
 
 def moved(observed: Observed, memory: Memory) -> bool:
