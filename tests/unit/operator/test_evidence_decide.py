@@ -97,6 +97,14 @@ def test_a_healed_ring_keeps_an_old_key_whose_time_is_over_until_pods_were_seen(
     assert written(rings.decide(broken, NOW)).keep == ("a", "b", "c")
 
 
+def test_by_time_a_reserve_that_once_signed_is_disused_only_where_something_refers_to_the_secret() -> None:
+    reserve = replace(STEADY.keys[1], retire_after=NOW - 1)
+    memory = replace(STEADY, keys=(STEADY.keys[0], reserve))
+    seen = ring(spec=spec(endpoint=None), memory=memory, consumers=pods(wanted=0))
+    assert of(rings.decide(seen, NOW), "b").retire_after is None
+    assert (of(rings.decide(replace(seen, consumers=NOTHING), NOW), "b").retire_after or 0.0) > NOW
+
+
 def test_a_reserve_of_an_unwanted_algorithm_stays_while_nothing_is_seen() -> None:
     other = replace(STEADY.keys[1], id="c", algorithm="ES256")
     memory = replace(STEADY, keys=(*STEADY.keys, other))
@@ -143,6 +151,15 @@ def test_roles_and_the_first_login_are_made_for_nobody() -> None:
     made = logins.decide(replace(first, database=login.database(roles=missing, logs_in=None)), login.NOW)
     assert made.effect == PrepareRoles(("a", "b"))
     assert logins.decide(replace(first, memory=made.memory), login.NOW).effect == HandOver("a", "Created", "")
+
+
+def test_of_the_first_pair_nothing_is_said_to_be_unknown_once_one_has_a_login() -> None:
+    """So the other is scrambled once pods are seen, and until then no login is made of either."""
+    both = Memory(scrambled=frozenset({"a", "b"}))
+    first = logins.decide(replace(login.FIRST, memory=both, consumers=NOTHING), login.NOW)
+    assert (first.effect, first.memory.scrambled) == (HandOver("a", "Created", ""), frozenset())
+    deleted = replace(login.FIRST, memory=first.memory, consumers=NOTHING)
+    assert logins.decide(deleted, login.NOW).effect is None
 
 
 def test_roles_of_a_former_login_may_be_in_use_unseen_so_the_message_tells_how_to_be_rid_of_them() -> None:
