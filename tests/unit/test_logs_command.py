@@ -109,6 +109,11 @@ def test_a_line_without_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[1:] == ["y" * 100 + "… (1 bytes more)", "z" * 99, "w" * 100 + "… (0 bytes more)"]
 
 
+def test_a_mebibyte_of_a_line_is_read() -> None:
+    text = "x" * (1024 * 1024)
+    assert _run(text=f"{text}y\n").output == f"{text}… (2 bytes more)\n"
+
+
 def test_bytes_that_are_no_text_pass() -> None:
     done = CliRunner().invoke(root, ["logs"], input=b"\xff\xfe\r\n" + _line(ACCESS).encode() + b"\r\n")
     assert done.stdout_bytes.startswith(b"\xff\xfe\n")

@@ -130,6 +130,18 @@ def test_a_level_has_its_colour(level: str, told: str, code: str) -> None:
     assert f"\x1b[{code}m{told}\x1b[0m " in Short(color=True).of_fields(RECORD | {"level": level})
 
 
+def test_names_are_cut_as_well() -> None:
+    short, long = Short(color=False), "n" * 1_000
+    parts = dict.fromkeys(("kind", "namespace", "name"), long)
+    for fields, count in [
+        (ACCESS | {"method": long, "request_id": long}, 2),
+        (RECORD | {"logger": long}, 1),
+        (OPERATORS | {"resource": parts, "message": ""}, 3),
+    ]:
+        cut = short.of_fields(fields)
+        assert (cut.count("n" * 252 + "…"), "n" * 253 in cut) == (count, False)
+
+
 def test_what_is_long_is_cut_and_a_traceback_is_not() -> None:
     long = "x" * 5_000
     shown = Short(color=False).of_fields(RECORD | {"message": long, "error": long, "exception": long})

@@ -17,6 +17,9 @@ import orjson
 LONGEST_TEXT = 2_000
 """Characters shown of a message or of all other fields; tracebacks are whole."""
 
+LONGEST_NAME = 253
+"""Cells of an id, a logger, or a name in Kubernetes."""
+
 WIDE, BEGINNING = 100, 13
 """A terminal of fewer columns shows the beginning of a request's id, in so many cells; `--request-id` takes that."""
 
@@ -69,7 +72,7 @@ class Short:
         level = str(fields.get("level"))
         told_level = self._painted(_LEVELS.get(level) or _cut(printable(level), 8), _COLORS.get(level))
         columns = shutil.get_terminal_size().columns if self._fit else None
-        id_cells = 128 if columns is None or columns >= WIDE else BEGINNING
+        id_cells = LONGEST_NAME if columns is None or columns >= WIDE else BEGINNING
         # Plain texts, so that their cells can be counted, then painted.
         before = " ".join(filter(None, [printable(prefix), _time(fields.get("timestamp"))]))
         after = [_duration(fields.get("duration_ms")), _text(fields.get("request_id"), id_cells), _rest(fields)]
@@ -83,16 +86,20 @@ class Short:
     def _what(self, fields: Mapping[str, Any], room: int | None) -> str:
         method, status = fields.get("method"), fields.get("status")
         if isinstance(method, str) and isinstance(status, int):
-            told = _text(method, 32), _text(fields.get("path"), LONGEST_TEXT), str(status) if status else "broken off"
+            told = (
+                _text(method, LONGEST_NAME),
+                _text(fields.get("path"), LONGEST_TEXT),
+                str(status) if status else "broken off",
+            )
             path = told[1] if room is None else _cut(told[1], max(NARROWEST_PATH, room - len(told[0] + told[2]) - 2))
             return f"{told[0]} {path} {self._painted(told[2], _BY_CLASS.get(status // 100, _RED))}"
         message = _text(fields.get("message"), LONGEST_TEXT)
         resource = fields.get("resource")
         if isinstance(resource, Mapping):
-            kind, *name = (_text(resource.get(part), 256) for part in ("kind", "namespace", "name"))
+            kind, *name = (_text(resource.get(part), LONGEST_NAME) for part in ("kind", "namespace", "name"))
             about = f"{kind} {'/'.join(filter(None, name))}"
         else:
-            about = _text(fields.get("logger"), 128)
+            about = _text(fields.get("logger"), LONGEST_NAME)
         return f"{self._painted(f'{about}:', _CYAN)} {message}"
 
     def _painted(self, text: str, color: str | None) -> str:
