@@ -12,6 +12,18 @@ from cluster.model import Cluster
 from load.looking import seen
 from load.reporting import line_writer
 from migrating.database import sql
+from migrating.injecting import (
+    ASKED_OUT,
+    GHOST,
+    IN_JOBS,
+    SIDECAR,
+    in_force,
+    lost_pod,
+    mutating,
+    node_removed,
+    other_name,
+    sidecar,
+)
 from migrating.life import SMALL, Life, life_opened
 from migrating.plain import deployment, migration
 from migrating.resource import Migration
@@ -94,14 +106,60 @@ def test_a_config_map_that_somebody_else_made_is_left_alone_until_it_is_gone(lif
     life.cluster.kubectl.run("delete", "configmap", f"{NAME}-script", life.scope)
 
 
+def told(notes: Migration, reason: str) -> list[str]:
+    """Messages of the events with that reason."""
+    return [message for _, each, message in notes.events() if each == reason]
+
+
 def test_its_schema_is_brought_up_before_its_first_pod_starts(life: Life, notes: Migration) -> None:
     shown = notes.become_ready()
     assert shown["status"]["revision"] == "0001"
     life.cluster.kubectl.wait(f"deployment/{NAME}", "Available", life.namespace)
 
 
+def test_a_sidecar_that_a_mesh_injects_into_its_jobs_holds_no_plan(
+    life: Life,
+    notes: Migration,
+    own_api_server: None,  # noqa: ARG001 - it must know such policies
+) -> None:
+    probe = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "labels": {"slipway.dev/purpose": "plan"}},
+        "spec": deployment(NAME, "plain-alembic:first")["spec"]["template"]["spec"],
+    }
+    with mutating(life.cluster, life.namespace, "pods", sidecar("plain-alembic:first"), IN_JOBS):
+        in_force(life.cluster, life.namespace, probe, SIDECAR)
+        notes.replan("injected")
+        seen(lambda: told(notes, "SidecarHolds"), 60, notes.told)
+        assert SIDECAR in told(notes, "SidecarHolds")[0]
+        assert notes.become_ready()["status"]["revision"] == "0001"
+        notes.patch({"jobAnnotations": {ASKED_OUT: "false"}})
+        notes.replan("asked-out")
+        seen(lambda: [job for job in notes.jobs("plan") if job["status"].get("succeeded")], 60, notes.told)
+        notes.become_ready()
+        assert len(told(notes, "SidecarHolds")) == 1
+
+
+def test_a_pod_of_a_lost_node_keeps_a_contract_waiting_and_the_ways_out_are_told(
+    life: Life,
+    notes: Migration,
+    own_api_server: None,  # noqa: ARG001 - a node without a kubelet isn't everybody's
+) -> None:
+    [running] = life.cluster.kubectl.json("get", "pods", life.scope, f"--selector=app={NAME}")["items"]
+    image_id = running["status"]["containerStatuses"][0]["imageID"]
+    pod = lost_pod(life.cluster, life.namespace, NAME, "plain-alembic:first", image_id)
+    try:
+        deployed(life, "third")
+        message = notes.shows("NodeLost", "Stalled", 90)
+    finally:
+        node_removed(life.cluster, life.namespace, pod)
+    for part in (pod, f"node {GHOST}", f"kubectl delete node {GHOST}", f"taint nodes {GHOST}"):
+        assert part in message
+    assert notes.jobs("contract") == []
+
+
 def test_a_contract_waits_until_its_old_pod_is_gone(life: Life, notes: Migration) -> None:
-    deployed(life, "third")
     shown = notes.become_ready()
     assert shown["status"]["revision"] == "0003"
     assert [revision["id"] for revision in shown["status"]["plan"]["revisions"]] == ["0002", "0003"]
@@ -112,3 +170,29 @@ def test_a_contract_waits_until_its_old_pod_is_gone(life: Life, notes: Migration
     images = "jsonpath={.items[*].spec.containers[*].image}"
     pods = ("get", "pods", life.scope, f"--selector=app={NAME}", f"--output={images}")
     seen(lambda: life.cluster.kubectl.run(*pods) == "plain-alembic:third", 30, "the old pod's end")
+
+
+def test_an_image_that_admission_renames_is_told_and_is_the_same_by_its_digest(
+    life: Life,
+    notes: Migration,
+    own_api_server: None,  # noqa: ARG001 - it must know such policies
+) -> None:
+    renamed = "docker.io/library/plain-alembic:third"
+    change = other_name(renamed)
+    with mutating(
+        life.cluster, life.namespace, "apps/deployments", change, {"this": f"object.metadata.name == '{NAME}'"}
+    ):
+        seen(lambda: touched(life) == renamed, 30, "the image that admission writes")
+        notes.replan("renamed")
+        notes.become_ready()
+        shown = seen(lambda: notes.condition("ImageRewritten"), 30, notes.told)
+    assert f"{renamed} in the place of plain-alembic:third" in shown["message"]
+
+
+def touched(life: Life) -> str:
+    """The image that the Deployment has after somebody touched it."""
+    kubectl = life.cluster.kubectl
+    kubectl.run("annotate", f"deployment/{NAME}", life.scope, "touched=yes", "--overwrite")
+    return kubectl.run(
+        "get", f"deployment/{NAME}", life.scope, "--output=jsonpath={.spec.template.spec.containers[0].image}"
+    )

@@ -81,6 +81,9 @@ def api_server(settings: Settings, program: Path) -> list[str | Path]:
         f"--service-cluster-ip-range={settings.services}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
+        # Tests have it do what meshes' and registries' webhooks do. Beta, and so off, in this version.
+        "--feature-gates=MutatingAdmissionPolicy=true",
+        "--runtime-config=admissionregistration.k8s.io/v1beta1=true",
         "--allow-privileged",
         f"--requestheader-client-ca-file={authority}",
         "--requestheader-allowed-names=front-proxy",

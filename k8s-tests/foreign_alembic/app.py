@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import asyncpg
+import psycopg
 from fastapi import FastAPI
 
 app = FastAPI()
 LOGIN = Path(os.environ.get("SLIPWAY_DATABASE_CREDENTIALS_DIR", "/login"))
+NAMES = {"host": "host", "port": "port", "database": "dbname", "username": "user", "password": "password"}
 
 
 @app.get("/-/healthy")
-async def healthy() -> str:
+def healthy() -> str:
     return "fine"
 
 
 @app.get("/")
-async def notes() -> int:
-    login = {file: LOGIN.joinpath(file).read_text() for file in ("host", "port", "database", "password")}
-    connection = await asyncpg.connect(user=LOGIN.joinpath("username").read_text(), timeout=5, **login)
-    try:
-        count: int = await connection.fetchval("SELECT count(title) FROM notes")
-        return count
-    finally:
-        connection.terminate()
+def notes() -> int:
+    login = {keyword: LOGIN.joinpath(file).read_text() for file, keyword in NAMES.items()}
+    with psycopg.connect(**login, connect_timeout=5) as connection:
+        row = connection.execute("SELECT count(title) FROM notes").fetchone()
+    return row[0] if row else 0

@@ -1,13 +1,11 @@
-"""Alembic's own template for async drivers, shortened."""  # noqa: INP001 - Alembic loads it by its path
+"""Alembic's own template, shortened: synchronous, in an image without greenlet."""  # noqa: INP001 - Alembic loads it by its path
 
 from __future__ import annotations
 
-import asyncio
 from logging.config import fileConfig
 
 from alembic import context
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import async_engine_from_config
+from sqlalchemy import engine_from_config
 from sqlalchemy.pool import NullPool
 
 config = context.config
@@ -21,20 +19,15 @@ def run_offline() -> None:
         context.run_migrations()
 
 
-def run_migrations(connection: Connection) -> None:
-    context.configure(connection=connection)
-    with context.begin_transaction():
-        context.run_migrations()
-
-
-async def run_online() -> None:
-    engine = async_engine_from_config(config.get_section("alembic", {}), prefix="sqlalchemy.", poolclass=NullPool)
-    async with engine.connect() as connection:
-        await connection.run_sync(run_migrations)
-    await engine.dispose()
+def run_online() -> None:
+    engine = engine_from_config(config.get_section("alembic", {}), prefix="sqlalchemy.", poolclass=NullPool)
+    with engine.connect() as connection:
+        context.configure(connection=connection)
+        with context.begin_transaction():
+            context.run_migrations()
 
 
 if context.is_offline_mode():
     run_offline()
 else:
-    asyncio.run(run_online())
+    run_online()
