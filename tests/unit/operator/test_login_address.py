@@ -70,6 +70,7 @@ ZALANDO = {"username": b"app", "password": b"hidden"}
     [
         (ZALANDO, "postgresql://db/shop", HOME, "prefer"),
         (ZALANDO, "postgresql://db:6432/shop?sslmode=require", HOME._replace(port=6432), "require"),
+        ({**ZALANDO, "port": b"65535"}, "postgresql://db:6432/shop", HOME._replace(port=65535), "prefer"),
         ({**RDS, "host": b"db"}, "postgresql://other:6432/other?sslmode=verify-full", HOME, "verify-full"),
         ({**ZALANDO, "sslmode": b"verify-full"}, "postgresql://db/shop?sslmode=require", HOME, "verify-full"),
         ({**RDS, "host": b"db", "dbname": b"*"}, "postgresql://db/shop", HOME, "prefer"),
@@ -104,6 +105,7 @@ def test_other_parameters_of_a_uri_are_taken_over() -> None:
         ({"uri": b"postgresql://admin:hidden@db:hidden/shop"}, "port"),
         ({"uri": b"postgresql://admin:hidden@[db/shop"}, "its uri is none"),
         ({"uri": b"postgresql://admin:hidden@db:99999999999999999999/shop"}, "port"),
+        ({"uri": b"postgresql://admin:hidden@db:65536/shop"}, "its port"),
         ({"uri": b"postgresql://admin:hidden@db/shop", "port": b"6432"}, "its port and its uri say different"),
         ({**RDS, "uri": b"postgresql://app:hidden2@pg/shop"}, "its password and its uri say different"),
         ({**RDS, "database": b"other"}, "its database and its dbname say different"),

@@ -47,6 +47,8 @@ def _url(folder: Path, members: Mapping[str, str], ini: str = LIBPQ) -> str:
         ({"uri": "postgres://app:s3cret@db:6432/shop?sslmode=require"}, "", "app:s3cret@db:6432/shop?sslmode=require"),
         ({"uri": f"{URI}?options=-cx%3D1"}, "", "app:s3cret@db:5432/shop?options=-cx%3D1"),
         (ZALANDO, "postgresql://db/shop?sslmode=require", "app:s3cret@db:5432/shop?sslmode=require"),
+        (ZALANDO, "postgresql://db:6432/shop", "app:s3cret@db:6432/shop"),
+        ({**RDS, "port": ""}, "postgresql://elsewhere:6432/other", "app:s3cret@db:5432/shop"),
         ({**RDS, "dbname": "*"}, "postgresql://elsewhere/shop", "app:s3cret@db:5432/shop"),
         ({**RDS, "host": "/run"}, "", "app:s3cret@/shop?host=%2Frun"),
         ({**RDS, "sslmode": "verify-full"}, "", "app:s3cret@db:5432/shop?sslmode=verify-full"),
