@@ -235,7 +235,9 @@ async def test_a_refresh_and_a_revocation_at_once_leave_nothing_that_works(
 async def test_every_endpoint_of_the_discovery_document_is_there_and_takes_what_it_says(
     anonymous: httpx.AsyncClient, user: Person, resources: Resources
 ) -> None:
-    document = (await anonymous.get("/.well-known/openid-configuration")).json()
+    found = await anonymous.get("/.well-known/openid-configuration")
+    assert found.status_code == 200
+    document = found.json()
     issuer = resources.settings.issuer
     endpoints = {name: value.removeprefix(issuer) for name, value in document.items() if name.endswith("_endpoint")}
     assert endpoints == {"token_endpoint": TOKEN, "revocation_endpoint": REVOKE}
@@ -243,6 +245,7 @@ async def test_every_endpoint_of_the_discovery_document_is_there_and_takes_what_
     assert document["revocation_endpoint_auth_methods_supported"] == ["none"]
     assert document["response_types_supported"] == [], "without an authorization endpoint"
     jwks = await anonymous.get(urlsplit(document["jwks_uri"]).path)
+    assert jwks.status_code == 200
     assert {key["alg"] for key in jwks.json()["keys"]} == set(document["id_token_signing_alg_values_supported"])
     secrets = {"username": user.email, "password": PASSWORD}
     for grant_type in document["grant_types_supported"]:
