@@ -19,6 +19,8 @@ from slipway_operator.cluster import PODS, Api, ConflictError, ForbiddenError, N
 KIND = "Lease"
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 CALL_SECONDS = 5.0
+LEAST = 15.0
+"""Seconds that any holder has, whatever a hand wrote into its Lease: until it renews it goes by its own."""
 SPARE = 1.0
 """Seconds before the end of a Lease by which an effect must be over: clocks of two machines don't run equally fast."""
 FORMER_SECONDS = 180
@@ -151,7 +153,8 @@ class Lease:
 
     def _patience(self) -> float:
         """What its holder says, not what we would: so clients with other times get on with each other."""
-        return float(_spec(self._found).get("leaseDurationSeconds") or self._times.duration)
+        told = float(_spec(self._found).get("leaseDurationSeconds") or self._times.duration)
+        return max(told, min(LEAST, self._times.duration))
 
     def _waits(self, now: float) -> bool:
         """Whether somebody else may be at work, as far as was seen until then."""
@@ -161,7 +164,8 @@ class Lease:
     async def _free(self, now: float) -> bool:
         if not self._waits(now):
             return True
-        return self._patience() == FORMER_SECONDS and await self._pod_is_gone(self.holder)
+        former = self._patience() == FORMER_SECONDS and "_" not in self.holder  # as it is in every identity since
+        return former and await self._pod_is_gone(self.holder)
 
     async def _pod_is_gone(self, name: str) -> bool:
         """Whether that release's process has ended, which was called as its pod, and renews it but once a minute."""

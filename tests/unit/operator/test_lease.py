@@ -276,6 +276,22 @@ async def test_a_pod_that_is_gone_is_no_reason_to_hurry_where_its_lease_is_short
     assert "list" not in one.api.calls
 
 
+@pytest.mark.parametrize("seconds", [1, 14, 180])
+async def test_a_duration_that_a_hand_wrote_lets_nobody_in_while_its_holder_is_at_work(
+    server: LeaseServer, one: Operator, two: Operator, seconds: int
+) -> None:
+    identity = "slipway-operator-abc_1234"
+    holder = Operator(server, identity)
+    await holder.lease.attempt()
+    server.force(*PLACE, identity, seconds=seconds)
+    assert not await two.lease.attempt()
+    server.now += 2.4
+    assert not await two.lease.attempt()
+    await holder.lease.renew()
+    assert (spec(server)["leaseDurationSeconds"], holder.lease.held) == (15, True)
+    assert not await one.lease.attempt()
+
+
 async def test_of_a_holder_that_acts_no_more_it_is_had_at_once(server: LeaseServer) -> None:
     heir = Operator(server, "heir", gone="dead")
     server.force(*PLACE, "dead", seconds=60)
