@@ -209,6 +209,30 @@ async def test_on_a_server_that_nobody_has_accepted_no_comment_is_changed_either
     assert [role.term for role in (await look(world.admin, PAIR)).roles] == [0, 0]
 
 
+async def test_a_term_that_no_lease_can_outnumber_is_told_and_outnumbered_by_none(
+    world: World, cluster: Cluster
+) -> None:
+    await settled(cluster)
+    mark = f"slipway-operator: for the DatabaseLogin {PAIR.owner}, term 99999999999."
+    await world.sql(f"COMMENT ON ROLE {A} IS '{mark}'")
+    cluster.guard = guard = Term(3)
+    assert await refused(look(world.admin, PAIR)) == "RoleNotOurs"
+    await logins(cluster).reconcile(KEY)
+    assert guard.outnumbered == []
+    await world.sql(f"COMMENT ON ROLE {A} IS NULL")
+    one = logins(cluster)
+    assert await one.reconcile(KEY) == 1.0
+    assert await one.reconcile(KEY) == 0.0
+    assert (await comment(world, A)).endswith("term 3.")
+
+
+async def test_a_term_of_more_digits_than_a_number_has_is_no_mark_of_ours(world: World) -> None:
+    await prepare(world.admin, PAIR, PAIR.roles)
+    mark = f"slipway-operator: for the DatabaseLogin {PAIR.owner}, term {'9' * 5000}."
+    await world.sql(f"COMMENT ON ROLE {A} IS '{mark}'")
+    assert [(role.fit, role.term) for role in (await look(world.admin, PAIR)).roles] == [(False, None), (True, 0)]
+
+
 async def test_what_keeps_it_from_shutting_the_one_before_out_is_told(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,12 +18,14 @@ from slipway_operator.logins.connecting import TroubleError, connected
 from slipway_operator.logins.model import RoleSeen, Session, Trouble
 
 _MARK = re.compile(
-    r"slipway-operator: for the DatabaseLogin (?P<owner>\S+), term (?P<term>\d+)\."
+    r"slipway-operator: for the DatabaseLogin (?P<owner>\S+), term (?P<term>\d{1,18})\."
     r"|Made by slipway-operator for the DatabaseLogin (?P<former>\S+)\."
 )
 """Comment on each role: whose it is, because roles are the whole server's, and two logins may name the same; and the
 term of the operator that was the last to look after it. Releases that knew no terms wrote the second, and mend any
 other comment of a role that is a member."""
+MOST_TERMS = 1_000_000_000
+"""No Lease came so far: it ends at twice that, and one that was to outnumber a hand's could never be renewed again."""
 MOST_SESSIONS = 100
 CHANGE_SECONDS = 8.0
 """A change takes no longer, or as long as the Lease may be relied on if that is less."""
@@ -172,7 +174,12 @@ async def _check_ours(connection: Any, pair: Pair, name: str, admin: str) -> Non
         text = f"spec.roles has {name}, the admin's own login. Name two roles that nobody else uses."
         raise TroubleError(Trouble("RoleNotOurs", text, lasting=True))
     role = await connection.fetchrow(queries.ROLE, name, pair.member_of)
-    owner, _ = _marked(role["comment"]) if role is not None else ("", 0)
+    owner, term = _marked(role["comment"]) if role is not None else ("", 0)
+    if owner == pair.owner and term > max(pair.term, MOST_TERMS):
+        text = (
+            f"The role {name} tells of term {term}, and none comes so far. Run: COMMENT ON ROLE {quoted(name)} IS NULL;"
+        )
+        raise TroubleError(Trouble("RoleNotOurs", text, lasting=True))
     if role is None or owner == pair.owner:
         return
     if owner:
