@@ -103,7 +103,7 @@ def moment(date: str | None) -> float | None:
     """Seconds since the epoch of a `Date`, to the second; None: it is none."""
     try:
         return parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -16,7 +16,7 @@ import aiohttp
 from slipway_operator.clock import SKEWED, ServerClock, moment
 from slipway_operator.cluster import Api
 from slipway_operator.evidence.consumers import NOT_ASKED, Consumers, Endpoint, Report
-from slipway_operator.evidence.document import Document, UnusableError, understood
+from slipway_operator.evidence.document import LONGEST_LIFETIME, Document, UnusableError, understood
 from slipway_operator.evidence.finding import find
 from slipway_operator.evidence.lists import Lists
 from slipway_operator.evidence.pods import Pod, pod_of, way_through
@@ -184,8 +184,11 @@ def _closed(error: Exception) -> bool:
 
 
 def _ahead(clock: ServerClock, date: str | None) -> float:
+    """Raises UnusableError for a clock so far ahead that nobody could wait for its tokens."""
     at = moment(date)
     lead = at - clock() if at is not None else 0.0
+    if lead > LONGEST_LIFETIME:
+        raise UnusableError("ClockSkewed")
     return lead if lead > SKEWED else 0.0
 
 

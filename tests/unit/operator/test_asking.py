@@ -96,6 +96,24 @@ async def test_a_pod_whose_clock_is_ahead_makes_tokens_that_live_longer_by_as_mu
     assert report.token_lifetime == pytest.approx(lifetime, abs=2)
 
 
+@pytest.mark.parametrize(
+    ("date", "fault"),
+    [
+        ("Fri, 31 Dec 9999 23:59:59 GMT", "ClockSkewed"),
+        ("Thu, 01 Jan 99999999999999999999 00:00:00 GMT", ""),
+        ("Thu, 01 Jan 2026 99999999999999999:00:00 GMT", ""),
+    ],
+)
+async def test_a_pod_whose_clock_nobody_could_wait_for_counts_as_unheard_and_keeps_no_other_from_being_heard(
+    cluster: MemoryApi, http: aiohttp.ClientSession, answering: Serving, date: str, fault: str
+) -> None:
+    async def dated(_: web.Request) -> web.Response:
+        return web.json_response(TOLD, headers={"Date": date})
+
+    (report,) = (await Asking(cluster, http).ask("ships", "keys", await answering(dated))).reports
+    assert (report.fault, report.token_lifetime) == (fault, 0.0 if fault else 900.0)
+
+
 async def test_a_redirect_is_not_followed(cluster: MemoryApi, http: aiohttp.ClientSession, answering: Serving) -> None:
     asked: list[str] = []
 

@@ -145,6 +145,17 @@ def test_a_server_that_goes_back_is_followed_and_one_that_is_adjusted_too() -> N
     assert machine.clock.condition().reason != "ServerClockJumped"
 
 
+@pytest.mark.parametrize(
+    "date", ["Thu, 01 Jan 99999999999999999999 00:00:00 GMT", "Thu, 01 Jan x 00:00:00 GMT", "", None]
+)
+def test_what_is_no_date_tells_nothing(date: str | None) -> None:
+    machine = Machine()
+    machine.hear()
+    at = machine.clock()
+    machine.clock.heard(date, machine.clock.began())
+    assert machine.clock() == at
+
+
 def test_only_a_status_that_says_so_has_times_of_a_server_with_which_nothing_was_wrong() -> None:
     def status(kind: str, value: str) -> dict[str, object]:
         return {"conditions": [{"type": "Ready", "status": "False"}, {"type": kind, "status": value}]}
