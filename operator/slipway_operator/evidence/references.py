@@ -54,10 +54,13 @@ def has_ended(pod: Object) -> bool:
 
 
 def template(kind: str, workload: Object) -> Object | None:
-    """The spec of the pods that a workload makes; None where another workload stands for it, or it makes no more."""
+    """The spec of the pods that a workload makes; None where another workload stands for it, or it makes no more.
+
+    A ReplicaSet that wants pods stands for itself: its owner may have another template by now, or be of any kind.
+    """
     spec: Object = workload["spec"]
     match kind:
-        case "replicasets" if any(one.get("controller") for one in workload["metadata"].get("ownerReferences") or ()):
+        case "replicasets" if not spec.get("replicas", 1) and _controlled(workload):
             return None
         case "cronjobs":
             spec = spec["jobTemplate"]["spec"]
@@ -80,6 +83,10 @@ def wanted(kind: str, workload: Object) -> int:
         case "jobs":
             return 0 if spec.get("suspend") else int(spec.get("parallelism", 1))
     return int(spec.get("replicas", 1))
+
+
+def _controlled(workload: Object) -> bool:
+    return any(one.get("controller") for one in workload["metadata"].get("ownerReferences") or ())
 
 
 def _job_ended(job: Object) -> bool:

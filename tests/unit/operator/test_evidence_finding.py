@@ -79,8 +79,8 @@ def ended(kind: str) -> dict[str, Any]:
     return {**workload(), "status": {"conditions": [{"type": kind, "status": "True"}]}}
 
 
-def owned(by: str) -> dict[str, Any]:
-    found = workload(replicas=0)
+def owned(by: str, replicas: int = 0) -> dict[str, Any]:
+    found = workload(replicas=replicas)
     found["metadata"]["ownerReferences"] = [{"kind": by, "name": "w", "controller": True}]
     return found
 
@@ -166,6 +166,8 @@ async def test_pods_of_the_operators_own_migrations_use_neither_keys_nor_login()
         ("replicasets", workload(replicas=0), True, 0),
         ("replicasets", owned("Deployment"), False, 0),
         ("replicasets", owned("Rollout"), False, 0),
+        ("replicasets", owned("Deployment", 2), True, 2),
+        ("replicasets", owned("Rollout", 2), True, 2),
         ("daemonsets", daemons(0), True, 0),
         ("daemonsets", daemons(4), True, 4),
         ("daemonsets", daemons(0, observed=1), True, 1),
@@ -189,6 +191,12 @@ async def test_where_no_pod_refers_a_workload_that_does_tells_how_many_are_wante
     others = [(resource.plural, workload("other", {"volumes": []}, replicas=9)) for resource in WORKLOADS[:4]]
     found = await found_in(holding((plural, body), *others), "ships", SECRET, "")
     assert (found.refers, found.wanted) == (refers, wanted)
+
+
+async def test_a_workload_of_none_proves_nothing_where_a_set_that_another_kind_owns_wants_pods() -> None:
+    scaled = workload("scaled-down-by-a-rollout", replicas=0)
+    api = holding(("deployments", scaled), ("replicasets", owned("Rollout", 2)))
+    assert shown(await found_in(api, "ships", SECRET, "")) == ([], True, 2)
 
 
 @pytest.mark.parametrize("resource", WORKLOADS, ids=lambda resource: resource.plural)
