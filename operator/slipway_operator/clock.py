@@ -90,6 +90,13 @@ class ServerClock:
             return Condition(CONDITION, "True", "NodeClockDiffers", text)
         return Condition(CONDITION, "False", "ClocksAgree", "Times are told by the API server's clock.")
 
+    def goes_on(self, status: Mapping[str, Any]) -> bool:
+        """Whether another process's times in a status can be held against this clock's.
+
+        Where clocks differ just now, the server's may have been set while no operator looked.
+        """
+        return reliable(status) and self.condition().status == "False"
+
     def _tell(self) -> None:
         found = self.condition()
         wrong = found.message if found.status == "True" else ""

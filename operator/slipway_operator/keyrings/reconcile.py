@@ -8,7 +8,6 @@ from typing import Any
 
 import aiohttp
 
-from slipway_operator.clock import reliable
 from slipway_operator.cluster import Api
 from slipway_operator.evidence.asking import Asking
 from slipway_operator.evidence.nudging import Nudges
@@ -51,7 +50,7 @@ class KeyRings:
             return None
         self._secrets.follow(key, seen.observed.spec.secret_name)
         now = self._clock()
-        anew = key not in self._known and not reliable(seen.resource.get("status") or {})
+        anew = key not in self._known and not self._api.clock.goes_on(seen.resource.get("status") or {})
         seen = replace(seen, observed=replace(seen.observed, anew=anew))
         decision = decide(seen.observed, now)
         LAGGING.labels(*key).set(len(decision.verdict.lagging))

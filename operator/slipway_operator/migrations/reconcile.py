@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from slipway_operator.clock import reliable
 from slipway_operator.cluster import Api
 from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.migrations import apply
@@ -57,7 +56,7 @@ class Migrations:
             self._known.discard(key)
             forget_resource(*key)
             return None
-        anew = key not in self._known and not reliable(seen.resource.get("status") or {})
+        anew = key not in self._known and not self._api.clock.goes_on(seen.resource.get("status") or {})
         seen = replace(seen, observed=replace(seen.observed, anew=anew))
         decision = decide(seen.observed, now)
         try:

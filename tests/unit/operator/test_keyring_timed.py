@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -48,6 +49,18 @@ async def test_by_the_next_process_of_the_same_release_no_wait_begins_anew(
     async with open_http() as http:
         await settle(KeyRings(cluster, http, NamedSecrets(cluster), clock))
     assert published(cluster) == before
+
+
+@pytest.mark.parametrize("ahead", [3600, -3600])
+async def test_where_the_server_s_clock_was_set_while_no_operator_looked_each_wait_begins_anew(
+    rings: KeyRings, cluster: Cluster, clock: Clock, ahead: int
+) -> None:
+    await ripened(rings, clock)
+    cluster.clock = ServerClock(own=clock)
+    cluster.clock.heard(formatdate(clock.now + ahead, usegmt=True), cluster.clock.began())
+    async with open_http() as http:
+        await settle(KeyRings(cluster, http, NamedSecrets(cluster), clock))
+    assert seconds(published(cluster)["since"]) == clock.now
 
 
 async def test_after_an_upgrade_a_reserve_is_confirmed_anew_once_and_then_rotates_as_ever(
