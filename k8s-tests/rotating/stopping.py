@@ -20,6 +20,7 @@ from slipway_operator.lease import Lease, LostError
 from slipway_operator.leases import Leases
 from slipway_operator.logins import apply as logins
 from slipway_operator.logins import postgres
+from slipway_operator.logins.connecting import TroubleError
 from slipway_operator.logins.model import HandOver, PrepareRoles, Scramble
 from slipway_operator.migrations import apply as migrations
 
@@ -62,16 +63,18 @@ def armed(module: Any, name: str, kind: type) -> None:
 def unfenced() -> None:
     """It takes no notice of what it lost, nor of who came later."""
 
-    async def nothing(*_: Any) -> None:
-        return
+    async def advance(connection: Any, pair: postgres.Pair) -> None:
+        with suppress(TroubleError):
+            await advanced(connection, pair)
 
     async def renew(self: Lease) -> None:
         with suppress(LostError, ApiError):
             await renewed(self)
 
-    renewed, module = Lease.renew, vars(postgres)
+    module = vars(postgres)
+    renewed, advanced = Lease.renew, module["_advance"]
     Lease.renew = renew  # type: ignore[method-assign]
-    module["_advance"] = nothing
+    module["_advance"] = advance
 
 
 def parent(child: int, seconds: float) -> int:
