@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from load.looking import seen
-from rotating.stray import MISTYPED, ROLES, Stray, nothing_taken_for_all, strayed, workers
+from rotating.stray import MISTYPED, NAME, ROLES, Stray, nothing_taken_for_all, strayed
+from rotating.users_of_keys import HTTPS, MESHED, unaskable, workers
 from rotating.world import VALIDATOR_CACHE, World
 
 pytest_plugins = ["rotating.fixtures"]
@@ -55,16 +56,30 @@ def test_an_operator_that_takes_nothing_seen_for_all_rotates_and_scrambles(stray
 
 
 def test_a_pod_of_three_workers_follows_once_each_of_them_does(stray: Stray, service_image: str) -> None:
+    """They are asked over HTTPS, at a port that has a name."""
+    ring = stray.ring
     with workers(stray, service_image) as pod:
-        stray.ring.ripe_reserve(VALIDATOR_CACHE)
+        ring.patch({"consumers": {**HTTPS, "serverName": "others.example"}})
+        refused = [{"pod": NAME, "reason": "CertificateRefused"}]
+        seen(lambda: ring.status()["consumers"].get("lagging") == refused, 30, ring.told)
+        ring.patch({"consumers": HTTPS})
+        ring.ripe_reserve(VALIDATOR_CACHE)
         with pod.having("late"):
-            nonce = stray.ring.rotate()
-            stray.ring.shows("ConsumersLagging", saying="stray (SignsWithOther)")
-            assert stray.ring.status()["handledNonce"] == nonce
-            assert stray.ring.status()["history"][0].get("result") is None
-        done = stray.ring.handled(nonce)
+            nonce = ring.rotate()
+            ring.shows("ConsumersLagging", saying=f"{NAME} (SignsWithOther)")
+            assert ring.status()["handledNonce"] == nonce
+            assert ring.status()["history"][0].get("result") is None
+        done = ring.handled(nonce)
         stray.world.say(f"three workers, one of them late: {done['result']} after {done['took']}")
-        # The control: who doesn't tell of the others is taken for the only one.
-        stray.ring.ripe_reserve(VALIDATOR_CACHE)
+        ring.ripe_reserve(VALIDATOR_CACHE)
+        with unaskable(stray, service_image):
+            keys, nonce = stray.keys(), ring.rotate()
+            told = ring.shows("ConsumersLagging", saying=f"{MESHED} (MeshRefuses)")
+            assert "(JobRuns: since 20" in told
+            assert 'traffic.sidecar.istio.io/excludeInboundPorts: "9090"' in told
+            assert stray.keys() == keys
+        ring.handled(nonce)  # the control: it was they who held it up
+        # The control of the processes: who doesn't tell of the others is taken for the only one.
+        ring.ripe_reserve(VALIDATOR_CACHE)
         with pod.having("late", "silent"):
-            stray.ring.handled(stray.ring.rotate())
+            ring.handled(ring.rotate())
