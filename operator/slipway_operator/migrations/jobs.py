@@ -8,7 +8,15 @@ from hashlib import sha256
 from typing import Any
 
 from slipway_operator.migrations.model import Memory, Plan, Purpose, Spec, Trouble
-from slipway_operator.migrations.names import ATTEMPT, PLAN_KEY, TEMPLATE, job_name, labels, script_config_map
+from slipway_operator.migrations.names import (
+    ATTEMPT,
+    CONTAINERS,
+    PLAN_KEY,
+    TEMPLATE,
+    job_name,
+    labels,
+    script_config_map,
+)
 from slipway_operator.migrations.script import SCRIPT_FILE
 from slipway_operator.migrations.template import SCRIPT_FOLDER, RefusedError, pod_spec
 
@@ -76,7 +84,7 @@ def migration_job(
         raise RefusedError(Trouble("WorkloadMissing", text))
     script = script_config_map(resource["metadata"]["name"]) if spec.config is not None else None
     pod = pod_spec(deployment, spec, command(spec), arguments(spec, purpose, memory.plan), script)
-    metadata = _metadata(resource, memory.plan_key, purpose, attempt)
+    metadata = _metadata(resource, memory.plan_key, purpose, attempt, pod)
     wished = dict(spec.job_annotations)
     asked = {"annotations": wished, **pod} if wished else pod
     ours = {**metadata["annotations"], TEMPLATE: sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()}
@@ -101,8 +109,8 @@ def backup_job(
         text = f"CronJob {spec.backup} isn't there, so no backup can be made before the contract; correct spec.backup."
         raise RefusedError(Trouble("BackupMissing", text))
     origin = cron_job["spec"]["jobTemplate"]
-    metadata = _metadata(resource, memory.plan_key, "backup", attempt)
     template = origin["spec"]["template"]
+    metadata = _metadata(resource, memory.plan_key, "backup", attempt, template["spec"])
     pods = template.get("metadata") or {}
     ours = {key: value for key, value in metadata["labels"].items() if key.startswith("slipway.dev/")}
     body = {
@@ -114,12 +122,14 @@ def backup_job(
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": body}
 
 
-def _metadata(resource: Mapping[str, Any], plan_key: str, purpose: Purpose, attempt: int) -> dict[str, Any]:
-    of = resource["metadata"]
+def _metadata(
+    resource: Mapping[str, Any], plan_key: str, purpose: Purpose, attempt: int, pod: Mapping[str, Any]
+) -> dict[str, Any]:
+    of, containers = resource["metadata"], ",".join(one["name"] for one in pod["containers"])
     return {
         "name": job_name(of["name"], of["uid"], plan_key, purpose, attempt),
         "namespace": of["namespace"],
         "labels": labels(of["name"], purpose),
-        "annotations": {PLAN_KEY: plan_key, ATTEMPT: str(attempt)},
+        "annotations": {PLAN_KEY: plan_key, ATTEMPT: str(attempt), CONTAINERS: containers},
         "ownerReferences": [owner_reference(resource)],
     }

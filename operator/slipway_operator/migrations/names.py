@@ -12,6 +12,8 @@ PLAN_KEY = "slipway.dev/plan-key"
 ATTEMPT = "slipway.dev/attempt"
 TEMPLATE = "slipway.dev/template"
 """Annotation of a Job: hash of the pod that was asked for, before the API server added its defaults."""
+CONTAINERS = "slipway.dev/containers"
+"""Annotation of a Job: names of the containers that were asked for, the one whose log tells first."""
 _LABEL_LIMIT = 63
 _NAME_LIMIT = 253
 

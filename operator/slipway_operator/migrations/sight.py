@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from slipway_operator.migrations.model import GateSeen, JobSeen, PodSeen, Spec, WorkloadSeen
-from slipway_operator.migrations.names import ATTEMPT, PLAN_KEY, PURPOSE_LABEL
+from slipway_operator.migrations.names import ATTEMPT, CONTAINERS, PLAN_KEY, PURPOSE_LABEL
 from slipway_operator.migrations.trouble import container_statuses
 from slipway_operator.nodes import lost
 from slipway_operator.times import seconds
@@ -94,7 +94,16 @@ def job(found: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> JobSeen 
 
 def container(found: Mapping[str, Any]) -> str:
     """Name of a Job's container."""
-    return str(found["spec"]["template"]["spec"]["containers"][0]["name"])
+    return _own(found)[0]
+
+
+def _own(found: Mapping[str, Any]) -> list[str]:
+    """Names of the containers that were asked for: a webhook may add others to the Job, before it makes a pod.
+
+    Of a Job of a release that didn't note them, all that it has.
+    """
+    noted = (found["metadata"].get("annotations") or {}).get(CONTAINERS)
+    return noted.split(",") if noted else [str(one["name"]) for one in found["spec"]["template"]["spec"]["containers"]]
 
 
 def _state(
@@ -119,7 +128,7 @@ def _held(
     Those were injected: a sidecar of the workload's own would be in the Job as well, and the kubelet ends it.
     """
     template = found["spec"]["template"]["spec"]
-    own = {one["name"] for one in template["containers"]}
+    own = set(_own(found))
     states = {one["name"]: one.get("state") or {} for one in (pod.get("status") or {}).get("containerStatuses") or ()}
     others = tuple(sorted(name for name, state in states.items() if name not in own and "running" in state))
     ends = [end for name in own if (end := states.get(name, {}).get("terminated"))]

@@ -8,18 +8,21 @@ from typing import Any
 import pytest
 
 from slipway_operator.migrations.decide import decide
+from slipway_operator.migrations.jobs import backup_job, migration_job
 from slipway_operator.migrations.model import DeleteJob, JobSeen, Memory
 from slipway_operator.migrations.observe import HELD
 from slipway_operator.migrations.sight import job as seen_job
+from slipway_operator.migrations.spec import parse
 from slipway_operator.times import timestamp
 from unit.operator.memory_api import MemoryApi
 from unit.operator.migration_objects import NOW, deployment, marked, plan_log, resource, revision
 from unit.operator.test_migration_decide import KEY as DECIDED_KEY
 from unit.operator.test_migration_decide import PLANNED, look
 from unit.operator.test_migration_decide import job as decided_job
-from unit.operator.test_migration_observe import KEY, job, looked, only_job, pod_of
+from unit.operator.test_migration_observe import IMAGE_ID, KEY, job, looked, only_job, pod_of
 
 ISTIO = {"name": "istio-proxy", "image": "istio/proxyv2:1", "state": {"running": {}}}
+BACKUP = [{"name": "dump"}, {"name": "upload"}]
 MINUTES = 600.0
 
 
@@ -101,6 +104,29 @@ def test_of_a_job_with_several_containers_all_must_have_ended() -> None:
     assert ended is not None
     assert (open_.state, open_.held_by) == ("running", ())
     assert (ended.state, ended.held_by) == ("succeeded", ("istio-proxy",))
+
+
+async def test_a_container_that_was_put_into_the_job_itself_holds_it_no_longer(cluster: MemoryApi) -> None:
+    found = cluster.objects["jobs", "j"]
+    found["metadata"]["annotations"]["slipway.dev/containers"] = "api"
+    found["spec"]["template"]["spec"]["containers"].insert(0, {"name": "istio-proxy"})
+    cluster.put("pods", held())
+
+    seen = await only_job(cluster)
+
+    assert (seen.state, seen.held_by, seen.image_id) == ("succeeded", ("istio-proxy",), IMAGE_ID)
+    assert seen.plan is not None, "the log of its own container tells"
+
+
+def test_a_job_notes_the_containers_that_were_asked_for() -> None:
+    cron_job = {"spec": {"jobTemplate": {"spec": {"template": {"spec": {"containers": BACKUP}}}}}}
+    asked, memory = parse(resource()), Memory(plan_key=KEY)
+
+    plan = migration_job(resource(), asked, memory, "plan", 0, deployment())
+    backup = backup_job(resource(), asked, memory, 0, cron_job)
+
+    noted = [one["metadata"]["annotations"]["slipway.dev/containers"] for one in (plan, backup)]
+    assert noted == ["api", "dump,upload"]
 
 
 @pytest.mark.parametrize(("policy", "state"), [("Never", "failed"), ("OnFailure", "running")])
