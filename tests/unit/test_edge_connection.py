@@ -95,6 +95,24 @@ async def test_a_lost_connection_leaves_no_timer_behind() -> None:
     assert timer.cancelled()
 
 
+async def test_a_request_whose_client_is_gone_is_told_also_while_others_wait_for_its_reply() -> None:
+    told: list[str] = []
+
+    async def listens(_scope: object, receive: Any, send: Any) -> None:
+        told.extend([(await receive())["type"] for _ in range(2)])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"for nobody"})
+        told.append("sent")
+
+    wire, protocol = connected(unwrapped(listens))
+    protocol.data_received(GET + GET)
+    await asyncio.sleep(0)
+    protocol.connection_lost(ConnectionResetError())
+    await until(lambda: told == ["http.request", "http.disconnect", "sent"])
+    assert not protocol.tasks
+    assert wire.received == b""
+
+
 async def test_a_refused_client_has_so_long_to_read_and_no_longer() -> None:
     wire, protocol = connected(unwrapped(silent))
     looking = protocol._timer  # noqa: SLF001

@@ -82,6 +82,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        running = self._running
+        if running is not None and not running.response_complete:
+            # uvicorn tells the newest request only, and that one may wait for this one's reply.
+            running.disconnected = True
+            running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
