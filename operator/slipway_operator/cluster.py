@@ -117,6 +117,8 @@ class Api:
     definitions: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     """Schema of each kind of ours that the cluster has, once it is known; definitions.py sets it."""
     guard: Guard = Guard()
+    namespace: str = ""
+    """The operator's own; empty: it isn't known."""
     clock: ServerClock = ServerClock()
 
     def __init__(self, login: Login = login, *, jitter: random.Random | None = None) -> None:

@@ -96,6 +96,7 @@ async def operate(settings: Settings, api: Api, kinds: Reconcilers = reconcilers
         ops.served(health, settings.ops_host, settings.ops_port) as port,
     ):
         log.info("Ops port %d is open; serving %s.", port, ", ".join(settings.namespaces) or "the whole cluster")
+        api.namespace = settings.namespace
         leases = Leases(leasing, settings)
         api.guard = leases
         leasing.clock = api.clock

@@ -37,6 +37,8 @@ class LoginData:
     sslmode: str = "prefer"
     connect_seconds: float | None = None
     settings: tuple[tuple[str, str], ...] = ()
+    reached_at: str = ""
+    """What the operator must call the host, where that isn't what the Secret's namespace calls it; empty: the same."""
 
 
 def login_of(data: Mapping[str, bytes], address: str = "") -> LoginData:
@@ -91,6 +93,16 @@ def files(address: Address, role: str, password: str) -> dict[str, bytes]:
         "uri": f"postgresql://{login}@{host}:{address.port}/{database}",
     }
     return {name: text.encode() for name, text in found.items()}
+
+
+def reached_at(host: str, namespace: str, own: str) -> str:
+    """What somebody in namespace `own` (empty: unknown) calls a host of `namespace`; empty: the same.
+
+    A name without a dot is a Service of the namespace that it is looked up in: elsewhere it is another server's, or
+    nobody's.
+    """
+    bare = "." not in host and ":" not in host and host.lower() != "localhost"
+    return f"{host}.{namespace}.svc" if bare and own not in ("", namespace) else ""
 
 
 def same(one: Address, other: Address, namespace: str) -> bool:

@@ -66,7 +66,7 @@ async def logs_in(login: LoginData) -> bool | None:
 async def _opened(login: LoginData) -> Any:
     host, port, database = login.address
     return await asyncpg.connect(
-        host=host,
+        host=login.reached_at or host,
         port=port,
         database=database,
         user=login.user,

@@ -10,7 +10,7 @@ from typing import Any
 from slipway_operator.cluster import JOBS, SECRETS, Api, ForbiddenError, Resource
 from slipway_operator.evidence.asking import Asking
 from slipway_operator.logins import connecting, postgres
-from slipway_operator.logins.address import FILES, Address, LoginData, login_of, same
+from slipway_operator.logins.address import FILES, Address, LoginData, login_of, reached_at, same
 from slipway_operator.logins.connecting import TroubleError
 from slipway_operator.logins.keywords import LoginError
 from slipway_operator.logins.model import Cause, DatabaseSeen, Observed, SecretSeen, Spec, Trouble
@@ -113,7 +113,8 @@ async def _admin(api: Api, namespace: str, spec: Spec) -> LoginData:
     if secret is None:
         raise TroubleError(Trouble("AdminSecretMissing", f"There is no Secret {spec.admin_secret} to log in with."))
     try:
-        return login_of(data_of(secret), spec.admin_address)
+        admin = login_of(data_of(secret), spec.admin_address)
+        return replace(admin, reached_at=reached_at(admin.address.host, namespace, api.namespace))
     except LoginError as error:
         text = f"Secret {spec.admin_secret} holds no login to PostgreSQL: {error}."
         raise TroubleError(Trouble("AdminSecretUnusable", text)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway_operator.logins.address import Address, files, login_of, same
+from slipway_operator.logins.address import Address, files, login_of, reached_at, same
 from slipway_operator.logins.keywords import LoginError
 
 HOME = Address("db", 5432, "shop")
@@ -146,3 +146,22 @@ def test_a_service_has_many_names(host: str) -> None:
 @pytest.mark.parametrize("other", [HOME._replace(host="db.two"), HOME._replace(port=1), HOME._replace(database="x")])
 def test_another_host_port_or_database_is_another(other: Address) -> None:
     assert not same(other, HOME, "one")
+
+
+@pytest.mark.parametrize(
+    ("host", "own", "name"),
+    [
+        ("postgres", "operators", "postgres.shop.svc"),
+        ("postgres", "shop", ""),
+        ("postgres", "", ""),
+        ("postgres.data", "operators", ""),
+        ("db.example.com", "operators", ""),
+        ("10.0.0.7", "operators", ""),
+        ("2001:db8::7", "operators", ""),
+        ("localhost", "operators", ""),
+    ],
+)
+def test_a_bare_name_is_a_service_of_the_secrets_namespace_wherever_the_operator_is(
+    host: str, own: str, name: str
+) -> None:
+    assert reached_at(host, "shop", own) == name

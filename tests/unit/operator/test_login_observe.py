@@ -126,6 +126,19 @@ async def test_a_database_that_is_away_leaves_the_rest_of_the_look_whole(cluster
     assert observed.secret == SecretSeen("shop_a", True, False, True, True, "Nonce", "n")
 
 
+@pytest.mark.parametrize(("own", "name"), [("operators", f"postgres.{NAMESPACE}.svc"), (NAMESPACE, ""), ("", "")])
+async def test_an_operator_elsewhere_looks_for_the_database_where_the_login_is(
+    cluster: Cluster, own: str, name: str
+) -> None:
+    cluster.put("secrets", secret(ADMIN_SECRET, files(HOME._replace(host="postgres"), "admin", "x")))
+    cluster.namespace = own
+
+    found = await seen(cluster)
+
+    assert found.admin is not None
+    assert (found.admin.reached_at, found.admin.address.host) == (name, "postgres")
+
+
 async def test_the_secrets_marks_tell_whose_it_is_and_whether_its_own_keys_changed(cluster: Cluster) -> None:
     cluster.put("secrets", written(address=HOME._replace(host="elsewhere")))
     assert not (await the_secret(cluster)).address_ok
