@@ -86,6 +86,8 @@ def sound(seen: Situation) -> Decision | None:
     candidates = seen.candidates()
     free = next((role for role in candidates if seen.free(role)), None)
     if free is not None:
+        if refused := _refused(seen):
+            return refused
         cause: Cause = "Healed" if secret or seen.memory.role else "Created"
         nonce = seen.memory.handled_nonce if seen.memory.role else seen.spec.nonce
         return act(seen, "WritingSecret", f"{text} It gets one of {free}.", HandOver(free, cause, nonce))
@@ -108,6 +110,20 @@ def sound(seen: Situation) -> Decision | None:
     ways = f"or, where nobody uses {' and '.join(candidates)}, drop these roles: they are made anew."
     unseen = None if sessions else _unseen(seen, ways, waits=True)
     return unseen or linger(seen, sessions, text)
+
+
+def _refused(seen: Situation) -> Decision | None:
+    """Where PostgreSQL refuses what the operator itself wrote, the next is written less and less soon."""
+    secret, database, left = seen.observed.secret, seen.observed.database, seen.observed.rests_until - seen.now
+    written = secret is not None and secret.ours and secret.intact and secret.address_ok
+    if left <= 0 or secret is None or database is None or not written or database.logs_in is not False:
+        return None
+    text = (
+        f"PostgreSQL refuses the login of {secret.role} that the operator wrote a moment ago. Either the admin's "
+        "address leads through a pooler that doesn't know that role, or somebody else sets its password, such as the "
+        "operator of a cluster that this one is a copy of. Another is written within ten minutes."
+    )
+    return answer(seen, "Stalled", "LoginRefused", text, look_again=min(left, WAITING))
 
 
 def consumed(seen: Situation) -> Decision | None:

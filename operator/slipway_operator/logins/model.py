@@ -127,6 +127,8 @@ class Observed:
     migrating: str = ""
     scrambled: frozenset[str] = frozenset()
     spec_fault: str | None = None
+    rests_until: float = 0.0
+    """Before that PostgreSQL has refused what was written so lately that the next such login would fare no better."""
     accepted_server: str = ""
     """What a person says the admin's Secret may lead to; empty: nothing."""
 

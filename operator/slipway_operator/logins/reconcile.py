@@ -25,6 +25,8 @@ from slipway_operator.worklist import Key
 
 REFUSED_PAUSE = 15.0
 """Seconds until a change that the database refused is tried again."""
+FIRST_REST, LONGEST_REST = 15.0, 600.0
+"""Seconds until a login that PostgreSQL refuses is written once more, doubled from the first to this."""
 BUSY_PAUSE = 1.0
 """Seconds until the next look where a Job or somebody's write came between look and act."""
 
@@ -53,6 +55,8 @@ class DatabaseLogins:
         self._refused: dict[Key, Trouble] = {}
         self._written: dict[Key, float] = {}
         self._scrambled: dict[Key, frozenset[str]] = {}
+        self._rests: dict[Key, tuple[float, float]] = {}
+        """How long each rests, and until when."""
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
@@ -70,7 +74,10 @@ class DatabaseLogins:
         except TroubleError as fault:
             seen = replace(seen, observed=replace(seen.observed, database=None, trouble=fault.trouble))
         now = self._clock()
-        seen = replace(seen, observed=replace(seen.observed, scrambled=self._scrambled.get(key, frozenset())))
+        if seen.observed.database is not None and seen.observed.database.logs_in:
+            self._rests.pop(key, None)
+        own = self._scrambled.get(key, frozenset()), self._rests.get(key, (0.0, 0.0))[1]
+        seen = replace(seen, observed=replace(seen.observed, scrambled=own[0], rests_until=own[1]))
         decision = decide(seen.observed, now)
         if decision.effect is None:
             self._refused.pop(key, None)
@@ -103,6 +110,8 @@ class DatabaseLogins:
             self._scrambled[key] = frozenset({wish.role})
         if isinstance(wish, HandOver):
             self._written[key] = self._clock()
+            rest = min(LONGEST_REST, 2 * self._rests.get(key, (FIRST_REST / 2, 0.0))[0])
+            self._rests[key] = rest, now + rest
             await self._nudges.at_once(key, seen.observed.consumers.pods, now)
         return 0.0
 
@@ -116,6 +125,7 @@ class DatabaseLogins:
         self._refused.pop(key, None)
         self._written.pop(key, None)
         self._scrambled.pop(key, None)
+        self._rests.pop(key, None)
         self._nudges.forget(key)
         self._secrets.forget(key)
         forget_resource(*key)
