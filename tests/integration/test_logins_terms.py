@@ -198,6 +198,32 @@ async def test_a_term_that_is_behind_because_the_lease_was_deleted_goes_ahead(wo
     assert await one.reconcile(KEY) != 1.0
 
 
+async def test_an_operator_that_goes_by_another_lease_is_told_and_not_outdone(world: World, cluster: Cluster) -> None:
+    cluster.guard = guard = Term(3)
+    one = await settled(cluster)
+    await one.reconcile(KEY)
+    await fence(world.admin, LATER)
+    assert await one.reconcile(KEY) not in (0.0, 1.0)
+    conditions = cluster.objects["databaselogins", NAME]["status"]["conditions"]
+    assert {"OperatorElsewhere"} == {each["reason"] for each in conditions if each["type"] in ("Ready", "Stalled")}
+    assert guard.outnumbered == []
+    assert {await comment(world, role) for role in (A, B)} == {LATER.mark}
+    await world.sql(*(f"COMMENT ON ROLE {role} IS NULL" for role in (A, B)))
+    for _ in range(4):
+        await one.reconcile(KEY)
+    assert [role.term for role in (await look(world.admin, PAIR)).roles] == [3, 3]
+
+
+async def test_a_term_that_grows_while_its_lease_is_held_shuts_out_nobody_else(world: World, cluster: Cluster) -> None:
+    cluster.guard = guard = Term(3)
+    one = await settled(cluster)
+    await one.reconcile(KEY)
+    guard.number = 4
+    assert await one.reconcile(KEY) == 1.0
+    assert await one.reconcile(KEY) != 1.0
+    assert [role.term for role in (await look(world.admin, PAIR)).roles] == [4, 4]
+
+
 async def test_on_a_server_that_nobody_has_accepted_no_comment_is_changed_either(
     world: World, cluster: Cluster
 ) -> None:

@@ -12,8 +12,9 @@ import logging
 from slipway_operator.cluster import Api
 from slipway_operator.logins import postgres, scram
 from slipway_operator.logins.address import LoginData, files
+from slipway_operator.logins.connecting import TroubleError
 from slipway_operator.logins.exclusion import Exclusion
-from slipway_operator.logins.model import Decision, Effect, HandOver, PrepareRoles, Scramble
+from slipway_operator.logins.model import Decision, Effect, HandOver, PrepareRoles, Scramble, Trouble
 from slipway_operator.logins.observe import LOGINS, Look, migrating, pair_of
 from slipway_operator.logins.status import document
 from slipway_operator.logins.take_in import moved, placed
@@ -54,24 +55,43 @@ async def effect(api: Api, exclusion: Exclusion, look: Look, wish: Effect) -> bo
         return await _done(api, look, look.admin, wish)
 
 
-async def fence(api: Api, look: Look) -> bool:
+def terms(look: Look) -> list[int]:
+    """That the roles know of."""
+    database = look.observed.database
+    return [role.term for role in database.roles if role.term is not None] if database else []
+
+
+async def fence(api: Api, look: Look, *, fenced: bool) -> bool:
     """Whether the roles knew of another term than this operator's: what was seen, another could have changed since.
 
-    After it none of an earlier term can, and the next look may be relied on. Raises TroubleError and ApiError.
+    After it none of an earlier term can, and the next look may be relied on. `fenced`: this very process has seen them
+    with its own before. Raises TroubleError and ApiError.
     """
-    database, namespace = look.observed.database, look.resource["metadata"]["namespace"]
-    terms = [role.term for role in database.roles if role.term is not None] if database else []
-    own = api.guard.term(namespace)
-    if look.admin is None or look.observed.spec.suspend or all(term == own for term in terms):
+    namespace = look.resource["metadata"]["namespace"]
+    known, own = terms(look), api.guard.term(namespace)
+    if look.admin is None or look.observed.spec.suspend or all(term == own for term in known):
         return False
     if moved(look.observed, placed(look.observed)):
         return False  # nothing is changed there until a person says so
-    if max(terms) > own:
+    if max(known) > own and fenced:
+        raise TroubleError(_elsewhere(look, max(known), own))
+    if max(known) > own:
         # The Lease was deleted, and counts anew; or it is another's by now, which then can't be renewed.
-        api.guard.outnumber(namespace, max(terms))
+        api.guard.outnumber(namespace, max(known))
         return True
     await postgres.fence(look.admin, pair_of(api, look.observed.spec, look.resource))
     return True
+
+
+def _elsewhere(look: Look, term: int, own: int) -> Trouble:
+    """While a Lease is held nobody comes after its holder, so whoever does goes by another Lease."""
+    calm = " ".join(f"COMMENT ON ROLE {postgres.quoted(role)} IS NULL;" for role in look.observed.spec.roles)
+    text = (
+        f"Another operator looks after these roles by the same name (term {term}; here it is {own}), and not by this "
+        "cluster's Lease: is this cluster a copy of one, or that one of this? Nothing is changed here. End that "
+        f"DatabaseLogin, or give this one other roles; then run: {calm}"
+    )
+    return Trouble("OperatorElsewhere", text, lasting=True)
 
 
 async def _done(api: Api, look: Look, admin: LoginData, wish: Effect) -> bool:

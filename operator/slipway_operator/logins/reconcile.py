@@ -57,6 +57,7 @@ class DatabaseLogins:
         self._scrambled: dict[Key, frozenset[str]] = {}
         self._rests: dict[Key, tuple[float, float]] = {}
         """How long each rests, and until when."""
+        self._fenced: set[Key] = set()
 
     async def reconcile(self, key: Key) -> float | None:
         """Seconds until the next look. Raises ApiError; one that stays until a person acts is in the status then."""
@@ -69,8 +70,10 @@ class DatabaseLogins:
             return None
         self._secrets.follow(key, seen.observed.spec.secret_name)
         try:
-            if await apply.fence(self._api, seen):
+            if await apply.fence(self._api, seen, fenced=key in self._fenced):
                 return BUSY_PAUSE
+            if set(apply.terms(seen)) == {self._api.guard.term(key.namespace)}:
+                self._fenced.add(key)
         except TroubleError as fault:
             seen = replace(seen, observed=replace(seen.observed, database=None, trouble=fault.trouble))
         now = self._clock()
@@ -126,6 +129,7 @@ class DatabaseLogins:
         self._written.pop(key, None)
         self._scrambled.pop(key, None)
         self._rests.pop(key, None)
+        self._fenced.discard(key)
         self._nudges.forget(key)
         self._secrets.forget(key)
         forget_resource(*key)
