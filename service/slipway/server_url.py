@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 ENCODE = "percent-encode what the password has of @ : / ? # [ ]"
 
+_SEVERAL = re.compile(r"[,;\s]")
+"""What clients of other languages put between hosts; some write a whole URL for each."""
 _PLACE = re.compile(r"(\[(?P<v6>[^\[\]]*)\]|(?P<name>[^\[\]:]*))(:(?P<port>[^:]*))?")
 
 
@@ -39,7 +41,7 @@ class ServerUrl:
         rest, _, query = rest.partition("?")
         authority, _, path = rest.partition("/")
         login, _, place = authority.rpartition("@")
-        if "," in place:
+        if _SEVERAL.search(place) or "://" in path:
             raise UrlError("names several hosts: name one, such as the Service or proxy that leads to the primary")
         found = _PLACE.fullmatch(place)
         if found is None:
