@@ -70,7 +70,7 @@ async def test_each_statement_of_a_transaction_is_a_line_with_its_time(debugged:
 
 async def test_reads_of_every_kind_are_lines(debugged: Resources, lines: Lines) -> None:
     await debugged.database.fetch_row("SELECT id FROM users WHERE id = $1", new_id())
-    await debugged.database.read(lambda session: queries.get(session, new_id()))
+    await debugged.database.read(lambda session: queries.get(session, new_id(), None))
     told = await _statements(lines)
     assert [line["message"] for line in told] == ["SELECT users", "SELECT items"]
     assert told[0]["duration_ms"] > 0
@@ -96,7 +96,7 @@ async def test_a_statement_that_fails_is_a_line_with_the_kind_of_its_error(debug
 
 async def test_no_value_is_in_the_log(debugged: Resources, lines: Lines) -> None:
     item = await _write(debugged)
-    await debugged.database.read(lambda session: queries.get(session, item))
+    await debugged.database.read(lambda session: queries.get(session, item, None))
     await debugged.database.fetch_row("SELECT title FROM items WHERE title = 'only-here' OR id = $1", item)
     assert len(await _statements(lines)) == 6
     for value in ("only-here", TITLE, str(item), item.hex):
