@@ -25,6 +25,7 @@ FORMS = {
     "a token by its form": "got eyJ{}.eyJ{}.{} here",
     "a token's second part": "got eyJhbGciOiJFZERTQSJ9.{}.c2ln here",
     "a value": "password={} and more",
+    "a value of a longer name": "POSTGRES_PASSWORD={} and more",
     "a value in quotes": '"client_secret": "{} {}", "a": 1',
     "a value in quotes with quotes in it": '"password": "{}\\"{}", "a": 1',
     "a value in single quotes": "refresh_token = '{} {}' and more",

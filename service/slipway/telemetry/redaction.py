@@ -28,7 +28,7 @@ _SECRET_TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?i)\b(bearer|basic) ++[\w.~+/=-]++"), rf"\1 {REDACTED}"),
     (
         re.compile(
-            r"""(?isx) \b( passw\w*+ | \w++(?:(?<=token)|(?<=secret)) )  (['"]?\s*+[=:]\s*+)
+            r"""(?isx) \b( (?=(?:(?!passw)\w)*+passw)\w++ | \w++(?:(?<=token)|(?<=secret)) )  (['"]?\s*+[=:]\s*+)
             (?: "(?:[^"\\]++|\\.)*+"? | '(?:[^'\\]++|\\.)*+'? | [^\s,;&)}\]]++ )"""
         ),
         rf"\1\2{REDACTED}",
