@@ -13,7 +13,7 @@ from slipway.exports.schemas import ExportRequest
 from slipway.items.schemas import ItemContent, ItemPatch
 from slipway.sessions.schemas import PasswordChange, PasswordResetConfirm, PasswordResetRequest, RefreshRequest
 from slipway.settings import Settings
-from slipway.users.schemas import Permissions, UserCreate, UserPatch, UserReplace
+from slipway.users.schemas import EmailChangeConfirm, Permissions, UserCreate, UserPatch, UserReplace
 
 BLANKS = (" ", "\t\n\r", "\x00", "\x01\x1f", "\x7f\x85", "\u00a0", "\u2003\u3000", "\u2028\u2029", "\u200b\u200c\u200d",
           "\ufeff", "\u2060", "\u00ad", "\u200e\u202e\u2066", "\u3164", "\u115f\u1160", "\uffa0", "\u2800", "\ufe0f",
@@ -31,6 +31,7 @@ CONTENT = {
     PasswordChange: {"current_password": "x", "new_password": "x"},
     PasswordResetRequest: {"email": "a@example.com"},
     PasswordResetConfirm: {"token": "x", "new_password": "x"},
+    EmailChangeConfirm: {"token": "x"},
 }
 MEMBERS = [(model, member) for model, content in CONTENT.items() for member in content]
 

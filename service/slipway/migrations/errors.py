@@ -8,6 +8,7 @@ from typing import Literal
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
+from slipway.settings_sources import SettingsError
 from slipway.storage.files import FilesError
 
 Reason = Literal[
@@ -72,7 +73,7 @@ def reason_of(error: BaseException) -> Reason:
     """The reason for an error of any type; `MigrationFailed` where none is known."""
     if isinstance(error, MigrationError):
         return error.reason
-    if isinstance(error, FilesError):
+    if isinstance(error, FilesError) or (isinstance(error, SettingsError) and _of_login(error)):
         return "LoginRefused"
     original = _server_error(error)
     state = sqlstate_of(error) or ""
@@ -81,6 +82,10 @@ def reason_of(error: BaseException) -> Reason:
     if state.startswith(REFUSED_LOGINS):
         return "LoginRefused"
     return "StatementFailed" if state else "MigrationFailed"
+
+
+def _of_login(error: SettingsError) -> bool:
+    return all(fault.startswith("SLIPWAY_DATABASE_") for fault in error.faults)
 
 
 def reason_of_statement(error: BaseException) -> Reason:
