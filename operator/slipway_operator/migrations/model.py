@@ -148,6 +148,8 @@ class PodSeen:
     images: frozenset[str] = frozenset()
     """Their names, as the pod asks for them."""
     lost: Lost | None = None
+    mixed: frozenset[str] = frozenset()
+    """Digests of images that the pod has in several versions: one of its containers is of another release."""
 
 
 @dataclass(frozen=True, slots=True)

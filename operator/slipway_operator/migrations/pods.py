@@ -37,6 +37,8 @@ def began_before(since: float, announced_at: float) -> bool:
 
 def has_image(pod: PodSeen, image_id: str) -> bool:
     """Names of images don't count: a tag may have moved. A pod whose ids aren't known yet hasn't got it."""
+    if pod.mixed and digest_of(image_id) in pod.mixed:
+        return False
     return image_id in pod.image_ids or digest_of(image_id) in map(digest_of, pod.image_ids)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from slipway_operator.migrations.images import reference
 from slipway_operator.migrations.model import GateSeen, JobSeen, PodSeen, Spec, WorkloadSeen
 from slipway_operator.migrations.names import ATTEMPT, CONTAINERS, PLAN_KEY, PURPOSE_LABEL
+from slipway_operator.migrations.pods import digest_of
 from slipway_operator.migrations.trouble import container_statuses
 from slipway_operator.nodes import lost
 from slipway_operator.times import seconds
@@ -40,7 +42,18 @@ def pod(found: Mapping[str, Any], now: float) -> PodSeen | None:
         gate(found),
         frozenset(one["image"] for one in found["spec"]["containers"] if one.get("image")),
         lost(found, now),
+        _mixed(found),
     )
+
+
+def _mixed(found: Mapping[str, Any]) -> frozenset[str]:
+    names = {one["name"]: reference(one.get("image", "")).repository for one in found["spec"]["containers"]}
+    digests: dict[str, set[str]] = {}
+    for one in (found.get("status") or {}).get("containerStatuses") or ():
+        if one.get("imageID"):
+            digests.setdefault(names.get(one["name"], ""), set()).add(digest_of(one["imageID"]))
+    several = [each for repository, each in digests.items() if repository and len(each) > 1]
+    return frozenset().union(*several)
 
 
 def gate(found: Mapping[str, Any]) -> GateSeen:

@@ -126,3 +126,24 @@ def test_a_look_at_a_pod_tells_the_names_that_it_asks_for() -> None:
 
     assert seen is not None
     assert seen.images == {IMAGE}
+
+
+def test_a_pod_of_two_releases_has_neither_image_for_certain() -> None:
+    found = consumer("a")
+    found["spec"]["containers"] = [
+        {"name": "api", "image": "registry.example/shop:2"},
+        {"name": "worker", "image": "registry.example/shop:1"},
+        {"name": "log", "image": "registry.example/log:1"},
+    ]
+    ids = {"api": TWO, "worker": ONE, "log": "sha256:" + "3" * 64}
+    found["status"]["containerStatuses"] = [
+        {"name": name, "imageID": f"registry.example/x@{digest}"} for name, digest in ids.items()
+    ]
+    both = pod(found, NOW)
+    found["status"]["containerStatuses"][1]["imageID"] = f"registry.example/x@{TWO}"
+    new = pod(found, NOW)
+
+    assert both is not None
+    assert new is not None
+    assert (has_image(both, TWO), has_image(both, ONE)) == (False, False)
+    assert (has_image(new, TWO), has_image(new, ids["log"])) == (True, True)
