@@ -6,15 +6,18 @@ First with its definitions forgotten, as `helm upgrade` does by itself: it leave
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from charts import definitions
+from cluster.binaries import tool
+from cluster.commands import run
 from cluster.images import released
 from cluster.model import Cluster
-from load.installed import Installed
+from load.installed import CHART, Installed
 from load.looking import seen
 from load.reporting import line_writer
 from load.verdict import nothing_failed
@@ -67,6 +70,20 @@ def all_ready(world: World) -> None:
         resource.become_ready()
 
 
+def test_an_upgrade_restarts_no_server_of_the_try_out() -> None:
+    """What they hold may be in memory only."""
+    ours, theirs = (
+        {each["metadata"]["name"]: each["spec"] for each in objects if each["kind"] == "StatefulSet"}
+        for objects in (yaml.safe_load_all(rendered(chart)) for chart in (CHART, released.sources() / "chart"))
+    )
+    assert len(ours) == 2
+    assert ours == theirs
+
+
+def rendered(chart: Path) -> str:
+    return run([tool("helm"), "template", "slipway", chart, "--set=demo=true", "--namespace=try-out"], timeout=60)
+
+
 def test_an_upgrade_and_the_way_back_fail_no_request_and_change_no_key_and_no_login(
     before: World, service_image: str
 ) -> None:
@@ -78,7 +95,7 @@ def test_an_upgrade_and_the_way_back_fail_no_request_and_change_no_key_and_no_lo
         release.apply(image_values(world, service_image))
         all_ready(world)
         assert world.metric(OUTDATED) > 0, "the definitions of the release before lack nothing: this shows nothing"
-        assert kept(world) == held
+        assert kept(world) == held, world.login.told()
         definitions.establish(cluster.kubectl, definitions.ours())
         seen(lambda: world.metric(OUTDATED) == 0, 60, "definitions taken up without a restart")
         for kind in KINDS:
@@ -90,7 +107,7 @@ def test_an_upgrade_and_the_way_back_fail_no_request_and_change_no_key_and_no_lo
             *("rollback", "slipway", "1", world.scope, "--wait", "--wait-for-jobs", "--timeout=120s"), timeout=135
         )
         all_ready(world)
-        assert kept(world) == held
+        assert kept(world) == held, world.login.told()
         outcome = world.judged("upgrade from the release before, and back", running.finish())
     nothing_failed(outcome)
     images = "jsonpath={.items[*].spec.template.spec.containers[*].image}"

@@ -68,7 +68,8 @@ the image's own, where the service's pods have the chart's 10001.
 {{- $_ := set $context $id (index $ 1) }}
 {{- end }}
 {{- end }}
-{{- toYaml (merge (dict "runAsNonRoot" true) $context) -}}
+{{- /* Without what only large volumes of the service's pods want: the try-out's databases aren't restarted by an upgrade. */}}
+{{- toYaml (merge (dict "runAsNonRoot" true) (omit $context "fsGroupChangePolicy")) -}}
 {{- end -}}
 
 {{/* Mode of mounted files: for the pod's group, or for all where it has none, as its user isn't known then. */}}
