@@ -126,7 +126,11 @@ def _started(**streams: object) -> subprocess.Popen[bytes]:
 
 
 def test_each_line_is_shown_before_the_next_one_comes_and_ctrl_c_ends_it_quietly() -> None:
-    process = _started(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process inherits what is ignored
+    try:
+        process = _started(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, ours)
     for number in range(2):
         process.stdin.write(_line(ACCESS, request_id=f"r-{number}").encode() + b"\n")
         process.stdin.flush()
