@@ -164,7 +164,9 @@ def test_a_contract_waits_until_its_old_pod_is_gone(life: Life, notes: Migration
     assert shown["status"]["revision"] == "0003"
     assert [revision["id"] for revision in shown["status"]["plan"]["revisions"]] == ["0002", "0003"]
     reasons = [reason for _, reason, _ in notes.events()]
-    assert {"RollingOut", "OldPodsRemain", "NodeLost"} & set(reasons[reasons.index("UpToDate") : reasons.index("Announcing")])
+    assert {"RollingOut", "OldPodsRemain", "NodeLost"} & set(
+        reasons[reasons.index("UpToDate") : reasons.index("Announcing")]
+    )
     asked = "SELECT column_name FROM information_schema.columns WHERE table_name = 'notes' ORDER BY 1"
     assert sql(life.cluster, life.namespace, asked, NAME) == [["author"], ["id"], ["title"]]
     images = "jsonpath={.items[*].spec.containers[*].image}"
