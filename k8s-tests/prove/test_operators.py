@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from time import monotonic
+from typing import Any
 
 import pytest
 
+from cluster.images.releases import Release
 from cluster.model import Cluster
+from load.looking import seen
 from load.reporting import line_writer
 from load.verdict import nothing_failed
+from operated.resource import OPERATOR
 from rotating.stopped import stopping_operator, taken_over
 from rotating.world import VALIDATOR_CACHE, World, world_opened
 
+pytest_plugins = ["migrating.fixtures"]
 pytestmark = pytest.mark.timeout(420)
 
-STOPPED, TAKEN_OVER_WITHIN = 30.0, 20.0
+STOPPED, TAKEN_OVER_WITHIN, BESIDE = 30.0, 20.0, 120.0
 """Seconds."""
 SAID = (" signs.", "has the login of", "that nobody knows", "are as they should be", "is made.")
 """How the operator's log tells of each change."""
@@ -84,3 +89,77 @@ def changes(log: str) -> list[str]:
     _, stop, after = log.partition("stopping: goes on")
     assert stop
     return [line for line in after.splitlines() if any(said in line for said in SAID)]
+
+
+def test_stopped_before_a_job_it_makes_none_twice(world: World, release: Callable[[Release], str]) -> None:
+    with stopping_operator(world, "migration-job", STOPPED) as stopping, world.load() as running:
+        world.upgrade(release("expanded"), wait=False)
+        stopping.stopped()
+        taken_over(world)
+        world.migration.become_ready(150)
+        log = stopping.ended()
+        outcome = world.judged("migration-job", running.finish())
+    nothing_failed(outcome)
+    assert "stopping: ended with 1" in log
+    assert changes(log) == []
+    assert len(world.migration.jobs("expand")) == 1
+
+
+def test_two_operators_for_two_minutes_are_as_good_as_one(world: World) -> None:
+    world.operator_scaled(2)
+    at_work, lease = world.operator_at_work(), _lease(world)
+    with world.load() as running:
+        end, rotations = monotonic() + BESIDE, 0
+        while monotonic() < end:
+            rotated_login(world)()
+            rotated_ring(world)()
+            rotations += 1
+        outcome = world.judged(f"two operators, {rotations} rotations of each", running.finish())
+    nothing_failed(outcome)
+    assert rotations > 1
+    assert (world.operator_at_work(), _lease(world)["leaseTransitions"]) == (at_work, lease["leaseTransitions"])
+    world.operator_scaled(1)
+    taken_over(world)
+
+
+def _lease(world: World) -> dict[str, Any]:
+    spec: dict[str, Any] = world.cluster.kubectl.json("get", "lease", OPERATOR, world.scope)["spec"]
+    return spec
+
+
+def test_one_for_the_whole_cluster_leaves_the_namespace_of_another_alone_and_takes_it_over_when_that_is_gone(
+    world: World, cluster: Cluster, service_image: str, pytestconfig: pytest.Config
+) -> None:
+    base = {"operator": {"scope": "cluster"}}
+    with world_opened(cluster, service_image, line_writer(pytestconfig), base) as wide:
+        wide.upgrade(service_image)
+        wide.ring.become_ready()
+        (pod,) = wide.operator_pods()
+        told = f"ServedByOther: namespace {world.namespace}"
+        seen(lambda: told in cluster.kubectl.run("logs", pod, wide.scope), 30, told)
+        with world.load() as running:
+            rotated_login(world)()
+            assert world.operator_at_work() in world.operator_pods()
+            world.operator_scaled(0)
+            begun = monotonic()
+            seen(lambda: world.operator_at_work() == pod, 40, "the takeover")
+            took = monotonic() - begun
+            rotated_login(world)()
+            outcome = world.judged(f"a namespace given to the cluster's operator after {took:.1f} s", running.finish())
+        nothing_failed(outcome)
+        assert took <= TAKEN_OVER_WITHIN
+    world.operator_scaled(1)
+    taken_over(world, 90)
+
+
+def test_without_lease_and_terms_a_stopped_operator_fails_requests(world: World) -> None:
+    """The control: what it had decided upon is done when it goes on, over what another did meanwhile."""
+    with stopping_operator(world, "login-hand-over", STOPPED, "unfenced") as stopping, world.load() as running:
+        done = rotated_login(world)
+        stopping.stopped()
+        taken_over(world)
+        done()
+        seen(lambda: "goes on" in stopping.log(), 60, "its going on")
+        running.carry_on(5)
+        outcome = world.judged("control: an operator that takes no notice", running.finish())
+    assert outcome.failed > 0
