@@ -151,16 +151,3 @@ def test_one_for_the_whole_cluster_leaves_the_namespace_of_another_alone_and_tak
         assert took <= TAKEN_OVER_WITHIN
     world.operator_scaled(1)
     taken_over(world, 90)
-
-
-def test_without_lease_and_terms_a_stopped_operator_fails_requests(world: World) -> None:
-    """The control: what it had decided upon is done when it goes on, over what another did meanwhile."""
-    with stopping_operator(world, "login-hand-over", STOPPED, "unfenced") as stopping, world.load() as running:
-        done = rotated_login(world)
-        stopping.stopped()
-        taken_over(world)
-        done()
-        seen(lambda: "goes on" in stopping.log(), 60, "its going on")
-        running.carry_on(5)
-        outcome = world.judged("control: an operator that takes no notice", running.finish())
-    assert outcome.failed > 0
