@@ -14,8 +14,9 @@ import pytest
 
 from load.looking import seen
 from load.verdict import nothing_failed
+from operated.instead import taken_over
 from rotating import by_hand, material
-from rotating.stopped import stopping_operator, taken_over
+from rotating.stopped import stopping_operator
 from rotating.traffic import RotatingOutcome
 from rotating.world import TOKEN_LIFETIME, VALIDATOR_CACHE, World
 
@@ -58,15 +59,16 @@ def test_a_login_rotation_fails_no_request_and_ends_the_old_login(world: World) 
 
 
 def test_an_operator_that_was_stopped_before_its_change_makes_none_once_another_is_at_work(world: World) -> None:
-    with stopping_operator(world, "login-hand-over", STOPPED) as stopping, world.load() as running:
+    with stopping_operator(world, "login-hand-over") as stopping, world.load() as running:
         before, nonce = world.login.role(), world.login.rotate()
-        stopping.stopped()
-        begun = monotonic()
+        begun = stopping.stopped()
         taken_over(world)
         took = monotonic() - begun
         world.login.handled(nonce)
         world.note_secrets()
         written = world.secret(material.LOGIN)["metadata"]["resourceVersion"]
+        running.carry_on(max(0.0, begun + STOPPED - monotonic()))
+        stopping.go_on()
         log = stopping.ended()
         running.carry_on(2)
         outcome = world.judged(f"operator stopped for {STOPPED:g} s, taken over after {took:.1f} s", running.finish())

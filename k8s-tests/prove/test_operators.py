@@ -16,8 +16,9 @@ from cluster.model import Cluster
 from load.looking import seen
 from load.reporting import line_writer
 from load.verdict import nothing_failed
+from operated.instead import taken_over
 from operated.resource import OPERATOR
-from rotating.stopped import stopping_operator, taken_over
+from rotating.stopped import stopping_operator
 from rotating.world import VALIDATOR_CACHE, World, world_opened
 
 pytest_plugins = ["migrating.fixtures"]
@@ -66,13 +67,14 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_stopped_before_a_change_it_makes_none_and_another_does(world: World, change: str) -> None:
-    with stopping_operator(world, change, STOPPED) as stopping, world.load() as running:
+    with stopping_operator(world, change) as stopping, world.load() as running:
         done = CHANGES[change](world)
-        stopping.stopped()
-        begun = monotonic()
+        begun = stopping.stopped()
         taken_over(world)
         took = monotonic() - begun
         done()
+        running.carry_on(max(0.0, begun + STOPPED - monotonic()))
+        stopping.go_on()
         log = stopping.ended()
         running.carry_on(5)
         outcome = world.judged(f"{change}: stopped for {STOPPED:g} s, taken over after {took:.1f} s", running.finish())
@@ -93,11 +95,13 @@ def changes(log: str) -> list[str]:
 
 def test_stopped_before_a_job_it_makes_none_twice(world: World, release: Callable[[Release], str]) -> None:
     before = len(world.migration.jobs("expand"))
-    with stopping_operator(world, "migration-job", STOPPED) as stopping, world.load() as running:
+    with stopping_operator(world, "migration-job") as stopping, world.load() as running:
         world.upgrade(release("expanded"), wait=False)
-        stopping.stopped()
+        begun = stopping.stopped()
         taken_over(world)
         world.migration.become_ready(150)
+        running.carry_on(max(0.0, begun + STOPPED - monotonic()))
+        stopping.go_on()
         log = stopping.ended()
         outcome = world.judged("migration-job", running.finish())
     nothing_failed(outcome)

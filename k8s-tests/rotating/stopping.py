@@ -1,7 +1,6 @@
-"""Runs the operator in its own image, and stops it once (SIGSTOP) right before one of its changes, after every check.
+"""The operator, stopped once (SIGSTOP) right before one of its changes, after every check, until it is told to go on.
 
-For `python -c`: arguments are the change, the seconds for which it is stopped, and `fenced`, or `unfenced` for the
-control, whose Lease and terms keep nothing.
+`python -m rotating.stopping CHANGE GUARD …`: the guards are off, as in operated/unguarded.py.
 """
 
 from __future__ import annotations
@@ -9,18 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from contextlib import suppress
 from typing import Any
 
+from operated.unguarded import switch_off
 from slipway_operator import main
-from slipway_operator.cluster import ApiError
 from slipway_operator.keyrings import apply as keyrings
-from slipway_operator.lease import Lease, LostError
 from slipway_operator.leases import Leases
 from slipway_operator.logins import apply as logins
-from slipway_operator.logins import postgres
-from slipway_operator.logins.connecting import TroubleError
 from slipway_operator.logins.model import HandOver, PrepareRoles, Scramble
 from slipway_operator.migrations import apply as migrations
 
@@ -52,7 +46,7 @@ def armed(module: Any, name: str, kind: type) -> None:
         seconds = held(self, namespace)
         Leases.left = held  # type: ignore[method-assign]
         if waiting.pop():
-            say("stopped")
+            say(f"stopped {os.getpid()}.")
             os.kill(os.getpid(), signal.SIGSTOP)
             say("goes on")
         return seconds
@@ -60,45 +54,17 @@ def armed(module: Any, name: str, kind: type) -> None:
     setattr(module, name, change)
 
 
-def unfenced() -> None:
-    """It takes no notice of what it lost, nor of who came later."""
-
-    async def advance(connection: Any, pair: postgres.Pair) -> None:
-        with suppress(TroubleError):
-            await advanced(connection, pair)
-
-    async def renew(self: Lease) -> None:
-        with suppress(LostError, ApiError):
-            await renewed(self)
-
-    module = vars(postgres)
-    renewed, advanced = Lease.renew, module["_advance"]
-    Lease.renew = renew  # type: ignore[method-assign]
-    module["_advance"] = advance
-
-
-def parent(child: int, seconds: float) -> int:
-    """Let the child that stops itself go on after so long; its exit code."""
-    while True:
-        _, status = os.waitpid(child, os.WUNTRACED)
-        if os.WIFSTOPPED(status):
-            time.sleep(seconds)
-            os.kill(child, signal.SIGCONT)
-        else:
-            return os.waitstatus_to_exitcode(status)
-
-
-def run(change: str, seconds: float, guards: str) -> None:
+def run(change: str, *guards: str) -> None:
     child = os.fork()
     if child:
-        code = parent(child, seconds)
-        say(f"ended with {code}")
+        # Whoever is PID 1 of the container is never stopped: its end would end the log, too.
+        _, status = os.waitpid(child, 0)
+        say(f"ended with {os.waitstatus_to_exitcode(status)}")
         return
-    if guards == "unfenced":
-        unfenced()
+    switch_off(guards)
     armed(*EFFECTS[change])
     main.main(["run"])
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], float(sys.argv[2]), sys.argv[3])
+    run(*sys.argv[1:])
