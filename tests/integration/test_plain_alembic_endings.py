@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ else:
         with context.begin_transaction():
             context.run_migrations()
 """
+FOREVER = "threading.Event().wait()\n"
 RUN = "import runpy, sys; {before}; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
 
 
@@ -74,7 +76,7 @@ async def test_an_asynchronous_image_without_greenlet_is_told_what_it_lacks(
     for command in ("plan", "upgrade", "wait"):
         ended = await run(config, login, command, before=lacking("greenlet"))
         assert (ended.code, ended.last["type"], ended.last["reason"]) == (1, "failed", "MigrationFailed")
-        assert "env.py" in ended.last["message"]
+        assert "env.py failed: ImportError of greenlet" in ended.last["message"]
 
 
 @pytest.mark.parametrize("module", ["alembic", "sqlalchemy", "graphlib"])
@@ -121,6 +123,67 @@ async def test_whatever_the_images_own_code_does_is_told_in_the_last_line(
     assert "a-secret" not in ended.output + ended.errors
     if word.startswith("import"):
         assert "absent_from_here" in ended.last["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "can't be read: No such file or directory"),
+        ("", "can't be read: Is a directory"),
+        ("[alembic]\n", "No 'script_location' key"),
+        ("# one\nscript_location = x\n", "MissingSectionHeaderError at alembic.ini:2"),
+        ("[alembic]\nscript_location = /nowhere\n", "Path doesn't exist: /nowhere"),
+    ],
+)
+async def test_an_alembic_ini_that_leads_nowhere_is_told_by_what_is_wrong(
+    tmp_path: Path, text: str | None, told: str
+) -> None:
+    config = tmp_path / "alembic.ini"
+    if text:
+        config.write_text(text)
+    elif text is not None:
+        config.mkdir()
+    for command in ("plan", "wait"):
+        ended = await run(config, None, command)
+        assert (ended.code, ended.last["reason"], ended.last["lasting"]) == (1, "RevisionsUnreadable", True)
+        assert str(config) in ended.last["message"]
+        assert told in ended.last["message"]
+
+
+@pytest.mark.parametrize("command", ["plan", "upgrade", "announce", "wait"])
+async def test_an_env_py_that_runs_nothing_ends_each_command_at_once(tmp_path: Path, command: str) -> None:
+    config = plain_image(tmp_path / "image", table("a"))
+    (tmp_path / "image" / "env.py").write_text("from alembic import context\n")
+    ended = await run(config, None, command)
+    assert (ended.code, ended.last["reason"], ended.last["lasting"]) == (1, "MigrationFailed", True)
+    assert "without context.run_migrations()" in ended.last["message"]
+
+
+async def test_a_mistake_in_the_text_of_env_py_is_told_by_its_line(tmp_path: Path) -> None:
+    config = plain_image(tmp_path / "image", table("a"))
+    (tmp_path / "image" / "env.py").write_text("first = 1\nsecond = = 'a-secret'\n")
+    ended = await run(config, None, "plan")
+    assert "SyntaxError at env.py:2" in ended.last["message"]
+    assert "a-secret" not in ended.output + ended.errors
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"])
+async def test_by_whatever_signal_its_container_is_stopped_it_tells_which(tmp_path: Path, name: str) -> None:
+    config = plain_image(tmp_path / "image", table("a"))
+    number = signal.Signals[name]
+    (tmp_path / "image" / "env.py").write_text(f"import os, threading\nos.kill(os.getpid(), {number})\n{FOREVER}")
+    ended = await run(config, None, "plan")
+    assert (ended.code, ended.last["reason"]) == (128 + number, "MigrationFailed")
+    assert f"ended by {name};" in ended.last["message"]
+
+
+async def test_a_driver_that_crashes_leaves_the_line_where_it_did(tmp_path: Path) -> None:
+    config = plain_image(tmp_path / "image", table("a"))
+    (tmp_path / "image" / "env.py").write_text("import ctypes\nctypes.string_at(0)\n")
+    ended = await run(config, None, "plan")
+    assert ended.code == -signal.SIGSEGV
+    assert "Segmentation fault" in ended.errors
+    assert 'env.py", line 2' in ended.errors
 
 
 async def test_arguments_that_nobody_knows_are_told_in_the_last_line(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Messages come from the API server, the kubelet, or a command's marked line; valu
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -85,7 +86,15 @@ def _pod_failure(pod: Mapping[str, Any]) -> Trouble | None:
     if not ended:
         return None
     name, end = ended[0]
-    return Trouble("CommandFailed", f"Container {name} ended with exit code {end.get('exitCode')}; its log says more.")
+    return Trouble("CommandFailed", f"Container {name} {_how(end.get('exitCode', 0))}; its log says more.")
+
+
+def _how(code: int) -> str:
+    """As a shell tells signals: 128 and its number."""
+    try:
+        return f"was ended by {signal.Signals(code - 128).name} (exit code {code})"
+    except ValueError:
+        return f"ended with exit code {code}"
 
 
 def _by_reason(name: str, end: Mapping[str, Any]) -> Trouble | None:

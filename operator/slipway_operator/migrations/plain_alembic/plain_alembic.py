@@ -9,6 +9,7 @@ plain_output.py import nothing that an image may lack.
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import signal
 import sys
@@ -20,10 +21,12 @@ from typing import NoReturn
 # files are of one version of the ConfigMap.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from plain_output import Failure, Output
+from plain_output import Failure, Output, lacking
 
 MARKED = "--marked"
 OLDEST = (3, 9)
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# Any of them may be an image's STOPSIGNAL, and the first process of a container is ended by none of itself.
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,11 +38,12 @@ class Parser(argparse.ArgumentParser):
 def main() -> NoReturn:
     options = parse_arguments()
     output = Output(marked=options.marked)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    faulthandler.enable()  # a driver that crashes leaves at least the line where it did
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDS)
 
     def terminated() -> None:
-        signal.sigwait([signal.SIGTERM])
-        output.fail(Failure("MigrationFailed", "It was ended by SIGTERM; what was committed stays."), 143)
+        by = signal.Signals(signal.sigwait(ENDS))
+        output.fail(Failure("MigrationFailed", f"It was ended by {by.name}; what was committed stays."), 128 + by)
 
     threading.Thread(target=terminated, daemon=True).start()
     os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
@@ -53,8 +57,9 @@ def main() -> NoReturn:
     except Failure as failure:
         output.fail(failure)
     except ImportError as error:
-        whose = "script's mount" if (error.name or "").startswith("plain_") else "image"
-        lacks = f"module {error.name} of Python" if error.name else "a module of Python"
+        name = lacking(error)
+        whose = "script's mount" if name.startswith("plain_") else "image"
+        lacks = f"module {name} of Python" if name else "a module of Python"
         message = f"The {whose} lacks {lacks}, or has another version than what imports it needs: put it there."
         output.fail(Failure("ModuleMissing", message, lasting=True))
     except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C end a run, too; a traceback could quote a login

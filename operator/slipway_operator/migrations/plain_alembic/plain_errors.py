@@ -9,6 +9,8 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
+from plain_output import lacking
+
 DRIVERS = {"psycopg2": "postgresql+psycopg2", "psycopg": "postgresql+psycopg", "asyncpg": "postgresql+asyncpg"}
 """Modules that connect, and the URLs that choose them."""
 LOCK_STATES = ("55P03", "40P01")  # lock_timeout ran out, deadlock: the revision is tried again
@@ -45,10 +47,17 @@ def describe(error: BaseException) -> str:
         told = [fragment for fragment in REFUSALS + FAULTS if fragment in str(found)]
         number = getattr(found, "errno", None)
         return ": ".join([type(found).__name__, *([os.strerror(number)] if number else told)])
-    kind = type(error).__name__
-    what = f"{kind} of {error.name}" if isinstance(error, ImportError) and error.name else kind
-    places = traceback.extract_tb(error.__traceback__)[-1:]
-    return "".join([what, *(f" at {Path(place.filename).name}:{place.lineno}" for place in places)])
+    module = lacking(error) if isinstance(error, ImportError) else ""
+    return "".join([type(error).__name__, f" of {module}" if module else "", _place(error)])
+
+
+def _place(error: BaseException) -> str:
+    """Where the mistake is, if a parser tells; else where it was raised."""
+    file, line = getattr(error, "filename", None) or getattr(error, "source", None), getattr(error, "lineno", None)
+    if not (file and line):
+        for place in traceback.extract_tb(error.__traceback__)[-1:]:
+            file, line = place.filename, place.lineno
+    return f" at {Path(file).name}:{line}" if file and line else ""
 
 
 def refuses_login(error: BaseException) -> bool:

@@ -31,6 +31,8 @@ def wait(image: Image, output: Output, timeout: float | None) -> NoReturn:
         try:
             image.run(work)
             verdict, reason, sentence = decide_gate(image.chain, rows[0])
+        except Failure:
+            raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the image's own code
             if not is_of_database(error):
                 raise Failure("MigrationFailed", f"env.py failed: {describe(error)}.") from None

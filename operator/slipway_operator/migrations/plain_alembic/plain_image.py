@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from alembic.config import Config
@@ -29,6 +30,11 @@ class Image:
     def __init__(self, path: str) -> None:
         self._path = path
         self.owner: URL | None = None
+        try:
+            Path(path).open("rb").close()  # Alembic takes one that can't be read for an empty one
+        except OSError as error:
+            message = f"{path} can't be read: {error.strerror}. Name the image's alembic.ini."
+            raise Failure("RevisionsUnreadable", message, lasting=True) from None
         try:
             self.owner = read_login(os.environ.get(CREDENTIALS), Config(path))
             self._script = ScriptDirectory.from_config(self._config())
@@ -55,8 +61,11 @@ class Image:
         return config
 
     def run(self, work: Callable[[Any], str], **options: Any) -> str:
-        """Run env.py, with `work` before it runs a revision: the one that `work` answers. Returns SQL when offline."""
-        written, chosen = StringIO(), [""]
+        """Run env.py, with `work` before it runs a revision: the one that `work` answers. Returns SQL when offline.
+
+        Raises Failure where env.py runs none at all, and what it raises itself.
+        """
+        written, chosen, asked = StringIO(), [""], [False]
         steps = lambda heads, _: self._script._upgrade_revs(chosen[0], heads)  # noqa: E731, SLF001 - as Alembic's command
         environment = EnvironmentContext(
             self._config(written), self._script, fn=steps, destination_rev="head", **options
@@ -64,6 +73,7 @@ class Image:
         run_revisions = environment.run_migrations
 
         def work_and_run(**kw: Any) -> None:
+            asked[0] = True
             try:
                 chosen[0] = work(environment.get_context())
                 if chosen[0]:
@@ -77,6 +87,8 @@ class Image:
         environment.run_migrations = work_and_run  # type: ignore[method-assign]
         with environment:
             self._script.run_env()
+        if not asked[0]:
+            raise Failure("MigrationFailed", "env.py ended without context.run_migrations().", lasting=True)
         return written.getvalue().strip()
 
     def sql(self, revision: Revision) -> str | None:

@@ -20,6 +20,16 @@ class Failure(Exception):  # noqa: N818 - what ends a command need not be an err
         self.reason, self.lasting = reason, lasting
 
 
+def lacking(error: ImportError) -> str:
+    """The module that isn't there, also where a library told it in words of its own; empty when it isn't known."""
+    found: BaseException | None = error
+    while isinstance(found, ImportError):
+        if found.name:
+            return found.name
+        found = found.__cause__ or found.__context__
+    return ""
+
+
 class Output:
     """Lines on the real stdout, whatever env.py does to `sys.stdout`; with the last one the process ends."""
 
