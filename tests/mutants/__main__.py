@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 
+from mutants.covering import Covering, FailingError, measured
 from mutants.faults import Fault, faults, touched
-from mutants.trying import REST_SECONDS, Verdict, passes, relevant, tried
+from mutants.trying import Verdict, tried
 
 ROOT = Path(__file__).parents[2]
 HALVES = ("service", "operator")
@@ -60,17 +61,13 @@ def copied(folder: Path) -> Path:
 
 
 def verdicts(places: list[Drawn]) -> list[Verdict]:
-    """In their order. ValueError when the tests fail without any fault: then nothing would be shown."""
+    """In their order. Raises FailingError."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         free: SimpleQueue[Path] = SimpleQueue()
-        for number in range(WORKERS):
-            free.put(copied(Path(folder, str(number))))
-        root = free.get()
-        for half in HALVES:
-            tests = relevant(root, f"{half}/none.py")
-            if any(path.startswith(half) for path, _ in places) and not passes(root, tests.rest, 2 * REST_SECONDS):
-                raise ValueError(f"the tests of {half} fail as it is: mend that first")
-        free.put(root)
+        roots = [copied(Path(folder, str(number))) for number in range(WORKERS)]
+        covering = Covering(roots[0], measured(roots[0]))
+        for root in roots:
+            free.put(root)
 
         def one(place: Drawn) -> Verdict:
             path, fault = place
@@ -79,7 +76,7 @@ def verdicts(places: list[Drawn]) -> list[Verdict]:
             source = file.read_bytes()
             try:
                 file.write_bytes(fault.put_into(source))
-                verdict = tried(mine, relevant(mine, path))
+                verdict = tried(mine, covering.tests(path, fault.line))
             finally:
                 file.write_bytes(source)
                 free.put(mine)
@@ -116,7 +113,11 @@ def main() -> int:
     if not places:
         print("no place to put a fault into", file=sys.stderr)
         return 1
-    text = told(places, verdicts(places), options)
+    try:
+        text = told(places, verdicts(places), options)
+    except FailingError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(text)
     if options.write:
         page = options.write.read_text()
