@@ -28,7 +28,7 @@ class FailingError(Exception):
 
 
 @dataclass(frozen=True)
-class Tests:
+class Chosen:
     """What pytest is called with: those that run the line, then those that might otherwise notice."""
 
     covering: tuple[str, ...]
@@ -43,7 +43,7 @@ class Covering:
         found = [path for folder in ("unit", "integration") for path in (root / "tests" / folder).rglob("test_*.py")]
         self._files = {str(path.relative_to(root)): path.read_text() for path in sorted(found)}
 
-    def tests(self, path: str, line: int) -> Tests:
+    def tests(self, path: str, line: int) -> Chosen:
         """A line that only an import runs is covered by whoever runs another one of its file."""
         contexts = self._data.contexts_by_lineno(path)
         running = named(contexts.get(line, []))
@@ -53,9 +53,9 @@ class Covering:
             running = {node.partition("::")[0] for node in running}
         module = Path(path).stem
         others = {file for file, text in self._files.items() if _may_notice(path, file, text)}
-        # Tests that name the module notice most faults, and small files are quick.
+        # Chosen that name the module notice most faults, and small files are quick.
         nearest = sorted(running, key=lambda node: (module not in self._files[node.partition("::")[0]], node))
-        return Tests(tuple(nearest), tuple(sorted(others - running, key=lambda file: (APART in file, file))))
+        return Chosen(tuple(nearest), tuple(sorted(others - running, key=lambda file: (APART in file, file))))
 
 
 def _may_notice(path: str, file: str, text: str) -> bool:

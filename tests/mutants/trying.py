@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from mutants.covering import Tests
+from mutants.covering import Chosen
 
 TRIED_SECONDS = 1200.0
 """A run that takes longer hangs by the fault: that is noticed, too."""
@@ -19,7 +19,7 @@ TRIED_SECONDS = 1200.0
 Verdict = Literal["noticed", "survived"]
 
 
-def tried(root: Path, tests: Tests) -> Verdict:
+def tried(root: Path, tests: Chosen) -> Verdict:
     """Whether a test of the copy at `root` notices."""
     noticed = any(files and not passes(root, files, TRIED_SECONDS) for files in (tests.covering, tests.rest))
     return "noticed" if noticed else "survived"

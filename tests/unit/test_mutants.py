@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mutants.covering import Chosen, Covering, FailingError, measured
 from mutants.faults import faults, touched
-from mutants.trying import passes, relevant
+from mutants.trying import passes, tried
 
 SOURCE = b'''
 def least(values, limit=3):
@@ -66,16 +67,44 @@ def test_the_lines_that_a_change_added_are_told() -> None:
     ]
 
 
-def test_tests_that_name_a_module_run_first_and_all_of_its_half_run() -> None:
-    root = Path(__file__).parents[2]
-    operator, service = (
-        relevant(root, "operator/slipway_operator/nodes.py"),
-        relevant(root, "service/slipway/paging.py"),
-    )
-    assert "tests/unit/operator/test_nodes.py" in operator.named
-    assert "tests/unit/operator/test_worklist.py" in operator.rest
-    assert "tests/integration/test_items_api.py" in {*service.named, *service.rest}
-    assert not {*operator.named, *operator.rest} & {*service.named, *service.rest}
+CODE = "LIMIT = 3\n\ndef few(n):\n    return n < LIMIT\n\ndef many(n):\n    return n > LIMIT\n"
+FEW = "from slipway.paging import few\n\ndef test_few():\n    assert few(2)\n"
+MANY = "from slipway.paging import many\n\ndef test_many():\n    assert many(4)\n"
+APART = "import subprocess\n\ndef test_slipway():\n    assert subprocess\n"
+
+
+def tree(root: Path, few: str = FEW) -> Path:
+    """A project in little."""
+    texts = {
+        "service/slipway/__init__.py": "",
+        "service/slipway/paging.py": CODE,
+        "operator/slipway_operator/__init__.py": "",
+        "tests/unit/test_few.py": few,
+        "tests/unit/test_apart.py": APART,
+        "tests/integration/test_many.py": MANY,
+        "pyproject.toml": '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n',
+    }
+    for path, text in texts.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return root
+
+
+def test_the_tests_that_run_a_line_are_found_and_those_that_start_processes(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+    covering = Covering(root, measured(root))
+    in_few, of_all = covering.tests("service/slipway/paging.py", 4), covering.tests("service/slipway/paging.py", 1)
+    assert in_few == Chosen(("tests/unit/test_few.py::test_few",), ("tests/unit/test_apart.py",))
+    assert set(of_all.covering) == {"tests/unit/test_few.py", "tests/integration/test_many.py"}
+    file = root / "service/slipway/paging.py"
+    for wrong, verdict in (("n <= LIMIT", "survived"), ("n > LIMIT", "noticed")):
+        file.write_text(CODE.replace("n < LIMIT", wrong))
+        assert tried(root, in_few) == verdict
+
+
+def test_nothing_is_shown_by_tests_that_fail_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FailingError, match="assert few"):
+        measured(tree(tmp_path, FEW.replace("few(2)", "few(9)")))
 
 
 @pytest.mark.parametrize(("line", "passed"), [("assert True", True), ("assert False", False)])
