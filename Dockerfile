@@ -60,6 +60,7 @@ ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Slipway" \
       org.opencontainers.image.description="A FastAPI service for Kubernetes: anything may change under load, and no request fails" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 

@@ -9,10 +9,14 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+## `time` is bash's own.
+SHELL := bash
 BIN := $(VENV)/bin
 K8S := PYTHONPATH=k8s-tests:tests $(BIN)/python -m
 LOCKED := requirements/run.txt
 LOCKED_DEV := requirements/dev.txt
+
+timed = TIMEFORMAT='$(1): %0R s'; time
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -35,10 +39,10 @@ run: $(VENV)/.installed-run
 
 test: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile tests/unit tests/integration
-	@$(BIN)/python -m pytest tests/e2e
-	@$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m "not alone" k8s-tests --ignore=k8s-tests/prove
-	@$(BIN)/python -m pytest -m alone k8s-tests --ignore=k8s-tests/prove
+	@$(call timed,unit and integration) $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile tests/unit tests/integration
+	@$(call timed,e2e) $(BIN)/python -m pytest tests/e2e
+	@$(call timed,cluster side by side) $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile -m "not alone" k8s-tests --ignore=k8s-tests/prove
+	@$(call timed,cluster alone) $(BIN)/python -m pytest -m alone k8s-tests --ignore=k8s-tests/prove
 
 prove: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py
@@ -52,6 +56,7 @@ lint: $(VENV)/.installed-dev
 	@$(BIN)/yamllint --strict .
 	@$(K8S) charts.reference --check
 	@$(K8S) charts.lint
+	@"$$($(K8S) cluster tool actionlint)"
 
 chart: $(VENV)/.installed-dev
 	@cp chart/crds/*.yaml operator/slipway_operator/crds/

@@ -53,11 +53,13 @@ TOOLS = Module(SOURCES / "tools", ("coredns", "helm"), first="about 7 minutes")
 METRICS = Module(SOURCES / "metrics-server", ("metrics-server",), first="about 3 minutes")
 PAUSE = Module(SOURCES / "pause", ("pause",), packages=".")
 HELM3 = Module(SOURCES / "helm3", ("helm",), first="about 4 minutes")
+ACTIONLINT = Module(SOURCES / "actionlint", ("actionlint",))
 
 OWN_CLUSTER = (KUBERNETES, TOOLS, METRICS, PAUSE)
 """What a cluster of our own is made of."""
 
-TOOL_MODULES = {program: module for module in OWN_CLUSTER for program in module.programs} | {"helm3": HELM3}
+TOOL_MODULES = {program: module for module in OWN_CLUSTER for program in module.programs}
+TOOL_MODULES |= {"helm3": HELM3, "actionlint": ACTIONLINT}
 
 
 def tool(name: str, progress: Progress | None = None) -> Path:
