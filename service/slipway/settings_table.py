@@ -16,10 +16,12 @@ def settings_table() -> str:
     """A Markdown table, a row a setting, in the order of `Settings`."""
     rows = ["| Setting | Default | Meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
-        meaning = (field.description or "").replace("|", "\\|")
-        rows.append(f"| `SLIPWAY_{name.upper()}` | {_default(field)} | {meaning}{_choices(field)} |")
+        meaning = _meaning(field).replace("|", "\\|")
+        rows.append(f"| `SLIPWAY_{name.upper()}` | {_default(field)} | {meaning} |")
     return "\n".join(rows) + "\n"
 
+
+_BOUNDS = {"gt": "more than", "ge": "at least", "le": "at most"}
 
 HEAD = """\
 # Settings for development: copy this to `.env`, and take the `#` away where you want another value.
@@ -32,11 +34,15 @@ def env_example() -> str:
     """A `.env` in the order of `Settings`, every line commented out: meanings after `# `, settings after `#`."""
     parts = [HEAD]
     for name, field in Settings.model_fields.items():
-        meaning = textwrap.fill((field.description or "") + _choices(field), 110, break_on_hyphens=False)
+        meaning = textwrap.fill(_meaning(field), 110, break_on_hyphens=False)
         default = _default(field).strip("`")
         value = "" if default == "none" else default
         parts.append(f"{textwrap.indent(meaning, '# ')}\n#SLIPWAY_{name.upper()}={value}\n")
     return "\n".join(parts)
+
+
+def _meaning(field: FieldInfo) -> str:
+    return (field.description or "") + _choices(field) + _bounds(field)
 
 
 def _default(field: FieldInfo) -> str:
@@ -53,3 +59,10 @@ def _choices(field: FieldInfo) -> str:
     if typing.get_origin(annotation) is not typing.Literal:
         return ""
     return " One of " + ", ".join(f"`{choice}`" for choice in typing.get_args(annotation)) + "."
+
+
+def _bounds(field: FieldInfo) -> str:
+    """Least and greatest values, as people say them."""
+    bounds = [(word, getattr(each, name, None)) for each in field.metadata for name, word in _BOUNDS.items()]
+    words = [f"{word} {bound}" for word, bound in bounds if bound is not None]
+    return f" {', '.join(words).capitalize()}." if words else ""
