@@ -67,16 +67,15 @@ class _Server(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks, timeout=LAST_REPLIES)
 
 
-def _uvicorn(app: Any, settings: Settings, *, proxies: bool, give_up: Callable[[], None] = lambda: None) -> _Server:
+def _uvicorn(app: Any, settings: Settings, give_up: Callable[[], None] = lambda: None) -> _Server:
     config = uvicorn.Config(
         app,
         http=bounded(settings.max_header_bytes),
         ws="none",
         lifespan="off",
         log_config=None,
-        access_log=False,
         server_header=False,
-        proxy_headers=proxies and bool(settings.trusted_proxies),
+        proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=settings.shutdown_timeout + LAST_REPLIES,  # type: ignore[arg-type] # asyncio takes fractions
@@ -132,7 +131,7 @@ def _stop_on_signals() -> asyncio.Event:
 def _add_ops(parts: _Parts, settings: Settings, resources: Resources, startup: Startup) -> None:
     app = OpsApp(readiness=startup.checks, keys=lambda: keys_report(resources))
     listeners = listen(settings.ops_host, settings.ops_port, "SLIPWAY_OPS_PORT")
-    parts.add_server(_uvicorn(app, settings, proxies=False), listeners)
+    parts.add_server(_uvicorn(app, settings), listeners)
 
 
 def keys_report(resources: Resources) -> dict[str, object]:
@@ -164,7 +163,7 @@ async def serve(
         _add_ops(parts, settings, resources, startup)
         if with_worker:
             parts.add_worker(make_worker(settings, resources.database))
-        parts.add_server(_uvicorn(edge, settings, proxies=True, give_up=edge.give_up), listeners)
+        parts.add_server(_uvicorn(edge, settings, edge.give_up), listeners)
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
         # What a started process holds stays: the collector need not walk it again and again (it showed in p99).
