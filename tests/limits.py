@@ -6,7 +6,7 @@ python -m limits          prints the page; `make limits` writes it
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +17,8 @@ set is in the [README](../README.md#settings-of-the-service) and in [chart/READM
 writes this page.
 """
 HALVES = {"service": "Service", "operator": "Operator"}
+SAID_ELSEWHERE = {"Settings", "Spec", "Endpoint", "Document"}
+"""Their members have the defaults of what people write."""
 NUMBERS = (ast.BinOp, ast.Constant, ast.Tuple, ast.UnaryOp, ast.operator, ast.unaryop, ast.Load)
 
 
@@ -30,26 +32,32 @@ def page() -> str:
 
 
 def limits(half: str) -> Iterator[tuple[str, str, str]]:
-    """Name, value and meaning of each number that a module of this half gives a public name."""
+    """Name, value and meaning of each number that a module or a class of this half gives a public name."""
     (package,) = (ROOT / half).glob("slipway*")
     for path in sorted(package.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         module = ".".join(path.relative_to(package).with_suffix("").parts)
-        yield from _of_module(module, ast.parse(path.read_text(encoding="utf-8")))
+        yield from _of_body(module, tree.body, str.isupper)
+        for each in ast.walk(tree):
+            if isinstance(each, ast.ClassDef) and each.name not in SAID_ELSEWHERE:
+                yield from _of_body(f"{module}.{each.name}", each.body, str.islower)
 
 
-def _of_module(module: str, tree: ast.Module) -> Iterator[tuple[str, str, str]]:
-    for statement, after in zip(tree.body, [*tree.body[1:], None], strict=False):
-        if not isinstance(statement, ast.Assign) or not all(
-            isinstance(each, NUMBERS) for each in ast.walk(statement.value)
-        ):
+def _of_body(within: str, body: list[ast.stmt], is_ours: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
+    """Zeros are where counts begin, and no bounds."""
+    for statement, after in zip(body, [*body[1:], None], strict=False):
+        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
             continue
-        target, value = statement.targets[0], ast.unparse(statement.value).strip("()")
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+        parts = list(ast.walk(statement.value))
         names = ast.unparse(target).strip("()")
-        numeric = any(
-            isinstance(each, ast.Constant) and type(each.value) in (int, float) for each in ast.walk(statement.value)
-        )
-        if numeric and names.isupper() and not names.startswith("_"):
-            yield f"{module}.{names}", value, _meaning(after)
+        numeric = all(isinstance(each, NUMBERS) for each in parts) and any(_is_number(each) for each in parts)
+        if numeric and is_ours(names) and not names.startswith("_"):
+            yield f"{within}.{names}", ast.unparse(statement.value).strip("()"), _meaning(after)
+
+
+def _is_number(part: ast.AST) -> bool:
+    return isinstance(part, ast.Constant) and type(part.value) in (int, float) and part.value != 0
 
 
 def _meaning(after: ast.stmt | None) -> str:

@@ -28,7 +28,8 @@ APP = "slipway_app"
 OWNER_URL_FILE = "database-owner.url"
 """File in the data folder with the owner's login, for `slipway db` beside a running `slipway run`."""
 
-_TIMEOUT = 10.0
+TIMEOUT = 10.0
+"""Seconds for a connection, and for the program that stops a half-started server."""
 
 
 class FolderInUseError(OSError):
@@ -111,7 +112,7 @@ def _started(folder: Path) -> PostgresServer:
     except BaseException:
         with suppress(subprocess.SubprocessError):
             stop = ("-w", "-m", "fast", "-D", str(folder), "stop")
-            pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user, timeout=_TIMEOUT)
+            pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user, timeout=TIMEOUT)
         raise
     return server
 
@@ -135,7 +136,7 @@ def _url(role: str, socket_folder: str) -> str:
 
 
 async def _prepare(login: Login) -> None:
-    connection = await asyncpg.connect(host=login.host, user=login.username, database="postgres", timeout=_TIMEOUT)
+    connection = await asyncpg.connect(host=login.host, user=login.username, database="postgres", timeout=TIMEOUT)
     try:
         present = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
         for role in {OWNER, APP} - present:

@@ -15,4 +15,6 @@ def test_the_page_has_limits_of_both_halves() -> None:
     assert found["edge.load.BODY_TIMEOUT"] == "5.0"
     assert found["jobs.outcomes.LONGEST_BACKOFF"] == "3600.0"
     assert found["worklist.LIMIT"] == "10000"
+    assert found["edge.limiter.MAX_KEYS"] == "20000", "also where its type is written"
+    assert found["jobs.worker.Pace.lease"] == "30.0", "also in a class"
     assert not any(name.rpartition(".")[2].startswith("_") for name in found)

@@ -17,7 +17,7 @@ NAMES = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
-_LONGEST_LENGTH = 19
+LONGEST_LENGTH = 19
 """Digits of the largest Content-Length that the parser counts to."""
 
 
@@ -45,7 +45,7 @@ def _host(_version: str, value: bytes) -> None:
 
 
 def _content_length(_version: str, value: bytes) -> None:
-    if not value.isdigit() or len(value) > _LONGEST_LENGTH:
+    if not value.isdigit() or len(value) > LONGEST_LENGTH:
         raise BadRequestError("Content-Length must be a number.")
 
 

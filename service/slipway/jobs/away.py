@@ -11,12 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 DATABASE_AWAY = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """TimeoutError too: a stalled server answers nothing at all."""
 
-_FIRST, _LONGEST = 0.2, 5.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+"""Seconds between two tries while the database is away."""
 
 
 def pauses() -> Iterator[float]:
-    """Seconds between tries, without end: doubling from 0.2 to 5, each with jitter down to its half."""
-    delay = _FIRST
+    """Seconds between tries, without end: doubling from the first to the longest, each with jitter down to its half."""
+    delay = FIRST_PAUSE
     while True:
         yield delay * random.uniform(0.5, 1)  # noqa: S311 - jitter
-        delay = min(_LONGEST, delay * 2)
+        delay = min(LONGEST_PAUSE, delay * 2)

@@ -11,11 +11,12 @@ from slipway.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Below:
-    """Rows of `table` that go with a row of another, to whose id `key` refers; `batch` of them in a transaction."""
+    """Rows of `table` that go with a row of another, to whose id `key` refers."""
 
     table: str
     key: str
     batch: int = 1000
+    """Rows deleted in one transaction."""
 
     def delete(self) -> str:
         """The part of the statement. An array, because a join with the doomed might read the whole table."""
@@ -29,7 +30,7 @@ class Below:
 class Expiry:
     """Rows of `table` have expired when `expired` is true; `oldest` is the column that an index finds them by.
 
-    `batch` is how many go in one transaction. What is `below` goes before them: by foreign key it would go along
+    What is `below` goes before them: by foreign key it would go along
     without a bound.
     """
 
@@ -37,6 +38,7 @@ class Expiry:
     oldest: str
     expired: str
     batch: int = 1000
+    """Rows deleted in one transaction."""
     below: Below | None = None
 
     def delete(self) -> str:

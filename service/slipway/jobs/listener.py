@@ -17,11 +17,12 @@ from slipway.jobs.metrics import DATABASE_ERRORS
 from slipway.jobs.queue import CHANNEL
 from slipway.storage.engine import Database
 
-_LOOK_EVERY = 0.5
+LOOK_EVERY = 0.5
 """Seconds between looks at the login in use; they cost no round trip."""
 
-_ASK_EVERY = 15.0
-_ANSWER_WITHIN = 5.0
+ASK_EVERY = 15.0
+"""Seconds between questions to the server: a peer that vanished without a word is noticed by asking."""
+ANSWER_WITHIN = 5.0
 
 log = logging.getLogger("slipway.jobs")
 
@@ -53,7 +54,7 @@ class Listener:
             try:
                 driver: Any = (await connection.get_raw_connection()).driver_connection
                 driver.add_termination_listener(lambda _: lost.set())
-                async with asyncio.timeout(_ANSWER_WITHIN):
+                async with asyncio.timeout(ANSWER_WITHIN):
                     await driver.add_listener(CHANNEL, lambda *_: self._wake())
                 self._wake()
                 await self._until_useless(driver, lost)
@@ -64,10 +65,9 @@ class Listener:
         asked = monotonic()
         while not lost.is_set() and not self._has_old_login(driver):
             with suppress(TimeoutError):
-                await asyncio.wait_for(lost.wait(), _LOOK_EVERY)
-            if monotonic() - asked > _ASK_EVERY:
-                # A peer that vanished without a word is noticed by asking.
-                await driver.fetchval("SELECT 1", timeout=_ANSWER_WITHIN)
+                await asyncio.wait_for(lost.wait(), LOOK_EVERY)
+            if monotonic() - asked > ASK_EVERY:
+                await driver.fetchval("SELECT 1", timeout=ANSWER_WITHIN)
                 asked = monotonic()
 
     def _has_old_login(self, driver: Any) -> bool:

@@ -36,10 +36,12 @@ log = logging.getLogger("slipway.jobs")
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds: how long a lease lasts (prolonged three times in it), how often to look without being woken."""
+    """How a worker holds its jobs and finds others."""
 
     lease: float = 30.0
+    """Seconds that a lease lasts; it is prolonged three times in them."""
     look: float = 5.0
+    """Seconds between looks without being woken."""
 
 
 class Worker:

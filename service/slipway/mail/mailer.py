@@ -18,7 +18,7 @@ from slipway.settings import Settings
 
 _SUBMISSION_PORT = 587
 _PERMANENT = 500
-_STEPS = 3
+STEPS = 3
 """A whole conversation may take this many times the longest wait for one answer."""
 
 log = logging.getLogger("slipway.mail")
@@ -48,7 +48,7 @@ class SmtpMailer:
 
     async def send(self, message: EmailMessage, recipient: str) -> None:
         try:
-            async with asyncio.timeout(self._timeout * _STEPS), self._client() as client:
+            async with asyncio.timeout(self._timeout * STEPS), self._client() as client:
                 await client.send_message(message, recipients=[recipient])
         except aiosmtplib.SMTPRecipientsRefused as error:
             code = max(refused.code for refused in error.recipients)

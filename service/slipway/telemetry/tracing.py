@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
-_LONGEST_TRACE_STATE = 512
+LONGEST_TRACE_STATE = 512
 _LOW_64_BITS = (1 << 64) - 1
 _SERVER_ERROR = 500
 SHUTDOWN_TIMEOUT = 1.0
@@ -81,7 +81,7 @@ class Tracing:
         drawn = getrandbits(128)
         context.trace_id = parent[1].decode()
         context.span_id = f"{drawn >> 64:016x}"
-        if tracestate is not None and len(tracestate) <= _LONGEST_TRACE_STATE:
+        if tracestate is not None and len(tracestate) <= LONGEST_TRACE_STATE:
             context.trace_state = tracestate.decode("latin-1")
         # Drawn anew: a caller chooses flag and trace id, and would choose those that are always recorded.
         asked = bool(int(parent[3], 16) & TraceFlags.SAMPLED)
