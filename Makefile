@@ -3,7 +3,7 @@
 # make lint     format, lint and types            make image         the container image and its bill of materials
 # make format   mend the format                   make lock          refresh the pinned requirements
 # make chart    the chart's schema and value table, from values.yaml; the operator's copy of the CRDs
-# make env      .env.example, from the settings    make limits        docs/limits.md, from the code
+# make env      .env.example, from the settings    make limits        docs/limits.md, docs/api.md, from the code
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format lock bench clean cluster cluster-down image chart env limits prove
 
@@ -64,6 +64,7 @@ chart: $(VENV)/.installed-dev
 
 limits: $(VENV)/.installed-dev
 	@$(BIN)/python tests/limits.py > docs/limits.md
+	@$(BIN)/python tests/api_page.py > docs/api.md
 
 env: $(VENV)/.installed-run
 	@$(BIN)/slipway settings --env > .env.example

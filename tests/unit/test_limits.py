@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import api_page
 import limits
+
+
+def test_every_operation_and_bound_of_the_api_is_the_one_that_its_page_tells() -> None:
+    written = (limits.ROOT / "docs" / "api.md").read_text(encoding="utf-8").splitlines()
+    assert api_page.page().splitlines() == written, "run `make limits`, and look at what it changes"
 
 
 def test_every_limit_is_the_one_that_the_page_tells() -> None:
