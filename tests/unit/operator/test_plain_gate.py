@@ -119,10 +119,9 @@ def test_what_it_waits_for_is_told_once_and_again_after_more_than_thirty_seconds
     assert len(looks.said) == 3
 
 
-def test_exactly_thirty_seconds_are_not_more(looks: Looks) -> None:
+def test_exactly_thirty_seconds_are_not_more(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
     looks.takes = 30.0
-    looks.pauses = cast("Any", SimpleNamespace(append=lambda _: None))
-    looks.sleep = lambda _: None  # type: ignore[method-assign]
+    monkeypatch.setattr(plain_gate, "sleep", lambda _: None)
     looks.sees = lambda now: DONE if now > 60 else None
     with pytest.raises(EndedError):
         looks.wait()

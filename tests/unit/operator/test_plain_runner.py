@@ -6,7 +6,7 @@ import argparse
 import random
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import pytest
 
@@ -33,8 +33,7 @@ class Ran:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, patience: float = 0.0) -> None:
         self.now, self.pauses, self.told = 100.0, list[float](), Told()
-        self.run: Callable[[Any], None] = lambda _: None
-        self.image = SimpleNamespace(run=lambda work: self.run(work), chain=())
+        self.image = SimpleNamespace(run=lambda _: None, chain=())
         monkeypatch.setattr(plain_runner, "monotonic", lambda: self.now)
         monkeypatch.setattr(plain_runner, "sleep", self._sleep)
         monkeypatch.setattr(random, "uniform", max)
@@ -103,7 +102,7 @@ def test_a_database_that_is_away_is_tried_until_the_patience_ends_and_once_witho
 ) -> None:
     for patience, pauses in ((0.0, []), (2.0, [1.0, 1.0])):
         ran = Ran(monkeypatch, patience)
-        ran.run = failing(ConnectionRefusedError(111, "refused"))
+        ran.image.run = failing(ConnectionRefusedError(111, "refused"))
         with pytest.raises(Failure, match="can't be reached") as given:
             ran.runner.visit(lambda _: "")
         assert (given.value.reason, ran.pauses) == ("DatabaseUnreachable", pauses)
@@ -114,13 +113,13 @@ def test_another_runner_is_waited_for_beyond_all_patience_for_up_to_a_second_at_
     ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = Failure("PlanChanged", "looked at again")
-    ran.run = failing(*[BusyError()] * 5, ends)
+    ran.image.run = failing(*[BusyError()] * 5, ends)
     with pytest.raises(Failure, match="looked at again"):
         ran.runner.visit(lambda _: "")
     assert ran.pauses == [1.0] * 5
     assert {reason for _, reason in ran.told.said} == {"WaitingForRunner"}
     monkeypatch.setattr(random, "uniform", min)
-    ran.run = failing(BusyError(), ends)
+    ran.image.run = failing(BusyError(), ends)
     with pytest.raises(Failure):
         ran.runner.visit(lambda _: "")
     assert ran.pauses[5:] == [0.3]
@@ -133,14 +132,15 @@ def test_once_something_was_begun_a_connection_that_breaks_isnt_tried_again(monk
         ran.runner._what = "Revision a"  # noqa: SLF001 - as its step does
         raise ConnectionResetError(104, "reset")
 
-    ran.run = begins
+    ran.image.run = begins
     with pytest.raises(Failure) as given:
         ran.runner.visit(lambda _: "")
     assert (given.value.reason, ran.pauses) == ("DatabaseUnreachable", [])
 
 
 def error(state: str) -> Exception:
-    return type("Error", (Exception,), {"sqlstate": state, "message": "as it says"})()
+    made: Exception = type("Error", (Exception,), {"sqlstate": state, "message": "as it says"})()
+    return made
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def error(state: str) -> Exception:
     ],
 )
 def test_what_the_server_says_has_its_reason(ran: Ran, state: str, reason: str, lasting: bool) -> None:  # noqa: FBT001 - a table's column
-    ran.run = failing(error(state))
+    ran.image.run = failing(error(state))
     with pytest.raises(Failure) as given:
         ran.runner.visit(lambda _: "")
     assert (given.value.reason, given.value.lasting) == (reason, lasting)
@@ -170,7 +170,7 @@ def test_a_right_that_a_revision_lacks_is_that_statements_failure(ran: Ran) -> N
         ran.runner._what = "Revision a"  # noqa: SLF001
         raise error("42501")
 
-    ran.run = runs
+    ran.image.run = runs
     with pytest.raises(Failure, match=r"Revision a failed: as it says \(42501\)\.") as given:
         ran.runner.visit(lambda _: "")
     assert (given.value.reason, given.value.lasting) == ("StatementFailed", False)
@@ -184,12 +184,11 @@ class Samples:
         self.dialect = SimpleNamespace(is_async=False)
         self.engine = self
         monkeypatch.setattr(plain_watch, "monotonic", lambda: self.now)
-        monkeypatch.setattr(plain_watch.threading, "Event", lambda: SimpleNamespace(wait=self.wait))
+        monkeypatch.setattr("plain_watch.threading.Event", lambda: SimpleNamespace(wait=self.wait))
 
     def watch(self) -> Watch:
         made = Watch.__new__(Watch)
-        start, made.start = made.start, lambda: None  # type: ignore[method-assign]
-        del start
+        made.start = lambda: None  # type: ignore[method-assign]
         made.__init__(cast("Any", self), lambda who: self.told.append((self.now, who)))  # type: ignore[misc]
         made.run()
         return made
@@ -204,7 +203,7 @@ class Samples:
     def connect(self) -> Samples:
         return self
 
-    def __enter__(self) -> Samples:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -57,7 +57,7 @@ def test_a_watch_lives_half_an_hour_and_is_opened_anew_when_a_bookmark_is_ten_se
     assert watching.inactivity_timeout == BOOKMARKS + 10
     assert watching.server_timeout == 30 * 60
     # The server ends it; whoever waits for that waits as long as for any answer beyond it.
-    assert watching.client_timeout == watching.server_timeout + settings.networking.request_timeout
+    assert watching.client_timeout == watching.server_timeout + (settings.networking.request_timeout or 0)
     assert (watching.connect_timeout, watching.reconnect_backoff) == (5, 1)
 
 
