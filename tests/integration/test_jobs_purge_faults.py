@@ -15,6 +15,7 @@ from integration.test_jobs_purge import TABLES, counts, fill, purge_once
 from servers.databases import TestDatabase
 from servers.migration_images import session as connected
 from servers.silence import silent_proxy
+from servers.told import said
 from slipway.jobs import periodic
 from slipway.jobs.expiries import EXPIRIES
 from slipway.jobs.kinds import JobError
@@ -73,6 +74,7 @@ async def test_a_table_that_can_not_be_purged_fails_alone_and_is_told(
     assert results(FIRST)["failed"] == before["failed"] + 1
     logged = [(record.table, record.levelno) for record in caplog.records if hasattr(record, "table")]
     assert (FIRST, logging.WARNING) in logged
+    assert ("WARNING", "expired rows can't be deleted") in said(caplog)
 
 
 async def test_the_lock_of_a_table_is_waited_for_a_moment_and_not_for_the_whole_share(
@@ -136,7 +138,7 @@ async def test_the_limit_of_requests_is_none_of_the_purge(
 
 
 async def test_what_is_not_done_in_time_is_no_failure_and_goes_on_next_time(
-    settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     one_by_one = [replace(expiry, batch=1) for expiry in EXPIRIES if expiry.table == "login_attempts"]
     monkeypatch.setattr(periodic, "EXPIRIES", one_by_one)
@@ -145,6 +147,8 @@ async def test_what_is_not_done_in_time_is_no_failure_and_goes_on_next_time(
     before = results("login_attempts")
     await purge_once(settings, db)
     assert results("login_attempts")["unfinished"] == before["unfinished"] + 1
+    assert said(caplog) == [("WARNING", "more has expired than was deleted in time")]
     await purge_once(settings, db)
     assert results("login_attempts")["done"] == before["done"] + 1
+    assert len(said(caplog)) == 1
     assert await counts(db, ("login_attempts",)) == {"login_attempts": 1}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -16,7 +16,7 @@ def said(caplog: pytest.LogCaptureFixture, name: str = "slipway") -> list[tuple[
 
 
 @contextmanager
-def counted(sample: str, more: float = 1, labels: Mapping[str, str] | None = None) -> Iterator[None]:
+def counted(sample: str, more: float = 1, labels: dict[str, str] | None = None) -> Iterator[None]:
     """The sample has grown by just so much in the block."""
     before = REGISTRY.get_sample_value(sample, labels) or 0.0
     yield

@@ -240,10 +240,10 @@ async def test_a_folder_that_vanishes_or_grows_too_large_is_refused(
 ) -> None:
     watched = WatchedFolder("halves", folder, parse)
     (folder / "left").write_bytes(b"x" * (MAX_BYTES + 1))
-    assert not any([await watched.look() for _ in range(2)])
+    assert [await watched.look() for _ in range(2)] == [False, False]
     away = tmp_path_factory.mktemp("away") / "moved"
     folder.rename(away)
-    assert not await watched.look()
+    assert await watched.look() is False
     assert watched.accepted == "one"
 
 
