@@ -10,7 +10,7 @@ EVERYWHERE: list[tuple[socket.AddressFamily, str]] = [(socket.AF_INET, "0.0.0.0"
 _ABSENT = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
 """Said of an address that this machine hasn't, or of its whole family."""
 
-_PORTS = 20
+PORTS = 20
 """How often a port that was free in one family is chosen anew because it is taken in the other."""
 
 
@@ -37,7 +37,7 @@ def listen(host: str, port: int, setting: str) -> list[socket.socket]:
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:
-    for _ in range(_PORTS - 1):
+    for _ in range(PORTS - 1):
         try:
             return _bound(_addresses(host, port), port)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -74,6 +75,17 @@ async def test_reads_of_every_kind_are_lines(debugged: Resources, lines: Lines) 
     told = await _statements(lines)
     assert [line["message"] for line in told] == ["SELECT users", "SELECT items"]
     assert told[0]["duration_ms"] > 0
+
+
+async def test_a_statement_is_said_to_have_taken_as_long_as_it_did(debugged: Resources, lines: Lines) -> None:
+    slow = "SELECT pg_sleep(0.1)"
+    began = monotonic()
+    await debugged.database.fetch_row(slow)
+    await debugged.database.read(lambda session: session.execute(text(slow)))
+    took = (monotonic() - began) * 1000
+    told = await _statements(lines)
+    assert all(99 <= line["duration_ms"] <= took for line in told)
+    assert len(told) == 2
 
 
 async def test_many_rows_at_once_are_one_line(debugged: Resources, lines: Lines) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -158,3 +159,11 @@ async def test_what_is_refused_before_it_is_a_request_is_a_warning_with_the_id_t
     assert record.__dict__["error"] == "bad_request"
     assert f"x-request-id: {record.__dict__['request_id']}".encode() in wire.received
     protocol.connection_lost(None)
+
+
+async def test_a_request_is_said_to_have_taken_as_long_as_it_did(whole: WholeEdge) -> None:
+    began = monotonic()
+    await call(whole.edge, path="/for-ever")
+    took = (monotonic() - began) * 1000
+    [line] = whole.access()
+    assert 49 <= line["duration_ms"] <= took
