@@ -1,4 +1,4 @@
-"""How long a call to the API server may take, how often it is tried, how much is read: in time that passes by itself."""
+"""How long a call of the API server takes, how often it is tried, how much is read, in time that passes by itself."""
 
 from __future__ import annotations
 
