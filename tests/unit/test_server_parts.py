@@ -33,12 +33,13 @@ class Part:
         self.stopping.set()
 
 
-async def test_parts_are_told_to_end_at_the_same_time() -> None:
+async def test_parts_are_told_to_end_at_the_same_time_and_that_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
     parts, running = _Parts(asyncio.Event()), list[Part]()
     for _ in range(3):
         parts.add_worker(cast("Any", Part(running)))
     # Each waits until all were told: one after another would never end.
     await asyncio.wait_for(parts.end(), 5)
+    assert caplog.records == []
 
 
 async def test_a_part_that_ends_by_itself_ends_the_process_with_its_error(caplog: pytest.LogCaptureFixture) -> None:
