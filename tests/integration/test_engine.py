@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from time import monotonic
 from typing import Any, cast
 
 import asyncpg
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from servers.databases import TestDatabase, superuser_sql
 from servers.silence import SilentProxy, silent_proxy
 from servers.waiting import until
+from slipway.edge.deadline import set_deadline
 from slipway.edge.faults import as_problem
 from slipway.settings import Settings
 from slipway.storage import engine
@@ -174,7 +176,30 @@ async def test_the_kernel_is_told_to_drop_a_silent_peer(empty_database: TestData
         link = cast("Any", raw.driver_connection)._transport.get_extra_info("socket")  # noqa: SLF001 - what is tested
         assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
+        asked = [socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT]
+        assert [link.getsockopt(socket.IPPROTO_TCP, option) for option in asked] == [10, 5, 3]
         raw.close()
+    finally:
+        await database.close()
+
+
+async def _statement_timeout(database: Database, within: float) -> str:
+    """What the server keeps to in a transaction of a request that has so many seconds left."""
+    set_deadline(monotonic() + within)
+    async with database.transaction() as session:
+        return str((await session.execute(text("SELECT current_setting('statement_timeout')"))).scalar_one())
+
+
+async def test_the_server_ends_what_outlasts_a_request_by_itself(empty_database: TestDatabase) -> None:
+    database = Database(Settings(request_deadline=7), empty_database.owner)
+    shown = "SELECT current_setting($1) || ' ' || current_setting($2) || ' ' || current_setting($3)"
+    names = ("application_name", "statement_timeout", "idle_in_transaction_session_timeout")
+    try:
+        row = await database.fetch_row(shown, *names)
+        assert row is not None
+        assert row[0] == "slipway 7s 14s"
+        left = await asyncio.create_task(_statement_timeout(database, within=3))
+        assert 1000 < int(left.removesuffix("ms")) <= 3000
     finally:
         await database.close()
 
