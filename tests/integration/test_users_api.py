@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -327,3 +327,10 @@ def test_the_schema_says_how_long_a_password_must_be() -> None:
     schema = openapi_document(Settings())["components"]["schemas"]["UserCreate"]
     password = schema["properties"]["password"]
     assert (password["minLength"], password["maxLength"]) == (12, 128)
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+async def test_nobody_can_be_read_changed_or_deleted_who_is_not_there(admin: Person, method: str) -> None:
+    document = {"display_name": "New"} if method == "PATCH" else None
+    reply = await admin.client.request(method, f"/api/v1/users/{uuid4()}", json=document)
+    assert (reply.status_code, reply.json()["message"]) == (404, "There is no such user.")

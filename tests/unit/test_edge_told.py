@@ -167,3 +167,11 @@ async def test_a_request_is_said_to_have_taken_as_long_as_it_did(whole: WholeEdg
     took = (monotonic() - began) * 1000
     [line] = whole.access()
     assert 49 <= line["duration_ms"] <= took
+
+
+async def test_lines_that_wait_for_others_are_written_when_it_ends(api: Api) -> None:
+    whole = WholeEdge(api.app, Settings())
+    async with whole.edge.serving():
+        await call(whole.edge, path="/nowhere")
+        assert whole.stream.access() == [], "it waits for its neighbours"
+    assert [line["path"] for line in whole.stream.access()] == ["/nowhere"]

@@ -13,6 +13,9 @@ import asyncpg
 import pytest
 from click.testing import CliRunner
 from fastapi import FastAPI
+from pydantic import SecretStr
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from servers.asgi import WholeEdge
 from servers.raw_requests import BY_CHUNKS, head
@@ -39,6 +42,8 @@ from slipway.storage.login import Login, LoginError
 from slipway.storage.redis import AWAY, RedisGateway
 from slipway.telemetry.logs import JsonHandler, LineWriter
 from slipway.telemetry.redaction import REDACTED, redact
+from slipway.users.schemas import UserCreate
+from slipway.users.service import create
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -232,3 +237,19 @@ def test_pauses_double_up_to_a_bound_and_are_never_all_together() -> None:
         found = [each[number] for each in series]
         assert longest / 2 <= min(found) < longest * 0.7
         assert longest * 0.8 < max(found) <= longest
+
+
+@pytest.mark.parametrize(
+    ("broken", "raised"), [("users_email_key", ConflictError), ("items_owner_id_fkey", IntegrityError)]
+)
+async def test_only_a_taken_address_is_a_conflict(broken: str, raised: type[Exception]) -> None:
+    class Session:
+        def add(self, _: object) -> None:
+            return
+
+        async def flush(self) -> None:
+            raise IntegrityError("INSERT", {}, Exception(f'violates constraint "{broken}"'))
+
+    new = UserCreate(email="ada@example.com", password=SecretStr("a long enough password"))
+    with pytest.raises(raised):
+        await create(cast("AsyncSession", Session()), new, "hash")
