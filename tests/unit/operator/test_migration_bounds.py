@@ -136,11 +136,9 @@ def test_sql_that_packs_into_640_kibibytes_is_shown_whole_and_of_more_the_beginn
     def packed(size: int) -> int:
         return len(gzip.compress(noise[:size].encode(), mtime=0))
 
-    fits, beyond = int(1.7 * limit), int(1.8 * limit)  # hexadecimal digits take little more than half a byte each
-    while beyond - fits > 512:
-        middle = (fits + beyond) // 2
-        fits, beyond = (middle, beyond) if packed(middle) <= limit else (fits, middle)
-    assert limit - 400 < packed(fits) <= limit < packed(beyond) < limit + 400
+    taken = 1_000_000 / packed(1_000_000)
+    fits, beyond = int(taken * (limit - 300)), int(taken * (limit + 300))
+    assert limit - 600 < packed(fits) <= limit < packed(beyond) < limit + 600
 
     def shown(size: int) -> str:
         body = sql.config_map(resource(), "c", noise[:size])
