@@ -186,6 +186,16 @@ async def test_a_driver_that_crashes_leaves_the_line_where_it_did(tmp_path: Path
     assert 'env.py", line 2' in ended.errors
 
 
+@pytest.mark.parametrize("command", ["upgrade", "announce", "withdraw"])
+async def test_code_that_ends_the_process_well_leaves_a_log_that_does_not_say_done(
+    tmp_path: Path, command: str
+) -> None:
+    config = plain_image(tmp_path / "image", table("a"))
+    (tmp_path / "image" / "env.py").write_text("import os\nos._exit(0)\n")
+    ended = await run(config, None, command)
+    assert (ended.code, [line["type"] for line in ended.lines]) == (0, ["working"])
+
+
 async def test_arguments_that_nobody_knows_are_told_in_the_last_line(tmp_path: Path) -> None:
     ended = await run(plain_image(tmp_path / "image"), None, "upgrade", "--of-a-newer-operator")
     assert (ended.code, ended.last["reason"]) == (2, "ArgumentsRefused")

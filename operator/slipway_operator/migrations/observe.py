@@ -14,7 +14,7 @@ from slipway_operator.migrations.lint import LintError, lint
 from slipway_operator.migrations.model import JobSeen, Memory, Observed, Plan, PodSeen, Spec, Trouble
 from slipway_operator.migrations.names import OWNER_LABEL, TEMPLATE, owner_label, plan_config_map
 from slipway_operator.migrations.remember import PLAN_CHANGED, held_back, unrecorded
-from slipway_operator.migrations.report import NAMES_LIMIT, Report, UnreadableError, left, progress, report
+from slipway_operator.migrations.report import NAMES_LIMIT, Report, UnreadableError, cut_short, left, progress, report
 from slipway_operator.migrations.spec import parse, unfit
 from slipway_operator.migrations.status import memory_of
 from slipway_operator.migrations.template import RefusedError
@@ -194,8 +194,12 @@ async def _succeeded(
 ) -> _Found:
     if seen.purpose == "plan":
         return await _planned(api, job, pods, seen, now)
-    if seen.purpose == "expand" and memory.plan is not None:
-        stayed = left(await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES))
+    said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
+    if cut_short(said):
+        text = f"Job {seen.name} ended with exit code 0, and didn't say that it is done: the image's own code ended it."
+        seen = replace(seen, state="failed", trouble=Trouble("MigrationFailed", text))
+    elif seen.purpose == "expand" and memory.plan is not None:
+        stayed = left(said)
         planned = [one.id for one in held_back(memory.plan)][-NAMES_LIMIT:]
         if stayed is not None and stayed[-NAMES_LIMIT:] != planned:
             # Such as on a database that was empty when it was planned, and has been restored since.

@@ -118,6 +118,12 @@ def left(text: str) -> list[str] | None:
     return found if isinstance(found, list) and all(isinstance(one, str) for one in found) else None
 
 
+def cut_short(text: str) -> bool:
+    """Whether a command that ended well told something, but not that it is done: something else ended it."""
+    last = _last(text)
+    return last is not None and last.get("type") != "done"
+
+
 def _last(text: str) -> dict[str, Any] | None:
     return next(reversed(list(lines(text))), None)
 

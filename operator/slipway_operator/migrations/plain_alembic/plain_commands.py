@@ -16,6 +16,8 @@ from plain_runner import Runner
 def run(options: argparse.Namespace, output: Output) -> NoReturn:
     """Raises Failure; what the image's own code raised, even to end the process, is told by its place."""
     try:
+        if options.command in ("upgrade", "announce", "withdraw"):
+            output.say("It begins.")  # so that a log without the last line is no empty one
         image = Image(options.config)
         if options.command == "wait":
             wait(image, output, options.timeout)
