@@ -15,7 +15,7 @@ from servers.databases import APP, TestDatabase, create_database, create_roles
 from servers.postgres import PostgresServer
 from servers.redis import RedisServer
 from servers.waiting import free_port
-from slipway.sessions.keys import generate_keys
+from slipway.auth.keys import generate_keys
 
 EMAIL = "admin@bench.example"
 PASSWORD = "the pass phrase of a benchmark"

@@ -11,8 +11,8 @@ import pytest
 from servers.databases import APP, TestDatabase, create_database, create_roles, drop_database, superuser_sql
 from servers.postgres import PostgresServer
 from servers.redis import RedisServer
-from slipway import settings_sources
 from slipway.settings import Settings
+from slipway.settings import sources as settings_sources
 from slipway.storage.engine import Database
 from slipway.storage.login import Login
 

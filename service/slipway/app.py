@@ -11,13 +11,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from slipway.docs_pages import make_fastapi
+from slipway.auth.tokens import TokenClaims
 from slipway.edge.drain import DrainState
 from slipway.edge.edge import Edge
 from slipway.exports.routes import router as exports
-from slipway.items.routes import router as items
-from slipway.openapi import DESCRIPTION, TAGS, describe
-from slipway.problems import (
+from slipway.http.docs_pages import make_fastapi
+from slipway.http.idempotency import IdempotentReplay
+from slipway.http.openapi import DESCRIPTION, TAGS, describe
+from slipway.http.problems import (
     AppException,
     BadRequestError,
     MethodNotAllowedError,
@@ -27,13 +28,12 @@ from slipway.problems import (
     ValidationError,
     validation_details,
 )
+from slipway.http.routing import add_routes, domain_router
+from slipway.items.routes import router as items
 from slipway.resources import Resources
-from slipway.routing import add_routes, domain_router
 from slipway.sessions.routes import discovery
 from slipway.sessions.routes import router as sessions
-from slipway.sessions.tokens import TokenClaims
 from slipway.settings import Settings
-from slipway.storage.idempotency import IdempotentReplay
 from slipway.telemetry.logs import LineWriter
 from slipway.users.routes import confirmation
 from slipway.users.routes import router as users

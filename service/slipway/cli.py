@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from slipway.problems import AppException
+from slipway.http.problems import AppException
 from slipway.settings import Settings
-from slipway.settings_sources import SettingsError, load_settings, tell_of_unread_env_file
+from slipway.settings.sources import SettingsError, load_settings, tell_of_unread_env_file
 from slipway.version import VERSION
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def serve(*, reload: bool) -> None:
         return
     if settings.production:
         raise click.ClickException("`--reload` is for development; leave it out in production.")
-    from slipway.reload import serve_with_reload  # noqa: PLC0415
+    from slipway.local.reload import serve_with_reload  # noqa: PLC0415
 
     serve_with_reload(_serve)
 
@@ -118,8 +118,8 @@ def worker() -> None:
 @root.command()
 def run() -> None:
     """Everything in one process on a database of its own, under `.slipway/`: for trying out and for development."""
-    from slipway.embedded import FolderInUseError  # noqa: PLC0415
-    from slipway.standalone import (  # noqa: PLC0415
+    from slipway.local.embedded import FolderInUseError  # noqa: PLC0415
+    from slipway.local.standalone import (  # noqa: PLC0415
         ended_by_signals,
         migrate_and_serve,
         own_or_given_database,
@@ -156,7 +156,7 @@ def openapi(output: Path | None) -> None:
 @click.option("--env", "as_env_file", is_flag=True, help="As a `.env` with every line commented out.")
 def show_settings(*, as_env_file: bool) -> None:
     """Print every setting with its default and meaning, as a Markdown table."""
-    from slipway.settings_table import env_example, settings_table  # noqa: PLC0415
+    from slipway.settings.table import env_example, settings_table  # noqa: PLC0415
 
     click.echo(env_example() if as_env_file else settings_table(), nl=False)
 
@@ -197,7 +197,7 @@ def keys() -> None:
 @click.option("--algorithm", type=click.Choice(["EdDSA", "ES256", "RS256"]), default="EdDSA", show_default=True)
 def generate_signing_keys(folder: Path, algorithm: Any) -> None:
     """Write a new key set (`jwks.json`, `signing`) into FOLDER, readable by you alone. One that is there stays."""
-    from slipway.sessions.keys import generate_keys  # noqa: PLC0415
+    from slipway.auth.keys import generate_keys  # noqa: PLC0415
 
     if (folder / "jwks.json").exists():
         raise click.ClickException(f"{folder} holds a key set already: name another folder.")

@@ -19,11 +19,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from slipway.edge.drain import DrainState
 from slipway.edge.ops import Check
+from slipway.http.problems import AppException
 from slipway.migrations.errors import DATABASE_ERRORS, MigrationError, describe
 from slipway.migrations.gate import GateVerdict, look_at_gate
-from slipway.problems import AppException
 from slipway.resources import Resources
-from slipway.settings_production import is_demo_secret
+from slipway.settings.production import is_demo_secret
 from slipway.users.administrators import AdministratorError, create_first_administrator, read_administrator
 
 logger = logging.getLogger("slipway.readiness")

@@ -11,19 +11,19 @@ from typing import cast
 
 from fastapi import Request
 
+from slipway.auth.keys import KeySet, KeyStore, generate_keys, keys_from_files
+from slipway.auth.passwords import PasswordHasher
+from slipway.auth.principals import Principals
+from slipway.auth.tokens import Tokens
 from slipway.edge.limiter import RateLimiter
 from slipway.jobs.queue import JobQueue
-from slipway.sessions.keys import KeySet, KeyStore, generate_keys, keys_from_files
-from slipway.sessions.passwords import PasswordHasher
-from slipway.sessions.principals import Principals
+from slipway.redis.cache import Cache
+from slipway.redis.gateway import RedisGateway
 from slipway.sessions.throttle import LoginThrottle
-from slipway.sessions.tokens import Tokens
 from slipway.settings import Settings
-from slipway.storage.cache import Cache
 from slipway.storage.engine import Database
 from slipway.storage.files import WatchedFolder, Watcher
 from slipway.storage.login import Login, login_from_contents, login_from_settings
-from slipway.storage.redis import RedisGateway
 from slipway.telemetry.collectors import POOL
 from slipway.telemetry.sql import instrument_engine, log_engine
 from slipway.telemetry.tracing import Tracing

@@ -23,13 +23,13 @@ from slipway.app import open_app
 from slipway.edge.drain import DrainState
 from slipway.edge.ops import OpsApp
 from slipway.edge.protocol import bounded
-from slipway.jobs.registry import make_worker
 from slipway.jobs.worker import Worker
 from slipway.listening import listen
 from slipway.readiness import Startup
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
 from slipway.telemetry.logs import LineWriter
+from slipway.worker import make_worker
 
 logger = logging.getLogger("slipway.server")
 

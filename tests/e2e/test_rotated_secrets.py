@@ -14,7 +14,7 @@ from servers.databases import APP, TestDatabase, superuser_sql
 from servers.postgres import PASSWORD
 from servers.slipway import SlipwayProcess
 from servers.waiting import until
-from slipway.sessions.keys import generate_keys
+from slipway.auth.keys import generate_keys
 from slipway.settings import Settings
 
 PROMISED = 1.0

@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from slipway.app import open_app
+from slipway.auth.models import User
 from slipway.edge.drain import DrainState
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
 from slipway.telemetry.logs import configure_logging
-from slipway.users.models import User
 
 PASSWORD = "a password for tests"
 

@@ -13,9 +13,9 @@ import httpx
 from integration.conftest import PASSWORD, Person
 from servers.jobs import done, working
 from servers.mail import Mailbox, mail_server
-from slipway.jobs.registry import job_kinds
 from slipway.jobs.worker import Pace
 from slipway.resources import Resources
+from slipway.worker import job_kinds
 
 PAGE = "https://www.example.com/confirm?token={token}"
 

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from slipway import docs_pages
 from slipway.app import open_app, openapi_document
 from slipway.edge.drain import DrainState
+from slipway.http import docs_pages
+from slipway.local.standalone import run_settings
 from slipway.resources import Resources
 from slipway.settings import Settings
-from slipway.standalone import run_settings
 from slipway.telemetry.logs import configure_logging
 
 DOCUMENT = "/openapi.json"

@@ -7,8 +7,8 @@ from sqlalchemy import text
 
 from servers.jobs import done, rows, working
 from slipway.exports.service import MOST_UNFINISHED
-from slipway.jobs.registry import job_kinds
 from slipway.resources import Resources
+from slipway.worker import job_kinds
 
 
 async def work(resources: Resources) -> None:

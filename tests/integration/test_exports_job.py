@@ -13,20 +13,20 @@ from sqlalchemy import func, select, text
 
 from servers.jobs import done, rows, working
 from servers.waiting import until
+from slipway.auth.models import User
 from slipway.exports import job as export_job
 from slipway.exports import queries, service
 from slipway.exports.job import ExportJob
 from slipway.exports.models import Export, ExportChunk
 from slipway.exports.schemas import ExportFormat
 from slipway.exports.service import TornExportError
+from slipway.http.problems import ConflictError
 from slipway.items.models import Item
 from slipway.jobs import queries as job_queries
 from slipway.jobs.kinds import Job, LeaseLostError
 from slipway.jobs.queue import JobQueue
-from slipway.problems import ConflictError
 from slipway.settings import Settings
 from slipway.storage.engine import Database
-from slipway.users.models import User
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from integration.conftest import Person
 from servers.databases import TestDatabase, superuser_sql
+from slipway.auth.models import User
+from slipway.http import idempotency
 from slipway.items import queries, service
 from slipway.items.schemas import ItemContent
 from slipway.resources import Resources
-from slipway.storage import idempotency
 from slipway.storage.session import open_transaction
-from slipway.users.models import User
 
 ITEM = {"title": "Paint the hull", "body": "Two coats."}
 

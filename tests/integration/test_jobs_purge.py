@@ -16,11 +16,11 @@ from slipway.jobs import periodic
 from slipway.jobs.expiries import EXPIRIES, Below, Expiry
 from slipway.jobs.kinds import Job
 from slipway.jobs.periodic import JOB, Purge
-from slipway.jobs.registry import job_kinds
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.telemetry.registry import REGISTRY
 from slipway.users import keys
+from slipway.worker import job_kinds
 
 TABLES = (
     "exports",

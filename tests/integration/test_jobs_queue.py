@@ -8,11 +8,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from servers.jobs import done, enqueue, rows, working
+from slipway.context.request import RequestContext, current
 from slipway.jobs.kinds import Job, Kind
 from slipway.jobs.queue import JobQueue
 from slipway.settings import Settings
 from slipway.storage.engine import Database
-from slipway.telemetry.context import RequestContext, current
 from slipway.telemetry.tracing import Tracing
 
 

@@ -8,11 +8,6 @@ from asyncio.subprocess import PIPE, STDOUT
 import asyncpg
 import pytest
 
-import slipway.exports.models
-import slipway.items.models
-import slipway.jobs.models
-import slipway.sessions.models
-import slipway.users.models  # noqa: F401 - fills the metadata
 from servers.databases import TestDatabase
 from servers.migration_images import owner_settings, session, tables_of, value
 from servers.postgres import BIN

@@ -10,10 +10,10 @@ import pytest
 
 from servers.redis import RedisServer
 from servers.waiting import until
+from slipway.redis import cache as cache_module
+from slipway.redis.cache import Cache
+from slipway.redis.gateway import RedisGateway, Script
 from slipway.settings import Settings
-from slipway.storage import cache as cache_module
-from slipway.storage.cache import Cache
-from slipway.storage.redis import RedisGateway, Script
 from slipway.telemetry.registry import REGISTRY
 
 KEY = "slipway:cache:key"

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from servers.redis import RedisServer
 from servers.waiting import until
+from slipway.redis import gateway as redis_module
+from slipway.redis.gateway import AWAY, CONNECTIONS, Away, RedisGateway
 from slipway.settings import Settings
-from slipway.storage import redis as redis_module
-from slipway.storage.redis import AWAY, CONNECTIONS, Away, RedisGateway
 from slipway.telemetry.registry import REGISTRY
 
 

@@ -15,8 +15,8 @@ from servers.redis import RedisServer
 from servers.waiting import until
 from slipway.edge import limiter as limiter_module
 from slipway.edge.limiter import Decision, RateLimiter
+from slipway.redis.gateway import RedisGateway, Script
 from slipway.settings import Settings
-from slipway.storage.redis import RedisGateway, Script
 from slipway.telemetry.registry import REGISTRY
 
 KEY = "slipway:rate:key"

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 
 from servers.redis import RedisServer
 from servers.waiting import free_port, until
+from slipway.redis.gateway import AWAY, RedisGateway, RedisSettingsError
 from slipway.settings import Settings
-from slipway.storage.redis import AWAY, RedisGateway, RedisSettingsError
 from slipway.telemetry import spans
 
 PASSWORD = "correct horse battery staple / # ?"

@@ -15,10 +15,10 @@ from integration.conftest import Person, SignIn, enter
 from integration.sql import run_sql
 from servers.asgi import Call
 from servers.waiting import until
+from slipway.auth.principals import Principals
+from slipway.auth.tokens import TOKEN_TYPE
 from slipway.edge.guard import Guard
 from slipway.resources import Resources
-from slipway.sessions.principals import Principals
-from slipway.sessions.tokens import TOKEN_TYPE
 from slipway.settings import Settings
 
 ME = "/api/v1/users/me"

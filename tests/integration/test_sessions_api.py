@@ -15,10 +15,10 @@ import pytest
 from integration.conftest import PASSWORD, Person, SignIn, enter
 from integration.sql import run_sql
 from slipway.app import openapi_document
+from slipway.auth.tokens import TOKEN_TYPE
 from slipway.resources import Resources
 from slipway.sessions import queries
 from slipway.sessions.service import new_reset_link
-from slipway.sessions.tokens import TOKEN_TYPE
 from slipway.settings import Settings
 
 NEW_PASSWORD = "an entirely new password"

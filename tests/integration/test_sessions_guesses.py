@@ -15,7 +15,7 @@ from integration.conftest import PASSWORD, Person, SignIn
 from integration.form import enter
 from integration.sql import run_sql
 from servers.waiting import until
-from slipway.problems import UnavailableError
+from slipway.http.problems import UnavailableError
 from slipway.resources import Resources
 from slipway.sessions import proof, queries
 from slipway.sessions.throttle import LoginThrottle

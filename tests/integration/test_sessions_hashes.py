@@ -12,10 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integration.conftest import PASSWORD, Person
 from integration.form import enter
 from integration.sql import run_sql
+from slipway.auth.passwords import PasswordHasher, Verdict
 from slipway.resources import Resources
 from slipway.sessions import queries, service
 from slipway.sessions.models import Session
-from slipway.sessions.passwords import PasswordHasher, Verdict
 
 SET_HASH = "UPDATE users SET password_hash = :hash WHERE id = :id"
 

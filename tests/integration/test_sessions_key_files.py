@@ -11,7 +11,7 @@ import pytest
 
 from integration.conftest import Person, enter
 from servers.waiting import until
-from slipway.sessions.keys import generate_keys
+from slipway.auth.keys import generate_keys
 from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 

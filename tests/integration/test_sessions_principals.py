@@ -11,13 +11,14 @@ import pytest
 from sqlalchemy import func
 
 from integration.sql import run_sql
+from slipway.auth import principals
+from slipway.auth.models import User
+from slipway.auth.principals import Principals
 from slipway.resources import Resources
-from slipway.sessions import principals, queries
+from slipway.sessions import queries
 from slipway.sessions.models import Session
-from slipway.sessions.principals import Principals
 from slipway.storage.engine import Database
 from slipway.storage.login import login_from_settings
-from slipway.users.models import User
 
 
 class Clock:

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from integration.conftest import PASSWORD, Person
 from integration.sql import run_sql
-from slipway.problems import AuthenticationError
+from slipway.http.problems import AuthenticationError
 from slipway.resources import Resources
 from slipway.sessions import queries, refresh
 from slipway.sessions.models import RefreshToken

@@ -12,12 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integration.conftest import Person, SignIn
 from integration.form import enter
 from integration.sql import run_sql
-from slipway.problems import RateLimitedError, UnavailableError
+from slipway.auth.models import User
+from slipway.auth.passwords import Verdict
+from slipway.http.problems import RateLimitedError, UnavailableError
 from slipway.resources import Resources
 from slipway.sessions import queries, service
-from slipway.sessions.passwords import Verdict
 from slipway.sessions.throttle import LoginThrottle
-from slipway.users.models import User
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from pydantic import SecretStr
 from integration.sql import run_sql
 from servers.waiting import until
 from slipway import readiness
+from slipway.auth.passwords import PasswordHasher
 from slipway.edge.drain import DrainState
 from slipway.migrations.errors import MigrationError
 from slipway.readiness import Startup
 from slipway.resources import Resources
-from slipway.sessions.passwords import PasswordHasher
 from slipway.storage.engine import Database
 
 GOOD = "a password for the administrator"

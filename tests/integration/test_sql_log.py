@@ -14,12 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from servers.asgi import Lines
+from slipway.auth.models import User
 from slipway.items import queries
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
 from slipway.storage.models import new_id
 from slipway.telemetry.logs import configure_logging
-from slipway.users.models import User
 
 TITLE = "A title that only this test writes"
 

@@ -15,12 +15,12 @@ import pytest
 from integration.conftest import PASSWORD, Person
 from integration.form import enter
 from integration.sql import run_sql
+from slipway.auth.addresses import folded
 from slipway.jobs.kinds import Job
 from slipway.resources import Resources
 from slipway.sessions.service import new_reset_link
 from slipway.storage.models import new_id
 from slipway.telemetry.logs import configure_logging
-from slipway.users.addresses import folded
 from slipway.users.administrators import create_administrator, read_administrator
 from slipway.users.keys import JOB, KeyAddresses
 

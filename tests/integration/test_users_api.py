@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from integration.conftest import PASSWORD, Person, SignIn, enter
 from integration.sql import run_sql
 from slipway.app import openapi_document
+from slipway.auth.dependencies import Principal
 from slipway.resources import Resources
-from slipway.sessions.dependencies import Principal
 from slipway.sessions.service import new_reset_link
 from slipway.settings import Settings
 from slipway.users import queries, service

@@ -14,10 +14,10 @@ from integration.conftest import PASSWORD, Person, SignIn
 from integration.form import enter
 from integration.mailing import Post, ask, confirm, post_office
 from integration.sql import run_sql
+from slipway.auth.models import User
 from slipway.mail.job import JOBS
 from slipway.resources import Resources
 from slipway.users import email_changes, service
-from slipway.users.models import User
 
 FREE = "free@example.com"
 LIMIT = 5

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from slipway.edge.deadline import remaining, set_deadline
+from slipway.context.deadline import remaining, set_deadline
+from slipway.redis import cache as cache_module
+from slipway.redis.cache import Cache, LocalLevel
+from slipway.redis.gateway import RedisGateway
 from slipway.settings import Settings
-from slipway.storage import cache as cache_module
-from slipway.storage.cache import Cache, LocalLevel
-from slipway.storage.redis import RedisGateway
 from slipway.telemetry.registry import DEGRADED, REGISTRY
 
 T = TypeVar("T")

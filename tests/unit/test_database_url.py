@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.server_url import UrlError
 from slipway.settings import Settings
-from slipway.settings_production import production_faults
-from slipway.storage.database_url import keywords_of_url
+from slipway.settings.production import production_faults
 from slipway.storage.engine import connect_arguments
 from slipway.storage.login import Encryption, Login, LoginError, encryption_of, login_from_settings
+from slipway.urls.database_url import keywords_of_url
+from slipway.urls.server_url import UrlError
 
 PLAIN = {"host": "db", "dbname": "shop", "user": "app", "password": "s3cret"}
 URL = "postgresql://app:s3cret@db/shop"

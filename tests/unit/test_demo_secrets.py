@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from slipway.auth.keys import KeysError, keys_from_files, to_jwk
+from slipway.auth.keys import _generate as generate
 from slipway.resources import open_database, open_keys
-from slipway.sessions.keys import KeysError, keys_from_files, to_jwk
-from slipway.sessions.keys import _generate as generate
 from slipway.settings import Settings
 from slipway.storage.files import Files
 from slipway.storage.login import LoginError, login_from_contents

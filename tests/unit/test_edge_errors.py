@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from servers.asgi import WholeEdge, call
 from slipway.edge import guard as guard_module
 from slipway.edge.faults import as_problem
-from slipway.problems import ConflictError, DeadlineExceededError
+from slipway.http.problems import ConflictError, DeadlineExceededError
 from slipway.settings import Settings
 
 

@@ -14,7 +14,7 @@ from servers.asgi import Call, WholeEdge
 from slipway.edge import exchange as exchange_module
 from slipway.edge.guard import Guard
 from slipway.edge.ops import OpsApp
-from slipway.media_types import is_coded, is_json, media_type
+from slipway.http.media_types import is_coded, is_json, media_type
 from slipway.settings import Settings
 
 DEEP = b'{"a":[[[[1]]]]}'

@@ -12,8 +12,8 @@ from starlette.responses import StreamingResponse
 
 from servers.asgi import Call, WholeEdge, call
 from servers.waiting import until
+from slipway.context.deadline import remaining
 from slipway.edge import sweeper as sweeper_module
-from slipway.edge.deadline import remaining
 from slipway.edge.sweeper import Sweeper
 from slipway.settings import Settings
 

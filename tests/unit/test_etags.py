@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.etags import ANY, content_tag, tags_of
+from slipway.http.etags import ANY, content_tag, tags_of
 
 OPAQUE = st.text(
     st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_characters='"', exclude_categories=["Cc"])

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from slipway import fields
 from slipway.app import openapi_document
 from slipway.exports.schemas import ExportRequest
+from slipway.http import fields
 from slipway.items.schemas import ItemContent, ItemPatch
 from slipway.sessions.schemas import PasswordChange, PasswordResetConfirm, PasswordResetRequest, RefreshRequest
 from slipway.settings import Settings

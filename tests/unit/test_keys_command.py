@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from slipway.auth.keys import keys_from_files
 from slipway.cli import root
-from slipway.sessions.keys import keys_from_files
 from slipway.settings import Settings
 from slipway.storage.files import read_folder
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from slipway.edge.limiter import Decision, RateLimiter
+from slipway.redis.gateway import RedisGateway
 from slipway.settings import Settings
-from slipway.storage.redis import RedisGateway
 from slipway.telemetry.registry import REGISTRY
 
 

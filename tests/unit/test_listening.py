@@ -13,7 +13,7 @@ import pytest
 import slipway.listening
 import slipway_operator.listening
 from slipway.listening import ListenError
-from slipway.standalone import url_here
+from slipway.local.standalone import url_here
 
 MODULES = {"service": slipway.listening, "operator": slipway_operator.listening}
 Listen = Callable[[str, int], list[socket.socket]]

@@ -10,9 +10,9 @@ from pydantic import BaseModel
 
 from slipway.app import openapi_document
 from slipway.exports.schemas import ExportRequest
+from slipway.http.openapi_examples import CURSOR, ID
+from slipway.http.paging import encode_cursor
 from slipway.items.schemas import ItemContent, ItemPatch
-from slipway.openapi_examples import CURSOR, ID
-from slipway.paging import encode_cursor
 from slipway.sessions.schemas import (
     PasswordChange,
     PasswordResetConfirm,
@@ -84,7 +84,7 @@ def test_every_part_says_what_it_is_and_shows_what_it_looks_like(document: dict[
 
 def test_a_part_without_an_example_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control."""
-    monkeypatch.setattr("slipway.openapi.add_examples", lambda _: None)
+    monkeypatch.setattr("slipway.http.openapi.add_examples", lambda _: None)
     found = faults(openapi_document(Settings()))
     assert "Discovery.jwks_uri: no example" in found
     assert "post /api/v1/items: no example of its body" in found

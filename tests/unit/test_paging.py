@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.paging import PageRequest, build_page, decode_cursor, encode_cursor
-from slipway.problems import ValidationError
+from slipway.http.paging import PageRequest, build_page, decode_cursor, encode_cursor
+from slipway.http.problems import ValidationError
 
 
 @dataclass(frozen=True)

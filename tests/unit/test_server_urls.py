@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from slipway.mail.mailer import SmtpMailer
-from slipway.server_url import ServerUrl, UrlError
+from slipway.redis.gateway import RedisGateway, RedisSettingsError
 from slipway.settings import Settings
-from slipway.settings_production import production_faults
-from slipway.settings_sources import SettingsError, load_settings
-from slipway.storage.redis import RedisGateway, RedisSettingsError
-from slipway.storage.redis_url import address_of
+from slipway.settings.production import production_faults
+from slipway.settings.sources import SettingsError, load_settings
+from slipway.urls.redis_url import address_of
+from slipway.urls.server_url import ServerUrl, UrlError
 
 REDIS = {"tls": False, "host": "cache", "port": 6379, "db": 0, "username": None, "password": None}
 

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from jwt.algorithms import RSAAlgorithm
 
-from slipway.sessions import keys
-from slipway.sessions.keys import KeysError, KeySet, KeyStore, generate_keys
+from slipway.auth import keys
+from slipway.auth.keys import KeysError, KeySet, KeyStore, generate_keys
 
 ALGORITHMS = ("EdDSA", "ES256", "RS256")
 SECRET_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "k"}

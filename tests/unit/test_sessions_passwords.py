@@ -12,8 +12,8 @@ import argon2
 import pytest
 
 from servers.waiting import until
-from slipway.problems import UnavailableError, ValidationError
-from slipway.sessions.passwords import NICENESS, PasswordHasher
+from slipway.auth.passwords import NICENESS, PasswordHasher
+from slipway.http.problems import UnavailableError, ValidationError
 from slipway.settings import MIB, Settings
 
 SETTINGS = Settings(password_memory=8 * MIB, password_iterations=1)

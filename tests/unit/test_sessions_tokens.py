@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.sessions import tokens
-from slipway.sessions.keys import KeySet, KeyStore, generate_keys
-from slipway.sessions.tokens import Tokens
+from slipway.auth import tokens
+from slipway.auth.keys import KeySet, KeyStore, generate_keys
+from slipway.auth.tokens import Tokens
 from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 

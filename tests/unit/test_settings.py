@@ -8,9 +8,9 @@ import pytest
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
 from slipway.settings import Settings
-from slipway.settings_production import production_faults
-from slipway.settings_sources import SettingsError, load_settings
-from slipway.settings_table import settings_table
+from slipway.settings.production import production_faults
+from slipway.settings.sources import SettingsError, load_settings
+from slipway.settings.table import settings_table
 
 SAFE = {
     "SLIPWAY_ENVIRONMENT": "production",
@@ -93,7 +93,7 @@ def test_every_fault_is_listed_at_once_and_no_secret_is_repeated(monkeypatch: py
 
 def test_without_the_check_production_would_start_with_a_demo_password(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the guard switched off."""
-    monkeypatch.setattr("slipway.settings_sources.production_faults", lambda _: [])
+    monkeypatch.setattr("slipway.settings.sources.production_faults", lambda _: [])
     _set(monkeypatch, {**SAFE, "SLIPWAY_DATABASE_URL": "postgresql://slipway:slipway@db/slipway"})
     assert load_settings().production
 

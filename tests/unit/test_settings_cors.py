@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from servers.asgi import WholeEdge, call
 from slipway.settings import Settings
-from slipway.settings_cors import cors_faults, origin_fault
-from slipway.settings_sources import SettingsError, load_settings
+from slipway.settings.cors import cors_faults, origin_fault
+from slipway.settings.sources import SettingsError, load_settings
 
 SENT_BY_BROWSERS = (
     "https://a.example", "http://a.example", "https://a.example:8443", "https://a.example:65535",
@@ -146,7 +146,7 @@ def test_what_is_no_name_of_a_header_is_refused(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_without_the_check_an_origin_that_never_matches_would_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slipway.settings_sources.cors_faults", lambda _: [])
+    monkeypatch.setattr("slipway.settings.sources.cors_faults", lambda _: [])
     assert _start(monkeypatch, origins="https://a.example/") == []
 
 

@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from servers.slipway import SlipwayProcess
-from slipway import settings_sources
 from slipway.cli import root
 from slipway.settings import Settings
-from slipway.settings_sources import SettingsError, load_settings
-from slipway.settings_table import env_example
+from slipway.settings import sources as settings_sources
+from slipway.settings.sources import SettingsError, load_settings
+from slipway.settings.table import env_example
 from unit.test_settings import SAFE
 
 UNREAD = "The .env in the working directory isn't read in production: set variables, or mount files."

@@ -6,10 +6,10 @@ import os
 
 import pytest
 
+from slipway.local.standalone import run_settings
 from slipway.settings import Settings
-from slipway.settings_sources import SettingsError, load_settings
-from slipway.settings_times import time_faults
-from slipway.standalone import run_settings
+from slipway.settings.sources import SettingsError, load_settings
+from slipway.settings.times import time_faults
 
 PRODUCTION = {
     "ENVIRONMENT": "production",

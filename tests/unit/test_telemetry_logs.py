@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from servers.asgi import Lines
 from servers.waiting import until
+from slipway.context.request import RequestContext, current
 from slipway.settings import Settings
 from slipway.telemetry import redaction
-from slipway.telemetry.context import RequestContext, current
 from slipway.telemetry.logs import MOST_WAITING, LineWriter, as_line, configure_logging
 
 log = logging.getLogger("slipway.test")

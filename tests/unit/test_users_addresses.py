@@ -8,8 +8,8 @@ from unicodedata import normalize
 import pytest
 from pydantic import TypeAdapter
 
-from slipway.fields import Email
-from slipway.users.addresses import LONGEST, address_key, folded, parts_of_keys
+from slipway.auth.addresses import LONGEST, address_key, folded, parts_of_keys
+from slipway.http.fields import Email
 
 ONE = [
     ("info@xn--bcher-kva.example", "info@b\u00fccher.example"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import Message
 
-from slipway.etags import ANY, tags_of
+from slipway.http.etags import ANY, tags_of
 
 Headers = list[tuple[bytes, bytes]]
 

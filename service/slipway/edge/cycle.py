@@ -8,7 +8,7 @@ from typing import Any
 from uuid_utils import uuid7
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from slipway.problems import NO_SNIFFING, AppException, problem_body, problem_headers
+from slipway.http.problems import NO_SNIFFING, AppException, problem_body, problem_headers
 
 
 class Cycle(RequestResponseCycle):

@@ -18,14 +18,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uuid_utils import uuid7
 
-from slipway.edge.deadline import set_deadline
+from slipway.context.deadline import set_deadline
+from slipway.context.request import current
 from slipway.edge.drain import DrainState
 from slipway.edge.exchange import Cancelled, Exchange
 from slipway.edge.guard import Guard, HasEnded, Identify, Limiter, inner_application
 from slipway.edge.sweeper import Sweeper
 from slipway.settings import Settings
 from slipway.telemetry.access import AccessLog
-from slipway.telemetry.context import current
 from slipway.telemetry.http_metrics import METHODS, OTHER_METHOD, SCOPE_KEY, HttpMetrics, RouteTable
 from slipway.telemetry.logs import LineWriter
 from slipway.telemetry.tracing import Tracing

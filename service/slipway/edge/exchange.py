@@ -9,14 +9,15 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope, Send
 
+from slipway.context.deadline import set_deadline
+from slipway.context.request import RequestContext
 from slipway.edge.conditional import Headers, unless_known
-from slipway.edge.deadline import set_deadline
 from slipway.edge.drain import DrainState
 from slipway.edge.json_depth import deeper_than, is_utf8
 from slipway.edge.limiter import Decision
 from slipway.edge.load import BODY_TIMEOUT, Load
-from slipway.media_types import is_json
-from slipway.problems import (
+from slipway.http.media_types import is_json
+from slipway.http.problems import (
     NO_SNIFFING,
     AppException,
     BadRequestError,
@@ -25,7 +26,6 @@ from slipway.problems import (
     problem_headers,
 )
 from slipway.settings import Settings
-from slipway.telemetry.context import RequestContext
 
 _NOT_MODIFIED = 304
 HEAD = "HEAD"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 from sqlalchemy import exc as sqlalchemy_errors
 
-from slipway.problems import AppException, DeadlineExceededError, SessionEndedError, UnavailableError
+from slipway.http.problems import AppException, DeadlineExceededError, SessionEndedError, UnavailableError
 
 RETRY_AFTER = 2.0
 

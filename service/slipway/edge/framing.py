@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from slipway.problems import BadRequestError, ExpectationFailedError
+from slipway.http.problems import BadRequestError, ExpectationFailedError
 
 NAMES = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect"))
 """The headers that `check_head` looks at."""

@@ -13,15 +13,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from slipway.edge.addresses import network_of
+from slipway.context.addresses import network_of
 from slipway.edge.conditional import Headers
 from slipway.edge.exchange import CLIENT_GONE, HEAD, Cancelled, Exchange
 from slipway.edge.faults import as_problem
 from slipway.edge.limiter import Decision
 from slipway.edge.load import Load
 from slipway.edge.sweeper import Sweeper
-from slipway.media_types import IDENTITY, is_coded
-from slipway.problems import (
+from slipway.http.media_types import IDENTITY, is_coded
+from slipway.http.problems import (
     AppException,
     BadRequestError,
     DeadlineExceededError,

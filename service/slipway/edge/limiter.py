@@ -30,8 +30,8 @@ from typing import Final
 
 from prometheus_client import Counter
 
+from slipway.redis.gateway import RedisGateway, Script
 from slipway.settings import Settings
-from slipway.storage.redis import RedisGateway, Script
 from slipway.telemetry.registry import REGISTRY
 
 MAX_KEYS: Final = 20_000

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 
-from slipway.problems import RateLimitedError, UnavailableError
+from slipway.http.problems import RateLimitedError, UnavailableError
 
 BODY_TIMEOUT = 5.0
 """Seconds from a request's head until its body must be whole; then 503 `deadline_exceeded`."""

@@ -11,7 +11,7 @@ import orjson
 from prometheus_client.exposition import choose_encoder
 from starlette.types import Receive, Scope, Send
 
-from slipway.problems import NO_SNIFFING
+from slipway.http.problems import NO_SNIFFING
 from slipway.telemetry import collectors  # noqa: F401 - what it registers belongs to /metrics
 from slipway.telemetry.registry import REGISTRY
 

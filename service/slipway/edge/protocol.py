@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from slipway.edge.cycle import Cycle
 from slipway.edge.framing import NAMES, check_head, split_target
-from slipway.problems import (
+from slipway.http.problems import (
     NO_SNIFFING,
     AppException,
     BadRequestError,

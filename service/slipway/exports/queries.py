@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from slipway.exports.formats import ItemRow
 from slipway.exports.models import Export, ExportChunk
 from slipway.exports.schemas import ExportFormat
+from slipway.http.paging import PageRequest
 from slipway.items.models import Item
-from slipway.paging import PageRequest
 from slipway.storage.models import new_id
 
 _UNEXPIRED = Export.expires_at > func.now()

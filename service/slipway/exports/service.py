@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from slipway.exports import queries
 from slipway.exports.models import Export
 from slipway.exports.schemas import ExportFormat
+from slipway.http.problems import ConflictError, NotFoundError
 from slipway.jobs.queue import JobQueue
-from slipway.problems import ConflictError, NotFoundError
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 

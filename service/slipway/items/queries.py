@@ -10,8 +10,8 @@ from sqlalchemy import Row, Select, Table, bindparam, func, insert, literal_colu
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.http.paging import PageRequest
 from slipway.items.models import Item
-from slipway.paging import PageRequest
 from slipway.storage.models import new_id
 
 _SEARCH = literal_column("items.search", TSVECTOR)

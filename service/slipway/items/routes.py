@@ -9,25 +9,25 @@ from fastapi import Query, Request, Response
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.fields import CleanText
-from slipway.items import queries, service
-from slipway.items.models import Item
-from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
-from slipway.openapi import versioned
-from slipway.paging import Page, PageQuery, build_page, cached_count
-from slipway.preconditions import IfMatch, etag
-from slipway.problems import (
+from slipway.auth.dependencies import ItemsReader, ItemsWriter
+from slipway.http.fields import CleanText
+from slipway.http.idempotency import IdempotencyKeyHeader, claim
+from slipway.http.openapi import versioned
+from slipway.http.paging import Page, PageQuery, build_page, cached_count
+from slipway.http.preconditions import IfMatch, etag
+from slipway.http.problems import (
     AuthenticationError,
     AuthorizationError,
     NotFoundError,
     PreconditionFailedError,
     responses,
 )
+from slipway.http.routing import domain_router
+from slipway.items import queries, service
+from slipway.items.models import Item
+from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
 from slipway.resources import Resources, resources_of
-from slipway.routing import domain_router
-from slipway.sessions.dependencies import ItemsReader, ItemsWriter
 from slipway.storage.engine import after_commit
-from slipway.storage.idempotency import IdempotencyKeyHeader, claim
 from slipway.storage.session import DbSession
 
 router = domain_router("/api/v1/items", "items", AuthenticationError, AuthorizationError)

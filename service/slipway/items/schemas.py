@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slipway.fields import Body, Change, CleanText, Name
+from slipway.http.fields import Body, Change, CleanText, Name
 
 Title = Annotated[Name, Field(min_length=1, max_length=200, examples=["Paint the hull"])]
 Text = Annotated[CleanText, Field(max_length=10_000, examples=["Two coats, red below the waterline."])]

@@ -8,12 +8,12 @@ from uuid import UUID
 from sqlalchemy import Row, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.auth.dependencies import Principal
+from slipway.http.preconditions import Preconditions, require_match
+from slipway.http.problems import NotFoundError
 from slipway.items import queries
 from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemPatch
-from slipway.preconditions import Preconditions, require_match
-from slipway.problems import NotFoundError
-from slipway.sessions.dependencies import Principal
 
 
 def existing(item: Item | None) -> Item:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.jobs import queries
-from slipway.settings_sources import SettingsError, load_settings, tell_of_unread_env_file
+from slipway.settings.sources import SettingsError, load_settings, tell_of_unread_env_file
 from slipway.storage.engine import Database
 from slipway.storage.login import login_from_settings
 

@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.context.request import current
 from slipway.jobs.models import LIVE_DEDUPE_KEY, JobRow
-from slipway.telemetry.context import current
 from slipway.telemetry.tracing import inject_headers
 
 CHANNEL = "slipway_jobs"

@@ -9,10 +9,10 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from slipway.context.request import RequestContext, current
 from slipway.jobs.kinds import Job
 from slipway.jobs.queue import REQUEST_ID
 from slipway.telemetry import spans
-from slipway.telemetry.context import RequestContext, current
 
 _propagator = TraceContextTextMapPropagator()
 

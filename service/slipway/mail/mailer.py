@@ -12,9 +12,9 @@ from typing import Protocol
 import aiosmtplib
 
 from slipway.jobs.kinds import JobError
-from slipway.mail.mail_url import read_mail_url
-from slipway.server_url import UrlError
 from slipway.settings import Settings
+from slipway.urls.mail_url import read_mail_url
+from slipway.urls.server_url import UrlError
 
 _SUBMISSION_PORT = 587
 _PERMANENT = 500

@@ -12,7 +12,7 @@ import click
 from slipway.migrations.errors import DATABASE_ERRORS, LASTING, MigrationError, describe, reason_of
 from slipway.migrations.marked import failed_line
 from slipway.settings import Settings
-from slipway.settings_sources import SettingsError, load_settings, tell_of_unread_env_file
+from slipway.settings.sources import SettingsError, load_settings, tell_of_unread_env_file
 from slipway.storage.files import FilesError
 
 TERMINATED = 128 + signal.SIGTERM

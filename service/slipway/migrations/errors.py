@@ -8,7 +8,7 @@ from typing import Literal
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
-from slipway.settings_sources import SettingsError
+from slipway.settings.sources import SettingsError
 from slipway.storage.files import FilesError
 
 Reason = Literal[

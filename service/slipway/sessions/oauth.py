@@ -13,7 +13,7 @@ from http import HTTPStatus
 from pydantic import BaseModel
 from starlette.datastructures import FormData
 
-from slipway.problems import AppException, AuthenticationError, OAuthProblem, ProblemDetail, ValidationError
+from slipway.http.problems import AppException, AuthenticationError, OAuthProblem, ProblemDetail, ValidationError
 
 NOT_STORED: Mapping[str, str] = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """Headers of every reply that carries tokens, or says something about them (RFC 6749, section 5.1)."""

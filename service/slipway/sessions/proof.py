@@ -12,11 +12,11 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from slipway.edge.deadline import set_deadline
-from slipway.problems import ProblemDetail, UnavailableError, ValidationError
+from slipway.auth.dependencies import Principal
+from slipway.auth.passwords import Verdict
+from slipway.context.deadline import set_deadline
+from slipway.http.problems import ProblemDetail, UnavailableError, ValidationError
 from slipway.sessions import queries
-from slipway.sessions.dependencies import Principal
-from slipway.sessions.passwords import Verdict
 from slipway.sessions.queries import Account
 from slipway.sessions.throttle import Reservation
 

@@ -10,10 +10,10 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, case, delete, func, insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.paging import PageRequest
-from slipway.sessions.lifetimes import Lifetimes
+from slipway.auth.lifetimes import Lifetimes
+from slipway.auth.models import User
+from slipway.http.paging import PageRequest
 from slipway.sessions.models import LoginAttempt, PasswordReset, RefreshToken, Session
-from slipway.users.models import User
 from slipway.users.queries import by_address
 
 FORGET_ATTEMPTS_AFTER = timedelta(days=1)

@@ -14,9 +14,9 @@ from uuid import UUID
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.problems import AuthenticationError
+from slipway.auth.lifetimes import Lifetimes
+from slipway.http.problems import AuthenticationError
 from slipway.sessions import queries
-from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.oauth import InvalidScopeError
 from slipway.sessions.queries import Family, UsedToken
 from slipway.sessions.secret_tokens import hash_token, new_token, open_successor, seal_successor

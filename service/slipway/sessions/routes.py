@@ -9,9 +9,12 @@ from uuid import UUID
 import pydantic
 from fastapi import Form, Query, Request, Response
 
-from slipway.etags import content_tag
-from slipway.paging import Page, PageQuery, build_page
-from slipway.problems import (
+from slipway.auth.dependencies import SCOPES, CurrentUser
+from slipway.auth.lifetimes import Lifetimes
+from slipway.auth.tokens import REQUIRED_CLAIMS
+from slipway.http.etags import content_tag
+from slipway.http.paging import Page, PageQuery, build_page
+from slipway.http.problems import (
     AuthenticationError,
     BadRequestError,
     ConflictError,
@@ -20,11 +23,9 @@ from slipway.problems import (
     responses,
     validation_details,
 )
+from slipway.http.routing import domain_router
 from slipway.resources import Resources, resources_of
-from slipway.routing import domain_router
 from slipway.sessions import queries, service
-from slipway.sessions.dependencies import SCOPES, CurrentUser
-from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.models import Session
 from slipway.sessions.oauth import (
     NOT_STORED,
@@ -50,7 +51,6 @@ from slipway.sessions.schemas import (
     TokenReply,
 )
 from slipway.sessions.service import Device
-from slipway.sessions.tokens import REQUIRED_CLAIMS
 from slipway.storage.engine import after_commit
 from slipway.storage.session import DbSession
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from slipway.fields import CleanText, Email
+from slipway.http.fields import CleanText, Email
 
 TypedPassword = Annotated[SecretStr, Field(min_length=1, max_length=512, examples=["correct horse battery staple"])]
 """A password as typed; what a new one must be like is checked with a sentence of its own."""

@@ -14,8 +14,10 @@ from sqlalchemy import func
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.mail.links import MailedLink
-from slipway.problems import (
+from slipway.auth.addresses import address_key
+from slipway.auth.dependencies import Principal, no_such_user
+from slipway.auth.lifetimes import Lifetimes
+from slipway.http.problems import (
     AuthenticationError,
     ConflictError,
     NotFoundError,
@@ -23,9 +25,8 @@ from slipway.problems import (
     UnavailableError,
     ValidationError,
 )
+from slipway.mail.links import MailedLink
 from slipway.sessions import queries
-from slipway.sessions.dependencies import Principal, no_such_user
-from slipway.sessions.lifetimes import Lifetimes
 from slipway.sessions.models import Session
 from slipway.sessions.proof import compare, prove_password, verify
 from slipway.sessions.queries import Account
@@ -33,7 +34,6 @@ from slipway.sessions.refresh import Grant
 from slipway.sessions.secret_tokens import hash_token, new_token
 from slipway.storage.models import new_id
 from slipway.telemetry.registry import REGISTRY
-from slipway.users.addresses import address_key
 from slipway.users.queries import end_email_change
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.edge.addresses import network_of
-from slipway.problems import RateLimitedError
+from slipway.context.addresses import network_of
+from slipway.http.problems import RateLimitedError
 from slipway.sessions import queries
 from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from slipway.edge.deadline import remaining
+from slipway.context.deadline import remaining
 from slipway.settings import Settings
 from slipway.storage.login import Encryption, Login, LoginError, encryption_of
 from slipway.telemetry.spans import span

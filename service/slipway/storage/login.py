@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from slipway.server_url import UrlError, is_port
 from slipway.settings import Settings
-from slipway.settings_production import is_demo_secret
-from slipway.storage.database_url import (
+from slipway.settings.production import is_demo_secret
+from slipway.storage.files import Files, FilesError, read_folder
+from slipway.urls.database_url import (
     MEMBERS,
     TlsMode,
     completed,
@@ -20,7 +20,7 @@ from slipway.storage.database_url import (
     mode_of,
     strongest,
 )
-from slipway.storage.files import Files, FilesError, read_folder
+from slipway.urls.server_url import UrlError, is_port
 
 NEEDED = {"host": "host", "dbname": "database", "user": "username"}
 """What isn't guessed, by libpq's keywords and by the names that people are told."""

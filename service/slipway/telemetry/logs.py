@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 import orjson
 
+from slipway.context.request import current
 from slipway.settings import Settings
-from slipway.telemetry.context import current
 from slipway.telemetry.redaction import CUT, REDACTED, is_secret_name, redact, redact_text
 from slipway.telemetry.short import Short, is_terminal, wants_color
 

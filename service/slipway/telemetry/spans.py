@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from opentelemetry import trace
 from opentelemetry.util.types import AttributeValue
 
-from slipway.telemetry.context import current
+from slipway.context.request import current
 
 _tracer: trace.Tracer = trace.get_tracer("slipway")
 

@@ -19,9 +19,9 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
+from slipway.context.request import RequestContext, current
 from slipway.settings import Settings
 from slipway.telemetry import spans
-from slipway.telemetry.context import RequestContext, current
 from slipway.version import VERSION
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.permissions import ADMIN
-from slipway.sessions.passwords import PasswordHasher
+from slipway.auth.addresses import as_address
+from slipway.auth.models import User
+from slipway.auth.passwords import PasswordHasher
+from slipway.auth.permissions import ADMIN
 from slipway.storage.engine import Database
 from slipway.users import queries
-from slipway.users.addresses import as_address
-from slipway.users.models import User
 from slipway.users.schemas import DEFAULT_PERMISSIONS
 
 PERMISSIONS = sorted([ADMIN, *DEFAULT_PERMISSIONS])

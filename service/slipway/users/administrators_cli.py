@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 from pydantic import TypeAdapter, ValidationError
 
-from slipway.fields import Email
-from slipway.sessions.passwords import PasswordHasher
+from slipway.auth.passwords import PasswordHasher
+from slipway.http.fields import Email
 from slipway.settings import Settings
-from slipway.settings_production import is_demo_secret
+from slipway.settings.production import is_demo_secret
 from slipway.storage.engine import Database
 from slipway.storage.login import login_from_settings
 from slipway.users.administrators import create_administrator

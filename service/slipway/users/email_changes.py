@@ -15,14 +15,14 @@ from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.auth.addresses import address_key
+from slipway.auth.models import User
+from slipway.http.problems import ProblemDetail, RateLimitedError, ValidationError
 from slipway.jobs.queue import JobQueue
 from slipway.mail.links import AddressTaken, MailedLink
-from slipway.problems import ProblemDetail, RateLimitedError, ValidationError
 from slipway.sessions.queries import void_password_resets
 from slipway.sessions.secret_tokens import hash_token, new_token
 from slipway.users import queries
-from slipway.users.addresses import address_key
-from slipway.users.models import User
 
 if TYPE_CHECKING:
     from slipway.resources import Resources

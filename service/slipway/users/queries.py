@@ -13,10 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import with_expression
 
-from slipway.paging import PageRequest
-from slipway.permissions import ADMIN
-from slipway.users.addresses import address_key, parts_of_keys
-from slipway.users.models import EmailChange, User
+from slipway.auth.addresses import address_key, parts_of_keys
+from slipway.auth.models import EmailChange, User
+from slipway.auth.permissions import ADMIN
+from slipway.http.paging import PageRequest
 
 _NO_SYNC = {"synchronize_session": False}
 

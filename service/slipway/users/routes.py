@@ -10,12 +10,16 @@ from uuid import UUID
 from fastapi import Query, Request, Response, Security
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.fields import CleanText
-from slipway.openapi import versioned
-from slipway.paging import Page, PageQuery, build_page, cached_count
-from slipway.permissions import ADMIN
-from slipway.preconditions import IfMatch, Preconditions, etag
-from slipway.problems import (
+from slipway.auth.dependencies import Admin, CurrentUser, Principal, lacking, no_such_user
+from slipway.auth.models import User
+from slipway.auth.permissions import ADMIN
+from slipway.auth.principals import SessionUser
+from slipway.http.fields import CleanText
+from slipway.http.idempotency import IdempotencyKeyHeader, claim
+from slipway.http.openapi import versioned
+from slipway.http.paging import Page, PageQuery, build_page, cached_count
+from slipway.http.preconditions import IfMatch, Preconditions, etag
+from slipway.http.problems import (
     AuthenticationError,
     AuthorizationError,
     ConflictError,
@@ -23,16 +27,12 @@ from slipway.problems import (
     PreconditionFailedError,
     responses,
 )
+from slipway.http.routing import domain_router
 from slipway.resources import Resources, resources_of
-from slipway.routing import domain_router
-from slipway.sessions.dependencies import Admin, CurrentUser, Principal, lacking, no_such_user
-from slipway.sessions.principals import SessionUser
 from slipway.sessions.proof import prove_password
 from slipway.storage.engine import after_commit
-from slipway.storage.idempotency import IdempotencyKeyHeader, claim
 from slipway.storage.session import DbSession
 from slipway.users import email_changes, queries, service
-from slipway.users.models import User
 from slipway.users.schemas import EmailChangeConfirm, Permissions, UserCreate, UserOut, UserPatch, UserReplace
 from slipway.users.service import UserChange
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from slipway.fields import Body, Change, Email, Name
+from slipway.http.fields import Body, Change, Email, Name
 from slipway.sessions.schemas import OpaqueToken, TypedPassword
 from slipway.settings import Settings
 

@@ -12,16 +12,16 @@ from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.permissions import ADMIN
-from slipway.preconditions import Preconditions, require_match
-from slipway.problems import AuthorizationError, ConflictError
-from slipway.sessions.dependencies import Principal, no_such_user
-from slipway.sessions.principals import SessionUser
+from slipway.auth.dependencies import Principal, no_such_user
+from slipway.auth.models import User
+from slipway.auth.permissions import ADMIN
+from slipway.auth.principals import SessionUser
+from slipway.http.preconditions import Preconditions, require_match
+from slipway.http.problems import AuthorizationError, ConflictError
 from slipway.sessions.proof import wrong_password
 from slipway.sessions.queries import revoke_sessions_of, void_password_resets
 from slipway.sessions.throttle import LoginThrottle
 from slipway.users import email_changes, queries
-from slipway.users.models import User
 from slipway.users.schemas import UserCreate
 
 if TYPE_CHECKING:

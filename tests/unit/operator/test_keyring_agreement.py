@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import RSAAlgorithm
 
-from slipway.sessions.keys import DEMO_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, KeysError, generate_keys, keys_from_files
+from slipway.auth.keys import DEMO_KEYS, MAX_RSA_BITS, MIN_RSA_BITS, KeysError, generate_keys, keys_from_files
 from slipway.settings import Settings
 from slipway_operator.keyrings.material import (
     MOST_RSA_BITS,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from jwt import PyJWK
 
-from slipway.sessions.keys import KeysError, KeySet
+from slipway.auth.keys import KeysError, KeySet
 from slipway_operator.keyrings.material import Material, files, generate, thumbprint, understand
 from slipway_operator.keyrings.model import Algorithm, HeldKey
 

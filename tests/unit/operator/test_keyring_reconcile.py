@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from slipway.sessions.keys import KeySet
+from slipway.auth.keys import KeySet
 from slipway_operator.cluster import ForbiddenError, UnreachableError
 from slipway_operator.evidence.asking import open_http
 from slipway_operator.keyrings.material import files, understand

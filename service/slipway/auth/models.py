@@ -9,8 +9,8 @@ from sqlalchemy import ForeignKey, LargeBinary, func
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, query_expression, validates
 
+from slipway.auth.addresses import address_key
 from slipway.storage.models import Base, new_id
-from slipway.users.addresses import address_key
 
 
 class User(Base):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from slipway.mail.mail_url import read_mail_url
-from slipway.server_url import UrlError
 from slipway.settings import Settings
-from slipway.storage.database_url import keywords_of_url
-from slipway.storage.redis_url import address_of
+from slipway.urls.database_url import keywords_of_url
+from slipway.urls.mail_url import read_mail_url
+from slipway.urls.redis_url import address_of
+from slipway.urls.server_url import UrlError
 
 READERS = {"database_url": keywords_of_url, "redis_url": address_of, "smtp_url": read_mail_url}
 

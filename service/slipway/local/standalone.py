@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import click
 
-from slipway.docs_pages import serves_pages
-from slipway.embedded import APP, embedded_postgres
+from slipway.http.docs_pages import serves_pages
+from slipway.local.embedded import APP, embedded_postgres
 from slipway.migrations.runner import upgrade
 from slipway.resources import Resources
 from slipway.server import serve

@@ -19,7 +19,7 @@ from uuid import UUID
 import jwt
 from prometheus_client import Counter
 
-from slipway.sessions.keys import Key, KeyStore
+from slipway.auth.keys import Key, KeyStore
 from slipway.settings import Settings
 from slipway.storage.models import new_id
 from slipway.telemetry.registry import REGISTRY

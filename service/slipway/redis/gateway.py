@@ -26,11 +26,11 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from slipway.server_url import UrlError
 from slipway.settings import Settings
-from slipway.storage.redis_url import address_of
 from slipway.telemetry.registry import DEGRADED, REGISTRY
 from slipway.telemetry.spans import span
+from slipway.urls.redis_url import address_of
+from slipway.urls.server_url import UrlError
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from slipway.server_url import ENCODE, ServerUrl, UrlError
+from slipway.urls.server_url import ENCODE, ServerUrl, UrlError
 
 SHAPE = "redis://user:password@host:6379/0, or rediss:// with TLS"
 INSTEAD = "name one server, such as the Service or proxy that leads to the primary"

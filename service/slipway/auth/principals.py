@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from slipway.sessions.lifetimes import Lifetimes
+from slipway.auth.lifetimes import Lifetimes
 from slipway.settings import Settings
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ import argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 from prometheus_client import Histogram
 
-from slipway.problems import ProblemDetail, UnavailableError, ValidationError
+from slipway.http.problems import ProblemDetail, UnavailableError, ValidationError
 from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 

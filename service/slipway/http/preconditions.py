@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
-from slipway.etags import ANY, tags_of
-from slipway.problems import PreconditionFailedError, ProblemDetail, ValidationError
+from slipway.http.etags import ANY, tags_of
+from slipway.http.problems import PreconditionFailedError, ProblemDetail, ValidationError
 
 
 def etag(version: int | str) -> str:

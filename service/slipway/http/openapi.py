@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from slipway.openapi_examples import add_examples
-from slipway.problems import (
+from slipway.http.openapi_examples import add_examples
+from slipway.http.problems import (
     AppException,
     BadRequestError,
     HeadersTooLargeError,

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from slipway.etags import content_tag
-from slipway.media_types import media_type
+from slipway.http.etags import content_tag
+from slipway.http.media_types import media_type
 from slipway.settings import Settings
 
 DOCUMENT = "/openapi.json"

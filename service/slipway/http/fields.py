@@ -45,7 +45,7 @@ Name = Annotated[CleanText, AfterValidator(_seen)]
 """Text that people recognise something by: when there is any, some of it can be seen."""
 
 Email = Annotated[EmailStr, StringConstraints(max_length=254), AfterValidator(_storable)]
-"""An e-mail address as typed; unique however it is written (slipway.users.addresses)."""
+"""An e-mail address as typed; unique however it is written (slipway.auth.addresses)."""
 
 
 def _without_null(schema: dict[str, Any]) -> None:

@@ -27,8 +27,8 @@ from typing import Final
 from prometheus_client import Counter
 from redis.asyncio import Redis
 
-from slipway.edge.deadline import set_deadline
-from slipway.storage.redis import AWAY, RedisGateway, Script
+from slipway.context.deadline import set_deadline
+from slipway.redis.gateway import AWAY, RedisGateway, Script
 from slipway.telemetry.registry import REGISTRY
 
 TOMBSTONE = 5.0

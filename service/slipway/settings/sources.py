@@ -15,10 +15,10 @@ from dotenv.parser import Binding, parse_stream
 from pydantic import ValidationError
 
 from slipway.settings import Settings
-from slipway.settings_cors import cors_faults
-from slipway.settings_production import production_faults
-from slipway.settings_times import time_faults
-from slipway.settings_urls import url_faults
+from slipway.settings.cors import cors_faults
+from slipway.settings.production import production_faults
+from slipway.settings.times import time_faults
+from slipway.settings.urls import url_faults
 
 PREFIX = "SLIPWAY_"
 OPERATORS = "SLIPWAY_OPERATOR_"

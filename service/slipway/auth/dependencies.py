@@ -11,10 +11,16 @@ from fastapi import Request, Security
 from fastapi.security import OAuth2PasswordBearer
 from prometheus_client import Counter
 
-from slipway.permissions import ADMIN
-from slipway.problems import INVALID_TOKEN, AuthenticationError, AuthorizationError, NotFoundError, SessionEndedError
-from slipway.sessions.principals import SessionUser
-from slipway.sessions.tokens import TokenClaims
+from slipway.auth.permissions import ADMIN
+from slipway.auth.principals import SessionUser
+from slipway.auth.tokens import TokenClaims
+from slipway.http.problems import (
+    INVALID_TOKEN,
+    AuthenticationError,
+    AuthorizationError,
+    NotFoundError,
+    SessionEndedError,
+)
 from slipway.telemetry.http_metrics import SCOPE_KEY
 from slipway.telemetry.registry import REGISTRY
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI
 
-from slipway.openapi import COMMON_PROBLEMS
-from slipway.problems import AppException, responses
+from slipway.http.openapi import COMMON_PROBLEMS
+from slipway.http.problems import AppException, responses
 
 
 def domain_router(prefix: str, tag: str, *problems: type[AppException]) -> APIRouter:

@@ -12,8 +12,8 @@ from uuid import UUID
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
-from slipway.problems import ProblemDetail, ValidationError
-from slipway.storage.cache import Cache
+from slipway.http.problems import ProblemDetail, ValidationError
+from slipway.redis.cache import Cache
 
 T = TypeVar("T")
 

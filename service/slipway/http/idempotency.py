@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.problems import ProblemDetail, ValidationError
+from slipway.http.problems import ProblemDetail, ValidationError
 from slipway.storage.models import Base
 
 REPLAYED = "Idempotency-Replayed"

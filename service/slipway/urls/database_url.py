@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from slipway.server_url import ServerUrl, UrlError
+from slipway.urls.server_url import ServerUrl, UrlError
 
 TlsMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 MODES: tuple[TlsMode, ...] = ("disable", "prefer", "require", "verify-ca", "verify-full")

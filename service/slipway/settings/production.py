@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from slipway.server_url import ServerUrl, UrlError
 from slipway.settings import Settings
+from slipway.urls.server_url import ServerUrl, UrlError
 
 DEMO_SECRETS = frozenset({"slipway", "slipway-demo", "demo", "postgres", "password", "changeme", "admin", "secret"})
 """Passwords that documentation and demo values use; production refuses each of them."""

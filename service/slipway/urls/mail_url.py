@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.server_url import ENCODE, ServerUrl, UrlError
+from slipway.urls.server_url import ENCODE, ServerUrl, UrlError
 
 
 def read_mail_url(url: str) -> ServerUrl:

@@ -1,0 +1,1 @@
+"""What every route is made of: problems, preconditions, paging, fields, the document."""

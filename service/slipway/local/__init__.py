@@ -1,0 +1,1 @@
+"""`slipway run`: everything in one process."""

@@ -1,0 +1,1 @@
+"""The gateway to Redis, and the cache in it."""

@@ -1,0 +1,1 @@
+"""Addresses of servers, as people write them."""
