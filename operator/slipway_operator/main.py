@@ -17,9 +17,9 @@ import click
 from slipway_operator import definitions, logs, ops, telemetry, watch
 from slipway_operator.cluster import Api
 from slipway_operator.evidence.asking import open_http
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.keyrings.reconcile import KeyRings
 from slipway_operator.leases import Leases, Served
-from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.reconcile import DatabaseLogins
 from slipway_operator.migrations.reconcile import Migrations
 from slipway_operator.named_secrets import NamedSecrets

@@ -12,12 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from slipway.auth.tokens import TokenClaims
+from slipway.domains import DOMAINS
 from slipway.edge.drain import DrainState
 from slipway.edge.edge import Edge
-from slipway.exports.routes import router as exports
 from slipway.http.docs_pages import make_fastapi
 from slipway.http.idempotency import IdempotentReplay
-from slipway.http.openapi import DESCRIPTION, TAGS, describe
+from slipway.http.openapi import DESCRIPTION, describe
 from slipway.http.problems import (
     AppException,
     BadRequestError,
@@ -29,18 +29,15 @@ from slipway.http.problems import (
     validation_details,
 )
 from slipway.http.routing import add_routes, domain_router
-from slipway.items.routes import router as items
 from slipway.resources import Resources
-from slipway.sessions.routes import discovery
-from slipway.sessions.routes import router as sessions
 from slipway.settings import Settings
 from slipway.telemetry.logs import LineWriter
-from slipway.users.routes import confirmation
-from slipway.users.routes import router as users
 from slipway.version import VERSION
 
 liveness = domain_router("", "health")
-ROUTERS = (users, items, sessions, confirmation, exports, discovery, liveness)
+ROUTERS = (*(router for domain in DOMAINS for router in domain.routers), liveness)
+_TAGS = {name: told for domain in DOMAINS for name, told in domain.tags.items()}
+_TAGS["health"] = "Whether the API is there."
 
 
 @liveness.get("/health", summary="Is the API there?")
@@ -80,7 +77,7 @@ def _fastapi(settings: Settings) -> FastAPI:
         title="Slipway",
         version=VERSION,
         description=DESCRIPTION,
-        openapi_tags=TAGS,
+        openapi_tags=[{"name": name, "description": told} for name, told in _TAGS.items()],
         redirect_slashes=False,
         separate_input_output_schemas=False,
         swagger_ui_parameters={"persistAuthorization": True},

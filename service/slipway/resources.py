@@ -7,9 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
-
-from fastapi import Request
 
 from slipway.auth.keys import KeySet, KeyStore, generate_keys, keys_from_files
 from slipway.auth.passwords import PasswordHasher
@@ -31,9 +28,9 @@ from slipway.telemetry.tracing import Tracing
 logger = logging.getLogger("slipway.resources")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Resources:
-    """One process's parts; routes reach them through `resources_of(request)`."""
+    """One process's parts. Each domain names those that it uses by a protocol of its own (`parts.py`)."""
 
     settings: Settings
     tracing: Tracing
@@ -47,10 +44,6 @@ class Resources:
     throttle: LoginThrottle
     principals: Principals
     queue: JobQueue
-
-
-def resources_of(request: Request) -> Resources:
-    return cast("Resources", request.app.state.resources)
 
 
 def open_database(settings: Settings) -> tuple[Database, WatchedFolder[Login] | None]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import slipway.exports.service
 import slipway.jobs.periodic
 import slipway.mail.job
-import slipway.users.keys
-from slipway.exports.job import ExportJob
+from slipway.domains import DOMAINS
+from slipway.jobs.expiries import Expiry
 from slipway.jobs.kinds import Kind
 from slipway.jobs.periodic import Purge
 from slipway.jobs.worker import Worker
@@ -18,7 +17,12 @@ from slipway.sessions.service import new_reset_link
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.users import email_changes
-from slipway.users.keys import KeyAddresses
+
+EXPIRIES = (
+    Expiry("idempotency_keys", "expires_at", "expires_at < now()"),
+    *(expiry for domain in DOMAINS for expiry in domain.expiries),
+)
+"""What is purged."""
 
 
 def job_kinds(settings: Settings, database: Database) -> dict[str, Kind]:
@@ -29,11 +33,11 @@ def job_kinds(settings: Settings, database: Database) -> dict[str, Kind]:
         partial(new_reset_link, database, settings),
         partial(email_changes.new_link, database, settings),
     )
+    purge = Purge(settings, database, EXPIRIES)
     return {
         **dict.fromkeys(slipway.mail.job.JOBS, Kind(mail.run)),
-        slipway.exports.service.JOB: ExportJob(database).kind,
-        slipway.users.keys.JOB: Kind(KeyAddresses(database).run, every=settings.purge_interval),
-        slipway.jobs.periodic.JOB: Kind(Purge(settings, database).run, every=settings.purge_interval),
+        slipway.jobs.periodic.JOB: Kind(purge.run, every=settings.purge_interval),
+        **{name: kind for domain in DOMAINS for name, kind in domain.kinds(settings, database).items()},
     }
 
 

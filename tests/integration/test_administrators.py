@@ -10,7 +10,7 @@ import pytest
 
 from integration.conftest import enter
 from integration.sql import run_sql
-from slipway.problems import ValidationError
+from slipway.http.problems import ValidationError
 from slipway.resources import Resources
 from slipway.settings import Settings
 from slipway.users.administrators import (

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from servers.databases import TestDatabase, superuser_sql
 from servers.silence import SilentProxy, silent_proxy
 from servers.waiting import until
-from slipway.edge.deadline import set_deadline
+from slipway.context.deadline import set_deadline
 from slipway.edge.faults import as_problem
 from slipway.settings import Settings
 from slipway.storage import engine

@@ -13,8 +13,9 @@ import pytest
 from servers.databases import TestDatabase, create_database, drop_database
 from servers.migration_images import session, value
 from servers.postgres import PostgresServer
-from slipway.jobs.expiries import EXPIRIES, Below, Expiry, lifetimes
+from slipway.jobs.expiries import Below, Expiry
 from slipway.settings import Settings
+from slipway.worker import EXPIRIES
 
 ROWS = 100_000
 # Row n expires n minutes before or after now: one in a hundred has expired.
@@ -64,7 +65,7 @@ async def faults(database: TestDatabase, expiry: Expiry) -> list[str]:
         count = await value(database.url_owner, f"SELECT count(*) FROM {table}")  # noqa: S608 - ours
         found += [f"{table} has {count} rows here: add some to FILL"] if count < ROWS else []
     statement = "EXPLAIN (FORMAT JSON) " + expiry.delete()
-    for name, number in expiry.parameters(lifetimes(Settings())).items():
+    for name, number in expiry.parameters(Settings()).items():
         statement = re.sub(rf":{name}\b", str(number), statement)
     [document] = json.loads(await value(database.url_app, statement))
     plan = list(nodes(document["Plan"]))

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-import pytest
 from sqlalchemy import text
 
 from servers.databases import TestDatabase
@@ -12,15 +12,14 @@ from servers.jobs import rows, working
 from servers.migration_images import session as connected
 from servers.waiting import until
 from slipway.exports.job import CHUNK_BYTES
-from slipway.jobs import periodic
-from slipway.jobs.expiries import EXPIRIES, Below, Expiry
+from slipway.jobs.expiries import Below, Expiry
 from slipway.jobs.kinds import Job
 from slipway.jobs.periodic import JOB, Purge
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.telemetry.registry import REGISTRY
 from slipway.users import keys
-from slipway.worker import job_kinds
+from slipway.worker import EXPIRIES, job_kinds
 
 TABLES = (
     "exports",
@@ -69,9 +68,9 @@ async def counts(db: Database, tables: tuple[str, ...] = (*TABLES, "export_chunk
     return found
 
 
-async def purge_once(settings: Settings, db: Database) -> None:
+async def purge_once(settings: Settings, db: Database, expiries: Sequence[Expiry] = EXPIRIES) -> None:
     """One run, without a worker that would start another."""
-    await Purge(settings, db).run(Job(1, JOB, {}, {}, 1, uuid4(), datetime.now(UTC)))
+    await Purge(settings, db, expiries).run(Job(1, JOB, {}, {}, 1, uuid4(), datetime.now(UTC)))
 
 
 def _with_batches_of(rows: int) -> list[Expiry]:
@@ -112,17 +111,14 @@ async def test_a_session_past_its_longest_lifetime_is_deleted_however_much_it_wa
     assert await counts(db, ("sessions", "refresh_tokens")) == {"sessions": 1, "refresh_tokens": 1}
 
 
-async def test_more_than_a_batch_is_deleted_in_one_run_in_several(
-    settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(periodic, "EXPIRIES", _with_batches_of(3))
+async def test_more_than_a_batch_is_deleted_in_one_run_in_several(settings: Settings, db: Database) -> None:
     await fill(db)
     async with db.transaction() as session:
         old = "INSERT INTO login_attempts SELECT n::text::bytea, 1, 'epoch', 'epoch' FROM generate_series(1, 10) n"
         await session.execute(text(old))
         many = "SELECT n::text::bytea, id, now() FROM sessions, generate_series(1, 10) n WHERE expires_at < now()"
         await session.execute(text(f"INSERT INTO refresh_tokens (token_hash, session_id, used_at) {many}"))
-    await purge_once(settings, db)
+    await purge_once(settings, db, _with_batches_of(3))
     assert await counts(db, ("login_attempts", "refresh_tokens")) == {"login_attempts": 1, "refresh_tokens": 1}
 
 
@@ -141,16 +137,15 @@ MANY_BELOW = (
 
 
 async def test_no_transaction_deletes_more_than_a_batch_not_even_by_foreign_key(
-    settings: Settings, db: Database, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, db: Database, database: TestDatabase
 ) -> None:
-    monkeypatch.setattr(periodic, "EXPIRIES", _with_batches_of(2))
     await fill(db)
     async with db.transaction() as session:
         for statement in MANY_BELOW:
             await session.execute(text(statement))
     async with connected(database.url_owner) as owner:
         await owner.execute(COUNTED)
-        await purge_once(settings, db)
+        await purge_once(settings, db, _with_batches_of(2))
         deletes = [row[0] for row in await owner.fetch("SELECT count(*) FROM deletes GROUP BY xid")]
     assert (sum(deletes), max(deletes)) == (12 + 10, 2)
 

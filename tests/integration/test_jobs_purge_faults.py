@@ -17,12 +17,12 @@ from servers.migration_images import session as connected
 from servers.silence import silent_proxy
 from servers.told import said
 from slipway.jobs import periodic
-from slipway.jobs.expiries import EXPIRIES
 from slipway.jobs.kinds import JobError
 from slipway.jobs.periodic import Purge
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.telemetry.registry import REGISTRY
+from slipway.worker import EXPIRIES
 
 FIRST = "exports"
 """All others come after it."""
@@ -141,14 +141,13 @@ async def test_what_is_not_done_in_time_is_no_failure_and_goes_on_next_time(
     settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     one_by_one = [replace(expiry, batch=1) for expiry in EXPIRIES if expiry.table == "login_attempts"]
-    monkeypatch.setattr(periodic, "EXPIRIES", one_by_one)
     monkeypatch.setattr(periodic, "PATIENCE", 0.0)
     await fill(db)
     before = results("login_attempts")
-    await purge_once(settings, db)
+    await purge_once(settings, db, one_by_one)
     assert results("login_attempts")["unfinished"] == before["unfinished"] + 1
     assert said(caplog) == [("WARNING", "more has expired than was deleted in time")]
-    await purge_once(settings, db)
+    await purge_once(settings, db, one_by_one)
     assert results("login_attempts")["done"] == before["done"] + 1
     assert len(said(caplog)) == 1
     assert await counts(db, ("login_attempts",)) == {"login_attempts": 1}

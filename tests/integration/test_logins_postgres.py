@@ -15,10 +15,10 @@ import pytest
 from servers.login_server import ADMIN, COUNT, PAIR, SERVICE, A, B, World
 from servers.postgres import PASSWORD
 from servers.waiting import until
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.logins import postgres, scram
 from slipway_operator.logins.address import Address, LoginData, files, login_of
 from slipway_operator.logins.connecting import TroubleError, logs_in
-from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.postgres import Pair, look, prepare, set_password
 from slipway_operator.logins.reconcile import DatabaseLogins
 from slipway_operator.named_secrets import NamedSecrets

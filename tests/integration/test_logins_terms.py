@@ -15,11 +15,11 @@ from servers.login_server import ADMIN, PAIR, SERVICE, A, B, World
 from servers.postgres import PASSWORD
 from slipway_operator.cluster import NotServedError
 from slipway_operator.evidence.asking import Asking
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.guard import Guard
 from slipway_operator.logins import apply, postgres, scram
 from slipway_operator.logins.address import files
 from slipway_operator.logins.connecting import TroubleError, logs_in
-from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.model import Scramble
 from slipway_operator.logins.observe import look as observe
 from slipway_operator.logins.postgres import fence, look, prepare, set_password

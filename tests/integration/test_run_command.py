@@ -23,8 +23,8 @@ from click.testing import CliRunner, Result
 
 from servers.waiting import free_port
 from slipway.cli import root
-from slipway.embedded import FolderInUseError, embedded_postgres
-from slipway.standalone import ADMINISTRATOR
+from slipway.local.embedded import FolderInUseError, embedded_postgres
+from slipway.local.standalone import ADMINISTRATOR
 
 WORDS = re.compile(r"password  (\S+)")
 

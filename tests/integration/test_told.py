@@ -26,10 +26,10 @@ from slipway.edge.drain import DrainState
 from slipway.mail.mailer import NoMailer, SmtpMailer, TerminalMailer, mailer_for
 from slipway.readiness import Startup
 from slipway.resources import Resources, open_resources
-from slipway.sessions.passwords import PasswordHasher
+from slipway.auth.passwords import PasswordHasher
 from slipway.settings import Settings
 from slipway.storage.engine import Database, after_commit
-from slipway.storage.redis import AWAY, RedisGateway
+from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.telemetry.registry import REGISTRY
 
 

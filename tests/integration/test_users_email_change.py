@@ -14,11 +14,13 @@ from integration.conftest import PASSWORD, Person, SignIn
 from integration.form import enter
 from integration.mailing import Post, ask, confirm, post_office
 from integration.sql import run_sql
+from slipway.auth import accounts
 from slipway.jobs.kinds import Job
 from slipway.jobs.periodic import Purge
 from slipway.resources import Resources
 from slipway.sessions.service import new_reset_link
 from slipway.users import email_changes, queries
+from slipway.worker import EXPIRIES
 
 NEW = "new@example.com"
 
@@ -110,7 +112,7 @@ async def test_without_its_end_in_the_same_statement_a_link_would_work_again(
 
     token = await linked(user, post)
     monkeypatch.setattr(queries, "use_email_change", used)
-    monkeypatch.setattr(queries, "end_email_change", stays)
+    monkeypatch.setattr(accounts, "end_email_change", stays)
     assert [(await confirm(anonymous, token)).status_code for _ in range(2)] == [204, 204]
 
 
@@ -269,7 +271,7 @@ async def test_what_is_pending_is_part_of_the_etag(user: Person, resources: Reso
 
 async def test_what_ran_out_is_purged(user: Person, resources: Resources) -> None:
     await ask(user, NEW)
-    purge = Purge(resources.settings, resources.database)
+    purge = Purge(resources.settings, resources.database, EXPIRIES)
     job = Job(1, "purge_expired", {}, {}, 1, uuid4(), datetime.now(UTC))
     await purge.run(job)
     assert await run_sql(resources, "SELECT count(*) FROM email_changes") == [(1,)]

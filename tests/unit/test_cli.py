@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from slipway import cli
 from slipway.cli import root, run_async
-from slipway.problems import ProblemDetail, ValidationError
+from slipway.http.problems import ProblemDetail, ValidationError
 from slipway.settings import Settings
 from unit.test_settings import SAFE
 
@@ -115,7 +115,7 @@ def test_reloading_serves_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> No
     started = Started()
     monkeypatch.setattr("slipway.server.serve", started)
     monkeypatch.setattr("slipway.telemetry.logs.configure_logging", lambda _: "lines")
-    monkeypatch.setattr("slipway.reload.serve_with_reload", lambda target: target([]))
+    monkeypatch.setattr("slipway.local.reload.serve_with_reload", lambda target: target([]))
     assert slipway("serve", "--reload", SLIPWAY_PORT="8222").exit_code == 0
     assert [(settings.port, lines) for settings, lines in started.called] == [(8222, "lines")]
 

@@ -18,7 +18,7 @@ from servers.told import counted, said
 from servers.waiting import until
 from servers.wire import connected, unwrapped
 from slipway.edge.sweeper import Sweeper
-from slipway.problems import ConflictError
+from slipway.http.problems import ConflictError
 from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from slipway.cli import root
 from slipway.jobs.kinds import Job
 from slipway.mail.mailer import SmtpMailer
-from slipway.server_url import ServerUrl, is_port
-from slipway.sessions.keys import generate_keys
+from slipway.urls.server_url import ServerUrl, is_port
+from slipway.auth.keys import generate_keys
 from slipway.settings import Settings
-from slipway.settings_production import production_faults
+from slipway.settings.production import production_faults
 from slipway.storage.login import Login, LoginError
 from slipway.telemetry.logs import configure_logging
 

@@ -25,7 +25,7 @@ from slipway.edge.framing import check_head
 from slipway.edge.limiter import RateLimiter
 from slipway.jobs.away import pauses
 from slipway.listening import PORTS, ListenError, listen
-from slipway.problems import (
+from slipway.http.problems import (
     AppException,
     BadRequestError,
     ConflictError,
@@ -34,12 +34,12 @@ from slipway.problems import (
     problem_body,
     problem_headers,
 )
-from slipway.sessions.keys import generate_keys
+from slipway.auth.keys import generate_keys
 from slipway.settings import Settings
-from slipway.settings_sources import SettingsError, load_settings
+from slipway.settings.sources import SettingsError, load_settings
 from slipway.storage.engine import DeadlineConnection
 from slipway.storage.login import Login, LoginError
-from slipway.storage.redis import AWAY, RedisGateway
+from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.telemetry.logs import JsonHandler, LineWriter
 from slipway.telemetry.redaction import REDACTED, redact
 from slipway.users.schemas import UserCreate

@@ -16,9 +16,10 @@ from servers.otlp import Collector
 from servers.waiting import free_port, until
 from slipway.settings import Settings
 from slipway.telemetry import tracing as tracing_module
+from slipway.telemetry.exporting import SHUTDOWN_TIMEOUT
 from slipway.telemetry.registry import DEGRADED, EXPORT_FAILURES
 from slipway.telemetry.spans import span
-from slipway.telemetry.tracing import SHUTDOWN_TIMEOUT, Tracing, inject_headers
+from slipway.telemetry.tracing import Tracing, inject_headers
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"

@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from servers.told import counted, said
 from servers.waiting import until
-from slipway.sessions.keys import KeyStore, generate_keys
-from slipway.sessions.passwords import PasswordHasher
-from slipway.sessions.tokens import Tokens
+from slipway.auth.keys import KeyStore, generate_keys
+from slipway.auth.passwords import PasswordHasher
+from slipway.auth.tokens import Tokens
 from slipway.settings import MIB, Settings
 from slipway.storage import files
 from slipway.storage.files import MAX_FILES, Files, FilesError, WatchedFolder, Watcher, read_folder

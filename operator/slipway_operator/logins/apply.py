@@ -10,10 +10,10 @@ import asyncio
 import logging
 
 from slipway_operator.cluster import Api
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.logins import postgres, scram
 from slipway_operator.logins.address import LoginData, files
 from slipway_operator.logins.connecting import TroubleError
-from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.model import Decision, Effect, HandOver, PrepareRoles, Scramble, Trouble
 from slipway_operator.logins.observe import LOGINS, Look, migrating, pair_of
 from slipway_operator.logins.status import document

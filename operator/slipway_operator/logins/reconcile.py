@@ -12,10 +12,10 @@ from slipway_operator.cluster import Api
 from slipway_operator.conditions import State
 from slipway_operator.evidence.asking import Asking
 from slipway_operator.evidence.nudging import Nudges
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.logins import apply
 from slipway_operator.logins.connecting import TroubleError
 from slipway_operator.logins.decide import decide
-from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.model import Decision, HandOver, Scramble, Trouble, Verdict
 from slipway_operator.logins.observe import LOGINS, Look, look, unseen
 from slipway_operator.named_secrets import NamedSecrets

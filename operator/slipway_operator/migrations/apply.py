@@ -11,7 +11,7 @@ from typing import Any
 
 from slipway_operator.cluster import CRON_JOBS, JOBS, Api, ApiError, ConflictError, ForbiddenError
 from slipway_operator.conditions import one_line
-from slipway_operator.logins.exclusion import Exclusion
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.migrations import config_maps, sql
 from slipway_operator.migrations.jobs import backup_job, migration_job
 from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, Trouble

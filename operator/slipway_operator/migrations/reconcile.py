@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from slipway_operator.cluster import Api
-from slipway_operator.logins.exclusion import Exclusion
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.migrations import apply
 from slipway_operator.migrations.decide import decide
 from slipway_operator.migrations.model import CreateJob, Decision, Trouble

@@ -11,12 +11,12 @@ from slipway.auth.dependencies import ItemsReader
 from slipway.exports import queries, service
 from slipway.exports.formats import MEDIA_TYPES
 from slipway.exports.models import Export
+from slipway.exports.parts import parts_of
 from slipway.exports.schemas import ExportOut, ExportRequest
 from slipway.http.idempotency import IdempotencyKeyHeader, claim
 from slipway.http.paging import Page, PageQuery, build_page
 from slipway.http.problems import AuthenticationError, AuthorizationError, ConflictError, NotFoundError, responses
 from slipway.http.routing import domain_router
-from slipway.resources import resources_of
 from slipway.storage.session import DbSession
 
 router = domain_router("/api/v1/exports", "exports", AuthenticationError, AuthorizationError)
@@ -29,9 +29,9 @@ async def request_export(
     request: Request, wanted: ExportRequest, user: ItemsReader, session: DbSession, key: IdempotencyKeyHeader = None
 ) -> Response:
     """All of one's items as a file, made in the background; `Location` is where to look for it."""
-    resources = resources_of(request)
+    parts = parts_of(request)
     once = await claim(request, session, user.id, key)
-    export = await service.request_export(session, resources.queue, resources.settings, user.id, wanted.format)
+    export = await service.request_export(session, parts.queue, parts.settings, user.id, wanted.format)
     body = ExportOut.model_validate(export).model_dump_json()
     headers = {"Location": f"/api/v1/exports/{export.id}"}
     return await once.remember(Response(body, 202, headers, "application/json"))
@@ -40,7 +40,7 @@ async def request_export(
 @router.get("", summary="List exports")
 async def list_exports(request: Request, user: ItemsReader, wanted: PageQuery) -> Page[ExportOut]:
     """One's own, oldest first, as long as their files are kept."""
-    database = resources_of(request).database
+    database = parts_of(request).database
     rows = await database.read(lambda session: queries.page(session, wanted, user.id))
     total = await wanted.total(rows, lambda: database.read(lambda session: queries.count(session, user.id)))
     return build_page(rows, wanted, total, ExportOut.model_validate)
@@ -71,7 +71,7 @@ async def read_file(request: Request, export_id: UUID, user: ItemsReader) -> Str
     """Streamed, with its length. 409 until it is made, then with `Retry-After`; 409 without one when it failed."""
     export = service.finished(await _own(request, user, export_id))
     return StreamingResponse(
-        service.file_of(resources_of(request).database, export),
+        service.file_of(parts_of(request).database, export),
         headers={
             "Content-Length": str(export.byte_count),
             "Content-Disposition": f'attachment; filename="items-{export.id}.{export.format}"',
@@ -82,5 +82,5 @@ async def read_file(request: Request, export_id: UUID, user: ItemsReader) -> Str
 
 
 async def _own(request: Request, user: ItemsReader, export_id: UUID) -> Export:
-    database = resources_of(request).database
+    database = parts_of(request).database
     return service.existing(await database.read(lambda session: queries.get(session, user.id, export_id)))

@@ -30,15 +30,6 @@ Errors are `application/problem+json`; quote their `request_id` when you ask abo
 Writes take `If-Match` (the ETag you read) and, on POST, `Idempotency-Key`; reads of what has an ETag take
 `If-None-Match`. HEAD works wherever GET does."""
 
-TAGS: list[dict[str, Any]] = [
-    {"name": "users", "description": "Who may sign in, and what they may do."},
-    {"name": "items", "description": "What users keep here."},
-    {"name": "auth", "description": "Sign-in, sessions and passwords."},
-    {"name": "exports", "description": "All of one's items as a file, made in the background."},
-    {"name": "discovery", "description": "What proxies need to check our tokens."},
-    {"name": "health", "description": "Whether the API is there."},
-]
-
 COMMON_PROBLEMS: tuple[type[AppException], ...] = (
     BadRequestError,
     PayloadTooLargeError,

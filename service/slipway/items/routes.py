@@ -25,8 +25,8 @@ from slipway.http.problems import (
 from slipway.http.routing import domain_router
 from slipway.items import queries, service
 from slipway.items.models import Item
+from slipway.items.parts import ItemParts, parts_of
 from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
-from slipway.resources import Resources, resources_of
 from slipway.storage.engine import after_commit
 from slipway.storage.session import DbSession
 
@@ -42,8 +42,8 @@ def _total_key(owner_id: UUID) -> str:
     return f"items:total:{owner_id}"
 
 
-def _forget_totals(session: AsyncSession, resources: Resources, owner_id: UUID) -> None:
-    after_commit(session, lambda: resources.cache.invalidate(_total_key(owner_id)))
+def _forget_totals(session: AsyncSession, parts: ItemParts, owner_id: UUID) -> None:
+    after_commit(session, lambda: parts.cache.invalidate(_total_key(owner_id)))
 
 
 _LINKS = {"read": ("read_item", "item_id"), "change": ("patch_item", "item_id"), "delete": ("delete_item", "item_id")}
@@ -58,7 +58,7 @@ async def create_item(
     """An item of one's own. Repeating it with the same `Idempotency-Key` gives the same reply, and no second item."""
     once = await claim(request, session, user.id, key)
     item = await service.create(session, user.id, content)
-    _forget_totals(session, resources_of(request), user.id)
+    _forget_totals(session, parts_of(request), user.id)
     return await once.remember(_reply(item, 201, {"Location": f"/api/v1/items/{item.id}"}))
 
 
@@ -77,17 +77,17 @@ async def list_items(
 ) -> Page[ItemOut]:
     """One's own items, oldest first; administrators name any owner, for others there is nobody else: 404."""
     owner = user.owner(owner_id)
-    resources = resources_of(request)
-    rows = await resources.database.read(lambda session: queries.page(session, wanted, owner, q))
-    total = await wanted.total(rows, lambda: _count(resources, owner, q))
+    parts = parts_of(request)
+    rows = await parts.database.read(lambda session: queries.page(session, wanted, owner, q))
+    total = await wanted.total(rows, lambda: _count(parts, owner, q))
     return build_page(rows, wanted, total, ItemOut.model_validate)
 
 
-async def _count(resources: Resources, owner: UUID, search: str | None) -> int:
+async def _count(parts: ItemParts, owner: UUID, search: str | None) -> int:
     async def count() -> int:
-        return await resources.database.read(lambda session: queries.count(session, owner, search))
+        return await parts.database.read(lambda session: queries.count(session, owner, search))
 
-    return await count() if search else await cached_count(resources.cache, _total_key(owner), count)
+    return await count() if search else await cached_count(parts.cache, _total_key(owner), count)
 
 
 _READ = responses(NotFoundError) | versioned(200)
@@ -96,7 +96,7 @@ _READ = responses(NotFoundError) | versioned(200)
 @router.get("/{item_id}", summary="Read an item", response_model=ItemOut, responses=_READ)
 async def read_item(request: Request, item_id: UUID, user: ItemsReader) -> Response:
     """One's own, or anyone's for administrators; otherwise 404."""
-    item = await resources_of(request).database.read(lambda session: queries.get(session, item_id, user.restricted_to))
+    item = await parts_of(request).database.read(lambda session: queries.get(session, item_id, user.restricted_to))
     return _reply(service.existing(item))
 
 
@@ -126,4 +126,4 @@ async def delete_item(
 ) -> None:
     """With `If-Match`, only if nobody changed it since it was read."""
     owner_id = await service.remove(session, user, item_id, matching)
-    _forget_totals(session, resources_of(request), owner_id)
+    _forget_totals(session, parts_of(request), owner_id)

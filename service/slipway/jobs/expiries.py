@@ -1,11 +1,10 @@
-"""What expires, table by table."""
+"""How a table says what of it expires, and the statement that deletes that."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from slipway.sessions.queries import FORGET_ATTEMPTS_AFTER
 from slipway.settings import Settings
 
 
@@ -30,8 +29,8 @@ class Below:
 class Expiry:
     """Rows of `table` have expired when `expired` is true; `oldest` is the column that an index finds them by.
 
-    What is `below` goes before them: by foreign key it would go along
-    without a bound.
+    What is `below` goes before them: by foreign key it would go along without a bound. `lifetime` gives the seconds
+    that the condition calls `:lifetime`.
     """
 
     table: str
@@ -40,6 +39,7 @@ class Expiry:
     batch: int = 1000
     """Rows deleted in one transaction."""
     below: Below | None = None
+    lifetime: Callable[[Settings], int] | None = None
 
     def delete(self) -> str:
         """The statement that deletes a batch but for rows that others hold, and gives their number and that of `below`.
@@ -61,46 +61,12 @@ class Expiry:
             "SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM below)"
         )
 
-    def parameters(self, seconds: Mapping[str, int]) -> dict[str, int]:
-        """What the statement is run with, of the lifetimes those that it names."""
+    def parameters(self, settings: Settings) -> dict[str, int]:
+        """What the statement is run with."""
         below = {} if self.below is None else {"batch_below": self.below.batch}
-        named = {name: value for name, value in seconds.items() if f":{name})" in self.expired}
-        return {"batch": self.batch, **below, **named}
+        lifetime = {} if self.lifetime is None else {"lifetime": self.lifetime(settings)}
+        return {"batch": self.batch, **below, **lifetime}
 
     def is_full(self, gone: int, gone_below: int) -> bool:
         """Whether a batch of so many rows was a whole one: more may be there."""
         return gone == self.batch or (self.below is not None and gone_below == self.below.batch)
-
-
-_CHUNKS = Below("export_chunks", "export_id", batch=100)
-_TOKENS = Below("refresh_tokens", "session_id")
-
-EXPIRIES = (
-    Expiry("exports", "expires_at", "expires_at < now()", below=_CHUNKS),
-    Expiry("sessions", "expires_at", "expires_at < now()", below=_TOKENS),
-    Expiry(
-        "sessions",
-        "created_at",
-        "created_at < now() - make_interval(secs => :session_max_lifetime)",
-        below=_TOKENS,
-    ),
-    # A used token is kept as long as one could come back, to recognise that; the newest one of a session isn't used.
-    Expiry("refresh_tokens", "used_at", "used_at < now() - make_interval(secs => :refresh_token_ttl)"),
-    Expiry("password_resets", "expires_at", "expires_at < now()"),
-    Expiry("email_changes", "expires_at", "expires_at < now()"),
-    Expiry("idempotency_keys", "expires_at", "expires_at < now()"),
-    Expiry(
-        "login_attempts",
-        "updated_at",
-        "updated_at < now() - make_interval(secs => :login_memory) AND blocked_until < now()",
-    ),
-)
-
-
-def lifetimes(settings: Settings) -> dict[str, int]:
-    """The seconds that conditions name."""
-    return {
-        "session_max_lifetime": settings.session_max_lifetime,
-        "refresh_token_ttl": settings.refresh_token_ttl,
-        "login_memory": max(int(FORGET_ATTEMPTS_AFTER.total_seconds()), settings.login_backoff_max),
-    }

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from time import monotonic
 from typing import Literal
 
 from prometheus_client import Counter
 from sqlalchemy import func, select, text
 
-from slipway.jobs.expiries import EXPIRIES, Expiry, lifetimes
+from slipway.jobs.expiries import Expiry
 from slipway.jobs.kinds import Job, JobError
 from slipway.settings import Settings
 from slipway.storage.engine import Database
@@ -43,11 +44,12 @@ log = logging.getLogger("slipway.jobs")
 class Purge:
     """The periodic job; its effect is the same however often it runs."""
 
-    def __init__(self, settings: Settings, database: Database) -> None:
+    def __init__(self, settings: Settings, database: Database, expiries: Sequence[Expiry]) -> None:
+        self._settings = settings
         self._database = database
-        self._lifetimes = lifetimes(settings)
+        self._expiries = expiries
         # One more share than there are expiries, for saying how it went.
-        self._share = settings.job_timeout / (len(EXPIRIES) + 1)
+        self._share = settings.job_timeout / (len(expiries) + 1)
         self._local = (
             # In place of the limits of requests, which a connection has.
             ("statement_timeout", f"{max(1, int(self._share * 1000))}ms"),
@@ -59,7 +61,7 @@ class Purge:
 
     async def run(self, _job: Job) -> None:
         """Raises JobError that names the tables that couldn't be purged, once all others were."""
-        failed = [expiry.table for expiry in EXPIRIES if await self._result(expiry) == "failed"]
+        failed = [expiry.table for expiry in self._expiries if await self._result(expiry) == "failed"]
         if failed:
             raise JobError(f"What has expired could not be deleted from {', '.join(sorted(set(failed)))}.")
 
@@ -89,7 +91,7 @@ class Purge:
         """Whether the batch was full; otherwise no more are there, or others hold them just now."""
         async with self._database.transaction() as session:
             await session.execute(select(*(func.set_config(name, value, True) for name, value in self._local)))
-            gone, below = (await session.execute(text(expiry.delete()), expiry.parameters(self._lifetimes))).one()
+            gone, below = (await session.execute(text(expiry.delete()), expiry.parameters(self._settings))).one()
         PURGED.labels(expiry.table).inc(gone)
         if expiry.below is not None:
             PURGED.labels(expiry.below.table).inc(below)

@@ -21,23 +21,23 @@ from slipway.sessions.queries import Account
 from slipway.sessions.throttle import Reservation
 
 if TYPE_CHECKING:
-    from slipway.resources import Resources
+    from slipway.sessions.parts import SessionParts
 
 _settling: set[asyncio.Task[Verdict]] = set()
 """What goes on without its request; asyncio itself keeps no task alive."""
 
 
-async def compare(resources: Resources, reservation: Reservation, password: str, account: Account | None) -> Verdict:
+async def compare(parts: SessionParts, reservation: Reservation, password: str, account: Account | None) -> Verdict:
     """Compare a password with an account's, and settle its guess. Raises UnavailableError when too many wait.
 
     A switched-off account's right password stays counted: its sign-in must be told like any other that fails.
     """
-    return await _apart(_compare(resources, reservation, password, account))
+    return await _apart(_compare(parts, reservation, password, account))
 
 
-async def verify(resources: Resources, password: str, account: Account | None) -> Verdict:
+async def verify(parts: SessionParts, password: str, account: Account | None) -> Verdict:
     """The comparison alone, for a password whose guess was given back a moment ago."""
-    return await _apart(resources.passwords.verify(password, account.password_hash if account else None))
+    return await _apart(parts.passwords.verify(password, account.password_hash if account else None))
 
 
 async def _apart(work: Coroutine[Any, Any, Verdict]) -> Verdict:
@@ -51,37 +51,37 @@ async def _apart(work: Coroutine[Any, Any, Verdict]) -> Verdict:
         raise
 
 
-async def _compare(resources: Resources, reservation: Reservation, password: str, account: Account | None) -> Verdict:
-    throttle, database = resources.throttle, resources.database
+async def _compare(parts: SessionParts, reservation: Reservation, password: str, account: Account | None) -> Verdict:
+    throttle, database = parts.throttle, parts.database
     try:
-        verdict = await resources.passwords.verify(password, account.password_hash if account else None)
+        verdict = await parts.passwords.verify(password, account.password_hash if account else None)
     except (UnavailableError, asyncio.CancelledError):
         # Nobody looked at the password: no guess was made.
-        _own_deadline(resources)
+        _own_deadline(parts)
         async with database.transaction() as session:
             await throttle.release(session, reservation)
         raise
     if verdict.ok and account is not None and account.is_active:
-        _own_deadline(resources)
+        _own_deadline(parts)
         async with database.transaction() as session:
             await throttle.succeed(session, reservation)
     return verdict
 
 
-def _own_deadline(resources: Resources) -> None:
+def _own_deadline(parts: SessionParts) -> None:
     # The request's may be over. This is a task with a context of its own.
-    set_deadline(monotonic() + resources.settings.request_deadline)
+    set_deadline(monotonic() + parts.settings.request_deadline)
 
 
-async def prove_password(resources: Resources, actor: Principal, password: str, address: str) -> Account:
+async def prove_password(parts: SessionParts, actor: Principal, password: str, address: str) -> Account:
     """Check the actor's own password. Raises ValidationError at `body.current_password`, and RateLimitedError.
 
     Counted like a sign-in: a stolen access token must not open a way to guess the password. The account is returned
     as it was when the password was checked.
     """
-    account = await resources.database.read(lambda session: queries.account_by_id(session, actor.id))
-    reservation = await resources.throttle.reserve(str(actor.id), address)
-    verdict = await compare(resources, reservation, password, account)
+    account = await parts.database.read(lambda session: queries.account_by_id(session, actor.id))
+    reservation = await parts.throttle.reserve(str(actor.id), address)
+    verdict = await compare(parts, reservation, password, account)
     if account is None or not account.is_active or not verdict.ok:
         raise wrong_password()
     return account

@@ -10,11 +10,11 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, case, delete, func, insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.auth.accounts import by_address
 from slipway.auth.lifetimes import Lifetimes
 from slipway.auth.models import User
 from slipway.http.paging import PageRequest
 from slipway.sessions.models import LoginAttempt, PasswordReset, RefreshToken, Session
-from slipway.users.queries import by_address
 
 FORGET_ATTEMPTS_AFTER = timedelta(days=1)
 """Failures older than this count no more. Longer than any back-off, so that waiting for it gains no guesses."""

@@ -24,7 +24,7 @@ from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 
 if TYPE_CHECKING:
-    from slipway.resources import Resources
+    from slipway.sessions.parts import SessionParts
 
 REUSED = "refresh_token_reused"
 
@@ -51,20 +51,20 @@ class _Failure(Enum):
     REUSED = "reused"
 
 
-async def refresh(resources: Resources, token: str, scope: frozenset[str] | None = None) -> Grant:
+async def refresh(parts: SessionParts, token: str, scope: frozenset[str] | None = None) -> Grant:
     """Use a refresh token, for an access token that permits `scope` only, or all that the user may do.
 
     Raises AuthenticationError for one that is unknown, ended or reused; InvalidScopeError, and then it isn't used.
     """
-    lifetimes = Lifetimes.of(resources.settings)
-    async with resources.database.transaction() as session:
+    lifetimes = Lifetimes.of(parts.settings)
+    async with parts.database.transaction() as session:
         family = await queries.lock_family(session, hash_token(token), lifetimes)
-        outcome = await _rotate(session, resources.settings, token, family, scope) if family else _Failure.REFUSED
+        outcome = await _rotate(session, parts.settings, token, family, scope) if family else _Failure.REFUSED
     # Raised only now: inside, it would roll back the revocation that a reused token caused.
     if isinstance(outcome, _Failure):
         REFRESHES.labels(outcome.value).inc()
         if family is not None:
-            resources.principals.forget([family.session_id])
+            parts.principals.forget([family.session_id])
         raise AuthenticationError("This refresh token is not valid any more: sign in again.")
     return outcome
 

@@ -24,7 +24,6 @@ from slipway.http.problems import (
     validation_details,
 )
 from slipway.http.routing import domain_router
-from slipway.resources import Resources, resources_of
 from slipway.sessions import queries, service
 from slipway.sessions.models import Session
 from slipway.sessions.oauth import (
@@ -36,6 +35,7 @@ from slipway.sessions.oauth import (
     require_once,
     told_to_oauth_clients,
 )
+from slipway.sessions.parts import SessionParts, parts_of
 from slipway.sessions.refresh import Grant, refresh
 from slipway.sessions.schemas import (
     Accepted,
@@ -72,12 +72,12 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _token_reply(resources: Resources, grant: Grant, response: Response) -> TokenReply:
+def _token_reply(parts: SessionParts, grant: Grant, response: Response) -> TokenReply:
     response.headers.update(NOT_STORED)
     return TokenReply(
-        access_token=resources.tokens.issue(grant.user_id, grant.session_id, grant.permissions, grant.left),
+        access_token=parts.tokens.issue(grant.user_id, grant.session_id, grant.permissions, grant.left),
         refresh_token=grant.refresh_token,
-        expires_in=resources.tokens.expires_in(grant.left),
+        expires_in=parts.tokens.expires_in(grant.left),
         scope=" ".join(sorted(grant.permissions)),
     )
 
@@ -93,13 +93,13 @@ async def sign_in(request: Request, response: Response, form: Annotated[TokenFor
     A refresh token is used and the next one given. Using it again later ends the session: somebody else has it.
     """
     require_once(await request.form(), TokenForm)
-    resources = resources_of(request)
+    parts = parts_of(request)
     if form.grant_type is None:
         grant = await _sign_in(request, form)
     else:
         with told_to_oauth_clients():
             grant = await _granted(request, form)
-    return _token_reply(resources, grant, response)
+    return _token_reply(parts, grant, response)
 
 
 async def _granted(request: Request, form: TokenForm) -> Grant:
@@ -110,7 +110,7 @@ async def _granted(request: Request, form: TokenForm) -> Grant:
     if form.refresh_token is None:
         raise missing("refresh_token")
     scope = None if form.scope is None else frozenset(form.scope.split())
-    return await refresh(resources_of(request), form.refresh_token.get_secret_value(), scope)
+    return await refresh(parts_of(request), form.refresh_token.get_secret_value(), scope)
 
 
 async def _sign_in(request: Request, form: TokenForm) -> Grant:
@@ -121,7 +121,7 @@ async def _sign_in(request: Request, form: TokenForm) -> Grant:
         faults = error.errors(include_input=False, include_url=False)
         raise ValidationError(details=validation_details(faults, "body")) from None
     password = wanted.password.get_secret_value()
-    return await service.sign_in(resources_of(request), wanted.username.strip(), password, _device(request))
+    return await service.sign_in(parts_of(request), wanted.username.strip(), password, _device(request))
 
 
 @router.post(
@@ -138,7 +138,7 @@ async def revoke_token(request: Request, form: Annotated[RevokeForm, Form()]) ->
     require_once(await request.form(), RevokeForm)
     if form.token is None:
         raise missing("token")
-    await service.revoke_token(resources_of(request), form.token.get_secret_value())
+    await service.revoke_token(parts_of(request), form.token.get_secret_value())
     return Response(headers=NOT_STORED)
 
 
@@ -148,9 +148,9 @@ async def refresh_session(request: Request, response: Response, body: RefreshReq
 
     For a few seconds a repeat gets the same reply's tokens again, because a reply may get lost.
     """
-    resources = resources_of(request)
-    grant = await refresh(resources, body.refresh_token.get_secret_value())
-    return _token_reply(resources, grant, response)
+    parts = parts_of(request)
+    grant = await refresh(parts, body.refresh_token.get_secret_value())
+    return _token_reply(parts, grant, response)
 
 
 @router.post("/logout", status_code=204, summary="Sign out", responses=responses(AuthenticationError))
@@ -168,8 +168,8 @@ async def list_sessions(
     user_id: Annotated[UUID | None, Query(description="Whose; others' only for administrators.")] = None,
 ) -> Page[SessionOut]:
     """Where one is signed in, oldest first."""
-    resources = resources_of(request)
-    lifetimes, database = Lifetimes.of(resources.settings), resources.database
+    parts = parts_of(request)
+    lifetimes, database = Lifetimes.of(parts.settings), parts.database
     owner = user.owner(user_id)
     rows = await database.read(lambda session: queries.page_of_live(session, owner, wanted, lifetimes))
     total = await wanted.total(
@@ -215,13 +215,13 @@ async def end_sessions(
 )
 async def end_session(request: Request, session_id: UUID, user: CurrentUser, session: DbSession) -> None:
     """One's own, or as an administrator anyone's; otherwise 404."""
-    await service.end_session(session, user, session_id, Lifetimes.of(resources_of(request).settings))
+    await service.end_session(session, user, session_id, Lifetimes.of(parts_of(request).settings))
     _forget_after_commit(request, session, [session_id])
 
 
 def _forget_after_commit(request: Request, session: DbSession, session_ids: Sequence[UUID]) -> None:
     async def forget() -> None:
-        resources_of(request).principals.forget(session_ids)
+        parts_of(request).principals.forget(session_ids)
 
     after_commit(session, forget)
 
@@ -235,13 +235,13 @@ def _forget_after_commit(request: Request, session: DbSession, session_ids: Sequ
 async def change_password(request: Request, body: PasswordChange, user: CurrentUser) -> None:
     """Ends the other sessions; this one goes on."""
     current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
-    await service.change_password(resources_of(request), user, current, new, _address(request))
+    await service.change_password(parts_of(request), user, current, new, _address(request))
 
 
 @router.post("/password-reset", status_code=202, summary="Forgot the password")
 async def request_password_reset(request: Request, body: PasswordResetRequest) -> Accepted:
     """Sends a link to the address, if it belongs to an account; the reply is the same if it doesn't."""
-    await service.request_password_reset(resources_of(request), body.email, _address(request))
+    await service.request_password_reset(parts_of(request), body.email, _address(request))
     return Accepted(message="If that is the address of an account, a mail is on its way.")
 
 
@@ -249,7 +249,7 @@ async def request_password_reset(request: Request, body: PasswordResetRequest) -
 async def confirm_password_reset(request: Request, body: PasswordResetConfirm) -> None:
     """The token works once. Ends all sessions."""
     token, new = body.token.get_secret_value(), body.new_password.get_secret_value()
-    await service.confirm_password_reset(resources_of(request), token, new)
+    await service.confirm_password_reset(parts_of(request), token, new)
 
 
 _JWKS: dict[int | str, dict[str, Any]] = {
@@ -260,7 +260,7 @@ _JWKS: dict[int | str, dict[str, Any]] = {
 @discovery.get("/jwks.json", summary="Public keys", response_class=Response, responses=_JWKS)
 async def read_jwks(request: Request) -> Response:
     """The keys that tokens are signed with, or will be next, as a JWK Set."""
-    return _public(resources_of(request).keys.current.public_jwks())
+    return _public(parts_of(request).keys.current.public_jwks())
 
 
 def _public(document: bytes) -> Response:
@@ -270,8 +270,8 @@ def _public(document: bytes) -> Response:
 @discovery.get("/openid-configuration", summary="Where the keys are", response_model=Discovery)
 async def read_configuration(request: Request) -> Response:
     """Metadata for proxies; the issuer is the one of the settings, whatever host was asked."""
-    resources = resources_of(request)
-    issuer = resources.settings.issuer
+    parts = parts_of(request)
+    issuer = parts.settings.issuer
     metadata = Discovery(
         issuer=issuer,
         jwks_uri=f"{issuer}/.well-known/jwks.json",
@@ -280,7 +280,7 @@ async def read_configuration(request: Request) -> Response:
         grant_types_supported=["password", "refresh_token"],
         response_types_supported=[],  # there is no authorization endpoint; OpenID Connect asks for the member
         subject_types_supported=["public"],
-        id_token_signing_alg_values_supported=resources.keys.current.algorithms(),
+        id_token_signing_alg_values_supported=parts.keys.current.algorithms(),
         token_endpoint_auth_methods_supported=["none"],
         revocation_endpoint_auth_methods_supported=["none"],
         scopes_supported=list(SCOPES),

@@ -14,6 +14,7 @@ from sqlalchemy import func
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.auth.accounts import end_email_change
 from slipway.auth.addresses import address_key
 from slipway.auth.dependencies import Principal, no_such_user
 from slipway.auth.lifetimes import Lifetimes
@@ -34,10 +35,9 @@ from slipway.sessions.refresh import Grant
 from slipway.sessions.secret_tokens import hash_token, new_token
 from slipway.storage.models import new_id
 from slipway.telemetry.registry import REGISTRY
-from slipway.users.queries import end_email_change
 
 if TYPE_CHECKING:
-    from slipway.resources import Resources
+    from slipway.sessions.parts import SessionParts
     from slipway.settings import Settings
     from slipway.storage.engine import Database
 
@@ -64,53 +64,53 @@ class Device:
     user_agent: str
 
 
-async def sign_in(resources: Resources, email: str, password: str, device: Device) -> Grant:
+async def sign_in(parts: SessionParts, email: str, password: str, device: Device) -> Grant:
     """Start a session. Raises InvalidCredentialsError, RateLimitedError (back-off), UnavailableError (overload).
 
     Unknown address, wrong password and switched-off account are one reply, after the same work.
     """
-    account = await resources.database.read(lambda session: queries.account_by_email(session, email))
+    account = await parts.database.read(lambda session: queries.account_by_email(session, email))
     # Spellings that the look-up takes for one address share a counter, whether there is an account or not.
-    reservation = await resources.throttle.reserve(str(account.id) if account else address_key(email), device.address)
-    verdict = await compare(resources, reservation, password, account)
+    reservation = await parts.throttle.reserve(str(account.id) if account else address_key(email), device.address)
+    verdict = await compare(parts, reservation, password, account)
     for tries_left in reversed(range(TRIES)):
         if account is None or not verdict.ok or not account.is_active:
             break
-        grant = await _start_session(resources, account, device)
+        grant = await _start_session(parts, account, device)
         if grant is not None:
             LOGINS.labels("accepted").inc()
             if verdict.needs_rehash:
-                await _renew_hash(resources, account, password)
+                await _renew_hash(parts, account, password)
             return grant
         if tries_left:
-            account = await _read_again(resources, account.id)
-            verdict = await verify(resources, password, account)
+            account = await _read_again(parts, account.id)
+            verdict = await verify(parts, password, account)
     LOGINS.labels("refused").inc()
     raise InvalidCredentialsError
 
 
-async def _read_again(resources: Resources, user_id: UUID) -> Account | None:
-    return await resources.database.read(lambda session: queries.account_by_id(session, user_id))
+async def _read_again(parts: SessionParts, user_id: UUID) -> Account | None:
+    return await parts.database.read(lambda session: queries.account_by_id(session, user_id))
 
 
-async def _renew_hash(resources: Resources, account: Account, password: str) -> None:
+async def _renew_hash(parts: SessionParts, account: Account, password: str) -> None:
     """Store the hash with today's parameters, unless the password was changed or the hash renewed meanwhile.
 
     In a transaction of its own: sign-ins share a lock on the user's row, and two that both raise it to a write would
     wait for each other. Fails nobody: the sign-in is done, and another day will do.
     """
     try:
-        renewed = await resources.passwords.rehash(password)
-        async with resources.database.transaction() as session:
+        renewed = await parts.passwords.rehash(password)
+        async with parts.database.transaction() as session:
             await queries.set_password(session, account.id, renewed, instead_of=account.password_hash)
     except (UnavailableError, SQLAlchemyError, OSError) as error:
         logger.warning("A password's hash was not renewed.", extra={"error": type(error).__name__})
 
 
-async def _start_session(resources: Resources, account: Account, device: Device) -> Grant | None:
+async def _start_session(parts: SessionParts, account: Account, device: Device) -> Grant | None:
     """None when the password is another than the one that was verified."""
     token = new_token()
-    left = Lifetimes.of(resources.settings).first
+    left = Lifetimes.of(parts.settings).first
     row = Session(
         id=new_id(),
         user_id=account.id,
@@ -118,7 +118,7 @@ async def _start_session(resources: Resources, account: Account, device: Device)
         address=device.address,
         user_agent=device.user_agent,
     )
-    async with resources.database.transaction() as session:
+    async with parts.database.transaction() as session:
         # The password may have been changed, and the sessions ended, while the old one was being verified.
         if not await queries.lock_verified_account(session, account):
             return None
@@ -126,18 +126,18 @@ async def _start_session(resources: Resources, account: Account, device: Device)
     return Grant(account.id, row.id, account.permissions, token, left)
 
 
-async def revoke_token(resources: Resources, token: str) -> None:
+async def revoke_token(parts: SessionParts, token: str) -> None:
     """End the session that an access or a refresh token is of; nothing where there is none.
 
     A refresh token that was used already names its session too: who shows it may have kept it, or lost the next one.
     """
-    claims = resources.tokens.claims(token)
-    async with resources.database.transaction() as session:
+    claims = parts.tokens.claims(token)
+    async with parts.database.transaction() as session:
         session_id = claims.session_id if claims else await queries.session_of(session, hash_token(token))
         if session_id is not None:
             await queries.revoke_session(session, session_id, "token_revoked")
     if session_id is not None:
-        resources.principals.forget([session_id])
+        parts.principals.forget([session_id])
 
 
 async def end_session(session: AsyncSession, actor: Principal, session_id: UUID, lifetimes: Lifetimes) -> None:
@@ -159,48 +159,48 @@ def _ended_by(actor: Principal, owner: UUID) -> str:
     return "signed_out" if owner == actor.id else "ended_by_administrator"
 
 
-async def change_password(resources: Resources, actor: Principal, current: str, new: str, address: str) -> None:
+async def change_password(parts: SessionParts, actor: Principal, current: str, new: str, address: str) -> None:
     """Set a new password and end the other sessions.
 
     Raises ValidationError when the current one is wrong or the new one breaks the rules, RateLimitedError, and
     ConflictError when another change came between.
     """
-    resources.passwords.check(new, location="body.new_password")
-    account: Account | None = await prove_password(resources, actor, current, address)
-    password_hash = await resources.passwords.hash(new, location="body.new_password")
+    parts.passwords.check(new, location="body.new_password")
+    account: Account | None = await prove_password(parts, actor, current, address)
+    password_hash = await parts.passwords.hash(new, location="body.new_password")
     for tries_left in reversed(range(TRIES)):
-        if account is not None and await _store_password(resources, actor, account, password_hash):
+        if account is not None and await _store_password(parts, actor, account, password_hash):
             return
         if tries_left:
             # A sign-in may have renewed the hash; only another password is a conflict.
-            account = await _read_again(resources, actor.id)
-            if not (await verify(resources, current, account)).ok:
+            account = await _read_again(parts, actor.id)
+            if not (await verify(parts, current, account)).ok:
                 break
     raise ConflictError("Your password was changed meanwhile.")
 
 
-async def _store_password(resources: Resources, actor: Principal, account: Account, password_hash: str) -> bool:
+async def _store_password(parts: SessionParts, actor: Principal, account: Account, password_hash: str) -> bool:
     """Replace the hash that was verified and end the other sessions; False when it isn't the one stored any more."""
-    async with resources.database.transaction() as session:
+    async with parts.database.transaction() as session:
         if not await queries.set_password(session, actor.id, password_hash, instead_of=account.password_hash):
             return False
         await queries.void_password_resets(session, actor.id)
         await end_email_change(session, actor.id)
         ended = await queries.revoke_sessions_of(session, actor.id, "password_changed", keep=actor.session_id)
-    resources.principals.forget(ended)
-    resources.principals.forget_user(actor.id)
+    parts.principals.forget(ended)
+    parts.principals.forget_user(actor.id)
     return True
 
 
-async def request_password_reset(resources: Resources, email: str, address: str) -> None:
+async def request_password_reset(parts: SessionParts, email: str, address: str) -> None:
     """Have a reset mail sent if the address is somebody's. Raises RateLimitedError.
 
     Nobody is looked up here: the job does that, so that known and unknown addresses take the same time.
     """
-    await resources.throttle.reserve(address_key(email), address, purpose="reset")
-    async with resources.database.transaction() as session:
+    await parts.throttle.reserve(address_key(email), address, purpose="reset")
+    async with parts.database.transaction() as session:
         mail: dict[str, object] = {"to": email, "template": "password_reset", "values": {}}
-        await resources.queue.enqueue(session, "send_mail", mail)
+        await parts.queue.enqueue(session, "send_mail", mail)
 
 
 async def new_reset_link(database: Database, settings: Settings, email: str) -> MailedLink | None:
@@ -220,24 +220,24 @@ async def new_reset_link(database: Database, settings: Settings, email: str) -> 
     return MailedLink(account.email, settings.password_reset_url.replace("{token}", token))
 
 
-async def confirm_password_reset(resources: Resources, token: str, new: str) -> None:
+async def confirm_password_reset(parts: SessionParts, token: str, new: str) -> None:
     """Set a new password by a mailed token, once, and end all sessions. Raises ValidationError."""
     token_hash = hash_token(token)
     # Asked first, so that made-up tokens don't cost a hash each; only the write below decides.
-    user_id = await resources.database.read(lambda session: queries.owner_of_reset(session, token_hash))
+    user_id = await parts.database.read(lambda session: queries.owner_of_reset(session, token_hash))
     if user_id is None:
         raise _invalid_reset()
-    password_hash = await resources.passwords.hash(new, location="body.new_password")
-    async with resources.database.transaction() as session:
+    password_hash = await parts.passwords.hash(new, location="body.new_password")
+    async with parts.database.transaction() as session:
         # The user's row before the tokens', as everywhere: two links used at once don't deadlock.
         stored = await queries.set_password(session, user_id, password_hash, instead_of=None)
         if not stored or not await queries.use_password_reset(session, token_hash):
             raise _invalid_reset()
         await queries.void_password_resets(session, user_id)
         await end_email_change(session, user_id)
-        await resources.throttle.forget_account(session, str(user_id))
+        await parts.throttle.forget_account(session, str(user_id))
         ended = await queries.revoke_sessions_of(session, user_id, "password_reset")
-    resources.principals.forget(ended)
+    parts.principals.forget(ended)
 
 
 def _invalid_reset() -> ValidationError:

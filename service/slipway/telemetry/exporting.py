@@ -13,10 +13,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from slipway.telemetry.registry import DEGRADED, EXPORT_FAILURES
-from slipway.telemetry.tracing import SHUTDOWN_TIMEOUT
 
 EXPORT_TIMEOUT = 3.0
 """Longest that sending one batch takes, retries included, in seconds."""
+SHUTDOWN_TIMEOUT = 1.0
+"""Longest that `shutdown` takes, in seconds, whatever the collector does."""
 QUEUE_SIZE = 2048
 BATCH_SIZE = 512
 BATCH_DELAY_MS = 1000

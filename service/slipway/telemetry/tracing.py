@@ -31,8 +31,6 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0
 LONGEST_TRACE_STATE = 512
 _LOW_64_BITS = (1 << 64) - 1
 _SERVER_ERROR = 500
-SHUTDOWN_TIMEOUT = 1.0
-"""Longest that `shutdown` takes, in seconds, whatever the collector does."""
 
 
 class _GivenTraceIds(RandomIdGenerator):

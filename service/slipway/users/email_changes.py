@@ -15,6 +15,7 @@ from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.auth import accounts
 from slipway.auth.addresses import address_key
 from slipway.auth.models import User
 from slipway.http.problems import ProblemDetail, RateLimitedError, ValidationError
@@ -25,29 +26,29 @@ from slipway.sessions.secret_tokens import hash_token, new_token
 from slipway.users import queries
 
 if TYPE_CHECKING:
-    from slipway.resources import Resources
     from slipway.settings import Settings
     from slipway.storage.engine import Database
+    from slipway.users.parts import UserParts
 
 MAIL_JOB = "send_address_mail"
 """Apart from `send_mail`, whose workers of an earlier release know none of these mails."""
 
 
-async def ask(session: AsyncSession, resources: Resources, user: User, email: str) -> None:
+async def ask(session: AsyncSession, parts: UserParts, user: User, email: str) -> None:
     """Put a change down, instead of an earlier one, and have its mails sent. The caller holds the user's row.
 
     Raises RateLimitedError. Mail to one address is limited too, whoever asks, and in silence: that others asked for
     it is not the asker's to know.
     """
-    wait = await resources.throttle.count_mail(session, "user", str(user.id))
+    wait = await parts.throttle.count_mail(session, "user", str(user.id))
     if wait:
         raise RateLimitedError("Too many changes of address: wait as long as Retry-After says.", retry_after=wait)
-    lifetime = timedelta(seconds=resources.settings.email_change_ttl)
+    lifetime = timedelta(seconds=parts.settings.email_change_ttl)
     await queries.put_email_change(session, user, email, lifetime)
     user.pending_email = email
-    await _enqueue(session, resources.queue, user.email, "email_change_asked")
-    if not await resources.throttle.count_mail(session, "address", address_key(email)):
-        await _enqueue(session, resources.queue, email, "email_change", user_id=str(user.id))
+    await _enqueue(session, parts.queue, user.email, "email_change_asked")
+    if not await parts.throttle.count_mail(session, "address", address_key(email)):
+        await _enqueue(session, parts.queue, email, "email_change", user_id=str(user.id))
 
 
 async def _enqueue(session: AsyncSession, queue: JobQueue, to: str, template: str, **values: str) -> None:
@@ -56,7 +57,7 @@ async def _enqueue(session: AsyncSession, queue: JobQueue, to: str, template: st
 
 async def withdraw(session: AsyncSession, user: User) -> None:
     """What was asked for isn't wanted any more; its links are dead. The caller holds the user's row."""
-    await queries.end_email_change(session, user.id)
+    await accounts.end_email_change(session, user.id)
     user.pending_email = None
 
 
@@ -86,13 +87,13 @@ async def new_link(
     return MailedLink(email, (settings.email_change_url or "{token}").replace("{token}", token))
 
 
-async def confirm(resources: Resources, token: str) -> None:
+async def confirm(parts: UserParts, token: str) -> None:
     """Give the user of a mailed token the address that it was mailed to, once. Raises ValidationError.
 
     Also where somebody else has that address by now: who holds the token reads that mailbox, and nobody else learns it.
     """
     token_hash = hash_token(token)
-    async with resources.database.transaction() as session:
+    async with parts.database.transaction() as session:
         user_id = await queries.asker_of(session, token_hash)
         # The user's row before that of the change, as everywhere.
         user = await queries.get_for_update(session, user_id) if user_id is not None else None
@@ -106,8 +107,8 @@ async def confirm(resources: Resources, token: str) -> None:
             await session.flush()
         except IntegrityError:
             raise _invalid_link() from None
-        await changed_from(session, resources.queue, user, before)
-    resources.principals.forget_user(user.id)
+        await changed_from(session, parts.queue, user, before)
+    parts.principals.forget_user(user.id)
 
 
 def _invalid_link() -> ValidationError:

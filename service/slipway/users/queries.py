@@ -8,11 +8,12 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select, text, update
+from sqlalchemy import Select, and_, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import with_expression
 
+from slipway.auth.accounts import UNKEYED, by_address
 from slipway.auth.addresses import address_key, parts_of_keys
 from slipway.auth.models import EmailChange, User
 from slipway.auth.permissions import ADMIN
@@ -43,22 +44,6 @@ async def get_for_update(session: AsyncSession, user_id: UUID) -> User | None:
     return user
 
 
-# Rows of earlier releases, and of two people whose addresses have one key, are found as those releases found them.
-_UNKEYED = User.email_keyed.is_distinct_from(User.email)
-
-
-def keyed(key: str) -> ColumnElement[bool]:
-    """Users whose address has this key: one at most."""
-    return and_(User.email_key == key, User.email_keyed == User.email)
-
-
-def by_address(typed: str) -> Select[User]:
-    """Whose address this is, however it is written: one user at most."""
-    same_case = func.lower(User.email) == func.lower(unicodedata.normalize("NFC", typed))
-    found = or_(keyed(address_key(typed)), and_(_UNKEYED, same_case))
-    return select(User).where(found).order_by(_UNKEYED.desc()).limit(1)
-
-
 async def get_by_email(session: AsyncSession, email: str) -> User | None:
     return (await session.scalars(by_address(email))).one_or_none()
 
@@ -74,7 +59,7 @@ def _matching(email: str | None) -> Select[User]:
         parts = [User.email_key.contains(part, autoescape=True) for part in sorted(parts_of_keys(email))]
         as_shown = unicodedata.normalize("NFC", email).lower()
         same_case = func.lower(User.email).contains(as_shown, autoescape=True)
-        statement = statement.where(or_(and_(~_UNKEYED, or_(*parts)), same_case))
+        statement = statement.where(or_(and_(~UNKEYED, or_(*parts)), same_case))
     return statement
 
 
@@ -127,7 +112,7 @@ _SET_KEYS = text("""
 
 async def unkeyed(session: AsyncSession, after: UUID | None, limit: int) -> Sequence[Unkeyed]:
     """The oldest first."""
-    statement = select(User.id, User.email).where(_UNKEYED).order_by(User.id).limit(limit)
+    statement = select(User.id, User.email).where(UNKEYED).order_by(User.id).limit(limit)
     if after is not None:
         statement = statement.where(User.id > after)
     return [Unkeyed(row.id, row.email, address_key(row.email)) for row in await session.execute(statement)]
@@ -159,10 +144,6 @@ async def put_email_change(session: AsyncSession, user: User, email: str, lifeti
     new["created_at"] = func.now()
     statement = insert(EmailChange).values(user_id=user.id, **new)
     await session.execute(statement.on_conflict_do_update(index_elements=[EmailChange.user_id], set_=new))
-
-
-async def end_email_change(session: AsyncSession, user_id: UUID) -> None:
-    await session.execute(delete(EmailChange).where(EmailChange.user_id == user_id), execution_options=_NO_SYNC)
 
 
 async def email_change_is_wanted(session: AsyncSession, user_id: UUID, email: str) -> bool:

@@ -28,11 +28,11 @@ from slipway.http.problems import (
     responses,
 )
 from slipway.http.routing import domain_router
-from slipway.resources import Resources, resources_of
 from slipway.sessions.proof import prove_password
 from slipway.storage.engine import after_commit
 from slipway.storage.session import DbSession
 from slipway.users import email_changes, queries, service
+from slipway.users.parts import UserParts, parts_of
 from slipway.users.schemas import EmailChangeConfirm, Permissions, UserCreate, UserOut, UserPatch, UserReplace
 from slipway.users.service import UserChange
 
@@ -47,10 +47,10 @@ def _reply(user: User, status: int = 200, headers: dict[str, str] | None = None)
     return Response(body, status, {"ETag": etag(service.shown_version(user)), **(headers or {})}, "application/json")
 
 
-def _forget(session: AsyncSession, resources: Resources, user_id: UUID) -> None:
+def _forget(session: AsyncSession, parts: UserParts, user_id: UUID) -> None:
     async def forget() -> None:
-        resources.principals.forget_user(user_id)
-        await resources.cache.invalidate(TOTAL)
+        parts.principals.forget_user(user_id)
+        await parts.cache.invalidate(TOTAL)
 
     after_commit(session, forget)
 
@@ -78,17 +78,17 @@ async def list_users(
     ] = None,
 ) -> Page[UserOut]:
     """Everybody, oldest first; for administrators."""
-    resources = resources_of(request)
-    rows = await resources.database.read(lambda session: queries.page(session, wanted, email))
-    total = await wanted.total(rows, lambda: _count(resources, email))
+    parts = parts_of(request)
+    rows = await parts.database.read(lambda session: queries.page(session, wanted, email))
+    total = await wanted.total(rows, lambda: _count(parts, email))
     return build_page(rows, wanted, total, UserOut.model_validate)
 
 
-async def _count(resources: Resources, email: str | None) -> int:
+async def _count(parts: UserParts, email: str | None) -> int:
     async def count() -> int:
-        return await resources.database.read(lambda session: queries.count(session, email))
+        return await parts.database.read(lambda session: queries.count(session, email))
 
-    return await count() if email else await cached_count(resources.cache, TOTAL, count)
+    return await count() if email else await cached_count(parts.cache, TOTAL, count)
 
 
 _LINKS = {"read": ("read_user", "user_id"), "change": ("patch_user", "user_id"), "delete": ("delete_user", "user_id")}
@@ -105,14 +105,14 @@ async def create_user(
     request: Request, new: UserCreate, actor: Admin, session: DbSession, key: IdempotencyKeyHeader = None
 ) -> Response:
     """For administrators. A welcome mail goes out by the queue."""
-    resources = resources_of(request)
+    parts = parts_of(request)
     # Hashing first: it may wait, and must not hold a connection and the key's row meanwhile. A repeat pays for it too.
-    password_hash = await resources.passwords.hash(new.password.get_secret_value())
+    password_hash = await parts.passwords.hash(new.password.get_secret_value())
     once = await claim(request, session, actor.id, key)
     user = await service.create(session, new, password_hash)
     mail = {"to": user.email, "template": "welcome", "values": {"name": user.display_name}}
-    await resources.queue.enqueue(session, "send_mail", mail)
-    _forget(session, resources, user.id)
+    await parts.queue.enqueue(session, "send_mail", mail)
+    _forget(session, parts, user.id)
     return await once.remember(_reply(user, 201, {"Location": f"/api/v1/users/{user.id}"}))
 
 
@@ -123,7 +123,7 @@ _READ = responses(NotFoundError) | versioned(200)
 async def read_user(request: Request, user_id: UUID, actor: CurrentUser) -> Response:
     """Oneself; anyone for administrators; otherwise 404."""
     service.require_visible(actor, user_id)
-    user = await resources_of(request).database.read(lambda session: queries.get(session, user_id))
+    user = await parts_of(request).database.read(lambda session: queries.get(session, user_id))
     if user is None:
         raise no_such_user()
     return _reply(user)
@@ -141,11 +141,11 @@ async def _change(
     wanted: UserChange,
     matching: Preconditions,
 ) -> Response:
-    resources = resources_of(request)
+    parts = parts_of(request)
     changed = await service.change(session, actor, user_id, wanted, matching)
-    await service.follow_address(session, resources, changed)
-    await service.follow_switch(session, resources.throttle, changed)
-    _forget(session, resources, user_id)
+    await service.follow_address(session, parts, changed)
+    await service.follow_switch(session, parts.throttle, changed)
+    _forget(session, parts, user_id)
     return _reply(changed.user, 202 if changed.asked_for and not changed.is_applied else 200)
 
 
@@ -162,9 +162,9 @@ async def _change_profile(
     if password is None or user_id != actor.id or wanted.email in {None, actor.user.email}:
         return await _change(request, session, actor, user_id, wanted, matching)
     # Before the first statement of `session`: hashing may wait, and must not hold a connection meanwhile.
-    resources = resources_of(request)
+    parts = parts_of(request)
     address = request.client.host if request.client else ""
-    await prove_password(resources, actor, password.get_secret_value(), address)
+    await prove_password(parts, actor, password.get_secret_value(), address)
     return await _change(request, session, actor, user_id, replace(wanted, by_password=True), matching)
 
 
@@ -216,10 +216,10 @@ async def set_permissions(
 async def delete_user(request: Request, user_id: UUID, _: Administering, session: DbSession, matching: IfMatch) -> None:
     """For administrators. Ends the sessions and deletes all that is theirs."""
     await service.remove(session, user_id, matching)
-    _forget(session, resources_of(request), user_id)
+    _forget(session, parts_of(request), user_id)
 
 
 @confirmation.post("/email-change/confirm", status_code=204, summary="Take a new address by the mailed link")
 async def confirm_email_change(request: Request, body: EmailChangeConfirm) -> None:
     """The token works once, until another address is asked for or the password changes. Ends open reset links."""
-    await email_changes.confirm(resources_of(request), body.token.get_secret_value())
+    await email_changes.confirm(parts_of(request), body.token.get_secret_value())

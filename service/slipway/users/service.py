@@ -25,7 +25,7 @@ from slipway.users import email_changes, queries
 from slipway.users.schemas import UserCreate
 
 if TYPE_CHECKING:
-    from slipway.resources import Resources
+    from slipway.users.parts import UserParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +118,15 @@ async def change(
     return Changed(user, *before, wanted.email if asks else None, withdraws, not applied.is_empty)
 
 
-async def follow_address(session: AsyncSession, resources: Resources, changed: Changed) -> None:
+async def follow_address(session: AsyncSession, parts: UserParts, changed: Changed) -> None:
     """What a change of address brings with it, in the same transaction. Raises RateLimitedError."""
     user, before = changed.user, changed.address_before
     if user.email != before:
-        await email_changes.changed_from(session, resources.queue, user, before)
+        await email_changes.changed_from(session, parts.queue, user, before)
     elif changed.withdraws:
         await email_changes.withdraw(session, user)
     elif changed.asked_for is not None:
-        await email_changes.ask(session, resources, user, changed.asked_for)
+        await email_changes.ask(session, parts, user, changed.asked_for)
 
 
 async def follow_switch(session: AsyncSession, throttle: LoginThrottle, changed: Changed) -> None:

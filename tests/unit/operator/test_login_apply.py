@@ -13,11 +13,11 @@ import pytest
 
 from slipway_operator.cluster import ConflictError
 from slipway_operator.evidence.asking import Asking
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.logins import postgres, scram
 from slipway_operator.logins.address import LoginData, login_of
 from slipway_operator.logins.apply import effect
 from slipway_operator.logins.connecting import TroubleError
-from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.model import HandOver, PrepareRoles, Scramble, Trouble
 from slipway_operator.logins.observe import Look, look
 from slipway_operator.secret_objects import data_of

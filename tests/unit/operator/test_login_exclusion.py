@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from slipway_operator.logins.exclusion import Exclusion
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.migrations.reconcile import Migrations
 from slipway_operator.worklist import Key
 from unit.operator.memory_api import MemoryApi

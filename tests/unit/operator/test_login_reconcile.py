@@ -11,10 +11,10 @@ import pytest
 
 from slipway_operator.cluster import ForbiddenError
 from slipway_operator.evidence.consumers import Consumers
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.logins import postgres, reconcile
 from slipway_operator.logins.connecting import TroubleError
 from slipway_operator.logins.decide import decide
-from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.model import (
     Decision,
     Effect,

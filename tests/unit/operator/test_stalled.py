@@ -10,8 +10,8 @@ import pytest
 
 from slipway_operator.cluster import Api, Resource
 from slipway_operator.conditions import State
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.keyrings.reconcile import KeyRings
-from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.reconcile import DatabaseLogins
 from slipway_operator.migrations.reconcile import Migrations
 from slipway_operator.named_secrets import NamedSecrets

@@ -1,0 +1,34 @@
+"""SQL about accounts that signing in and users' own routes share."""
+
+from __future__ import annotations
+
+import unicodedata
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from slipway.auth.addresses import address_key
+from slipway.auth.models import EmailChange, User
+
+# Rows of earlier releases, and of two people whose addresses have one key, are found as those releases found them.
+UNKEYED = User.email_keyed.is_distinct_from(User.email)
+
+
+def keyed(key: str) -> ColumnElement[bool]:
+    """Users whose address has this key: one at most."""
+    return and_(User.email_key == key, User.email_keyed == User.email)
+
+
+def by_address(typed: str) -> Select[User]:
+    """Whose address this is, however it is written: one user at most."""
+    same_case = func.lower(User.email) == func.lower(unicodedata.normalize("NFC", typed))
+    found = or_(keyed(address_key(typed)), and_(UNKEYED, same_case))
+    return select(User).where(found).order_by(UNKEYED.desc()).limit(1)
+
+
+async def end_email_change(session: AsyncSession, user_id: UUID) -> None:
+    """What waits to be confirmed is void."""
+    await session.execute(
+        delete(EmailChange).where(EmailChange.user_id == user_id), execution_options={"synchronize_session": False}
+    )
