@@ -5,7 +5,7 @@
 # make chart    the chart's schema and value table, from values.yaml; the operator's copy of the CRDs
 # make env      .env.example, from the settings    make limits        docs/limits.md, docs/api.md, from the code
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock bench clean cluster cluster-down image chart env limits prove
+.PHONY: help run test lint format lock bench clean cluster cluster-down image chart env limits prove sizes
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -66,6 +66,9 @@ chart: $(VENV)/.installed-dev
 limits: $(VENV)/.installed-dev
 	@$(BIN)/python tests/limits.py > docs/limits.md
 	@$(BIN)/python tests/api_page.py > docs/api.md
+
+sizes:
+	@$(PYTHON) tests/sizes.py
 
 env: $(VENV)/.installed-run
 	@$(BIN)/slipway settings --env > .env.example
