@@ -51,5 +51,5 @@ async def working(
         await asyncio.wait([task])
 
 
-async def done(db: Database, within: float = 10) -> None:
+async def done(db: Database, within: float = 20) -> None:
     await until(lambda: empty(db), within=within)

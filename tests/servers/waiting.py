@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 
 
-async def until(condition: Callable[[], object | Awaitable[object]], within: float = 5.0) -> object:
+async def until(condition: Callable[[], object | Awaitable[object]], within: float = 20.0) -> object:
     """Look every 20 ms until `condition` is truthy; fails after `within` seconds."""
     end = monotonic() + within
     while True:
