@@ -22,14 +22,14 @@ from servers.redis import RedisServer
 from servers.told import counted, said
 from servers.waiting import until
 from slipway import readiness
+from slipway.auth.passwords import PasswordHasher
 from slipway.edge.drain import DrainState
 from slipway.mail.mailer import NoMailer, SmtpMailer, TerminalMailer, mailer_for
 from slipway.readiness import Startup
+from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.resources import Resources, open_resources
-from slipway.auth.passwords import PasswordHasher
 from slipway.settings import Settings
 from slipway.storage.engine import Database, after_commit
-from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.telemetry.registry import REGISTRY
 
 

@@ -11,15 +11,15 @@ import pytest
 from click.testing import CliRunner, Result
 from pydantic import ValidationError
 
+from slipway.auth.keys import generate_keys
 from slipway.cli import root
 from slipway.jobs.kinds import Job
 from slipway.mail.mailer import SmtpMailer
-from slipway.urls.server_url import ServerUrl, is_port
-from slipway.auth.keys import generate_keys
 from slipway.settings import Settings
 from slipway.settings.production import production_faults
 from slipway.storage.login import Login, LoginError
 from slipway.telemetry.logs import configure_logging
+from slipway.urls.server_url import ServerUrl, is_port
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(899, True), (900, False), (1800, False), (1801, True)])

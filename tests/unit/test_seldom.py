@@ -21,10 +21,9 @@ from servers.asgi import WholeEdge
 from servers.raw_requests import BY_CHUNKS, head
 from servers.wire import connected, unwrapped
 from slipway import listening, logs_cli
+from slipway.auth.keys import generate_keys
 from slipway.edge.framing import check_head
 from slipway.edge.limiter import RateLimiter
-from slipway.jobs.away import pauses
-from slipway.listening import PORTS, ListenError, listen
 from slipway.http.problems import (
     AppException,
     BadRequestError,
@@ -34,12 +33,13 @@ from slipway.http.problems import (
     problem_body,
     problem_headers,
 )
-from slipway.auth.keys import generate_keys
+from slipway.jobs.away import pauses
+from slipway.listening import PORTS, ListenError, listen
+from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.settings import Settings
 from slipway.settings.sources import SettingsError, load_settings
 from slipway.storage.engine import DeadlineConnection
 from slipway.storage.login import Login, LoginError
-from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.telemetry.logs import JsonHandler, LineWriter
 from slipway.telemetry.redaction import REDACTED, redact
 from slipway.users.schemas import UserCreate
