@@ -28,7 +28,7 @@ from slipway.telemetry.tracing import Tracing
 logger = logging.getLogger("slipway.resources")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Resources:
     """One process's parts. Each domain names those that it uses by a protocol of its own (`parts.py`)."""
 
