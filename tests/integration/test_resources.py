@@ -7,14 +7,14 @@ import logging
 from pathlib import Path
 
 import pytest
+from slipway.sessions.keys import generate_keys
+from slipway.storage.redis import AWAY
 
 from servers.jobs import enqueue
 from servers.redis import RedisServer
 from servers.waiting import until
 from slipway.resources import open_resources
-from slipway.sessions.keys import generate_keys
 from slipway.settings import Settings
-from slipway.storage.redis import AWAY
 from slipway.telemetry.registry import REGISTRY
 
 
