@@ -7,12 +7,12 @@ import logging
 from pathlib import Path
 
 import pytest
-from slipway.sessions.keys import generate_keys
-from slipway.storage.redis import AWAY
 
 from servers.jobs import enqueue
 from servers.redis import RedisServer
 from servers.waiting import until
+from slipway.auth.keys import generate_keys
+from slipway.redis.gateway import AWAY
 from slipway.resources import open_resources
 from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY

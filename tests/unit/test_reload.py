@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from slipway.reload import _Reload, serve_with_reload
 from uvicorn.supervisors.statreload import StatReload
 
 import slipway
+from slipway.local.reload import _Reload, serve_with_reload
 
 
 def nothing(_: object) -> None:
