@@ -26,6 +26,8 @@ pytestmark = pytest.mark.timeout(420)
 
 STOPPED, TAKEN_OVER_WITHIN, BESIDE = 30.0, 20.0, 120.0
 """Seconds."""
+OVERFLOWING = 60.0
+"""Requests a second, for which a pool opens connections all the time."""
 SAID = (" signs.", "has the login of", "that nobody knows", "are as they should be", "is made.")
 """How the operator's log tells of each change."""
 
@@ -50,6 +52,17 @@ def rotated_login(world: World) -> Callable[[], object]:
     return lambda: world.login.handled(nonce, within=90)
 
 
+def rotated_login_twice(world: World) -> Callable[[], object]:
+    """The role that steps down first, and whose password then dies, is the one in use again at the end."""
+    done = rotated_login(world)
+
+    def both() -> None:
+        done()
+        rotated_login(world)()
+
+    return both
+
+
 def mended_roles(world: World) -> Callable[[], object]:
     limit = world.login.read()["spec"].get("connectionLimit", 50) + 1
     world.login.patch({"connectionLimit": limit})
@@ -60,7 +73,7 @@ CHANGES = {
     "keyring-secret": rotated_ring,
     "login-hand-over": rotated_login,
     "login-secret": rotated_login,
-    "login-scramble": rotated_login,
+    "login-scramble": rotated_login_twice,
     "login-prepare": mended_roles,
 }
 
@@ -91,6 +104,24 @@ def changes(log: str) -> list[str]:
     _, stop, after = log.partition("stopping: goes on")
     assert stop
     return [line for line in after.splitlines() if any(said in line for said in SAID)]
+
+
+def test_without_lease_and_terms_it_scrambles_the_role_in_use_once_it_goes_on(world: World) -> None:
+    """The control: neither what its Lease leaves it is looked at, nor the terms that the roles know of."""
+    with stopping_operator(world, "login-scramble", "fences") as stopping, world.load(rate=OVERFLOWING) as running:
+        before, done = world.login.role(), rotated_login_twice(world)
+        stopping.stopped()
+        taken_over(world)
+        done()
+        assert world.login.role() == before
+        stopping.go_on()
+        log = stopping.instead.says(f"Role {before} has a password that nobody knows.")
+        running.carry_on(20)
+        outcome = world.judged("control: neither Lease nor terms", running.finish())
+    assert changes(log)
+    assert outcome.failed > 0
+    mended_roles(world)()  # nothing else would have it looked at for minutes
+    assert world.login.status()["history"][0]["cause"] == "Healed"
 
 
 def test_stopped_before_a_job_it_makes_none_twice(world: World, release: Callable[[Release], str]) -> None:
