@@ -6,16 +6,34 @@ Each function here says which guard is off after it, and stands in `OFF` by its 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
+from time import time
 from typing import Any
 
 from slipway_operator import main
-from slipway_operator.cluster import ApiError
+from slipway_operator.clock import ServerClock
+from slipway_operator.cluster import CONFIG_MAPS, Api, ApiError
+from slipway_operator.evidence import asking
+from slipway_operator.evidence.finding import Found
+from slipway_operator.keyrings import decide as ring_decisions
+from slipway_operator.keyrings.model import Observed as RingSeen
+from slipway_operator.keyrings.take_in import Situation
 from slipway_operator.lease import Lease, LostError
 from slipway_operator.leases import HOME, Leases
+from slipway_operator.logins import apply as logins
+from slipway_operator.logins import decide as login_decisions
 from slipway_operator.logins import postgres
+from slipway_operator.logins import take_in as login_takes
 from slipway_operator.logins.connecting import TroubleError
+from slipway_operator.migrations import config_maps, observe
+from slipway_operator.migrations.model import Plan
+from slipway_operator.migrations.names import plan_config_map
+from slipway_operator.migrations.report import Report
+
+BEHIND = 45.0
+"""Seconds."""
 
 
 def fences() -> None:
@@ -40,8 +58,99 @@ def fences() -> None:
     module["_advance"] = advance
 
 
+def references() -> None:
+    """It works as if it had seen what refers to each Secret, and all of that followed."""
+    module = vars(asking)
+    found: Callable[..., Awaitable[Found]] = module["find"]
+
+    async def find(*asked: Any) -> Found:
+        return replace(await found(*asked), refers=True)
+
+    module["find"] = find
+
+
+def right_clock() -> None:
+    """The clock of its node is behind by so much: no process of this machine can have one of its own."""
+    made = ServerClock.__init__
+
+    def init(self: ServerClock) -> None:
+        made(self, own=lambda: time() - BEHIND)
+
+    ServerClock.__init__ = init  # type: ignore[assignment,method-assign]
+
+
+def server_clock() -> None:
+    """It tells all times by its node's clock, and of no difference."""
+
+    def now(self: ServerClock) -> float:
+        return self._own()
+
+    def skew(self: ServerClock) -> float:
+        del self
+        return 0.0
+
+    ServerClock.__call__ = now  # type: ignore[method-assign]
+    ServerClock.skew = skew  # type: ignore[method-assign]
+
+
+def pods_clocks() -> None:
+    """That the clock of a pod, by which it makes tokens, is ahead of its own counts for nothing."""
+
+    def ahead(clock: ServerClock, date: str | None) -> float:
+        del clock, date
+        return 0.0
+
+    vars(asking)["_ahead"] = ahead
+
+
+def empty_plans() -> None:
+    """A plan names its SQL, also where it has no revisions, and so nothing that is written."""
+    module = vars(observe)
+    planned: Callable[[Report, str, str | None], Awaitable[Plan]] = module["_plan"]
+
+    async def plan(told: Report, name: str, image_id: str | None) -> Plan:
+        return replace(await planned(told, name, image_id), config_map=plan_config_map(name))
+
+    module["_plan"] = plan
+
+
+def suspension() -> None:
+    """The status of a KeyRing tells of each wish as if it were done, also while the ring is suspended."""
+    module = vars(ring_decisions)
+    seen: Callable[[RingSeen, float], Situation] = module["situation"]
+
+    def situation(observed: RingSeen, now: float) -> Situation:
+        awake = replace(observed, spec=replace(observed.spec, suspend=False))
+        return replace(seen(awake, now), observed=observed)
+
+    module["situation"] = situation
+
+
+def servers() -> None:
+    """Whatever server the admin's Secret leads to is taken for the one that the roles are on."""
+    for module in (login_takes, login_decisions, logins):
+        vars(module)["moved"] = lambda *_: False
+
+
+def owners() -> None:
+    """A ConfigMap of the right name is its own."""
+
+    async def write(api: Api, body: dict[str, Any]) -> None:
+        await api.apply(CONFIG_MAPS, body["metadata"]["namespace"], body)
+
+    vars(config_maps)["write"] = write
+
+
 OFF: dict[str, Callable[[], None]] = {
     "fences": fences,
+    "references": references,
+    "right-clock": right_clock,
+    "server-clock": server_clock,
+    "pods-clocks": pods_clocks,
+    "empty-plans": empty_plans,
+    "suspension": suspension,
+    "servers": servers,
+    "owners": owners,
 }
 
 

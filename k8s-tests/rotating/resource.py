@@ -42,6 +42,10 @@ class KeyRing(Rotating):
         """Key → its stage."""
         return {key["id"]: key["state"] for key in self.status().get("keys", [])}
 
+    def retires(self, key: str) -> bool:
+        """Whether it is known when this old key leaves."""
+        return any(held["id"] == key and "retireAfter" in held for held in self.status().get("keys", []))
+
     def signing(self) -> str:
         return str(self.status()["signing"])
 
