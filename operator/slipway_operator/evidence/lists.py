@@ -45,12 +45,12 @@ class Lists:
     async def _after(self, former: asyncio.Task[Listed] | None, place: Place) -> Listed:
         if former is not None:
             await asyncio.wait({former})
-        own = self._running[place] = self._next.pop(place)
+        self._running[place] = self._next.pop(place)
         try:
             return read(place[0], await self._api.list(*place))
         finally:
-            if self._running.get(place) is own:
-                del self._running[place]
+            # Still this one: the next waits for its end.
+            del self._running[place]
 
 
 def read(resource: Resource, objects: list[dict[str, Any]]) -> Listed:
