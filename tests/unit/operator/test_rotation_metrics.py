@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
+from slipway_operator.logins.exclusion import Exclusion
 
 from slipway_operator import telemetry
 from slipway_operator.cluster import Resource
@@ -16,7 +17,6 @@ from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import Observed as RingObserved
 from slipway_operator.keyrings.observe import Look as RingLook
 from slipway_operator.logins import postgres, reconcile
-from slipway_operator.logins.exclusion import Exclusion
 from slipway_operator.logins.model import (
     Decision,
     Effect,
