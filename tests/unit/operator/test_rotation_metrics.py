@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
-from slipway_operator.logins.exclusion import Exclusion
 
 from slipway_operator import telemetry
 from slipway_operator.cluster import Resource
+from slipway_operator.exclusion import Exclusion
 from slipway_operator.keyrings import apply as ring_writes
 from slipway_operator.keyrings.decide import decide
 from slipway_operator.keyrings.model import Observed as RingObserved
