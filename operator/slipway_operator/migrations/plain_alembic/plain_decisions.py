@@ -48,7 +48,7 @@ def decide_pending(chain: tuple[Revision, ...], heads: tuple[str, ...], rows: tu
         raise Failure("RevisionUnknown", message, lasting=True)
     if known <= applied.keys():
         return ()
-    message = f"The database is at {', '.join(unknown)}, which this image doesn't know, and the ledger doesn't say that it came after {chain[-1].id if chain else 'nothing'}: run the image that brought it there."  # fmt: skip  # noqa: E501 - a sentence
+    message = f"The database is at {', '.join(unknown)}, which this image doesn't know, and the ledger doesn't say that it came after {chain[-1].id}: run the image that brought it there."  # fmt: skip  # noqa: E501 - a sentence
     raise Failure("RevisionUnknown", message, lasting=True)
 
 
