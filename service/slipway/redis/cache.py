@@ -37,6 +37,12 @@ TOMBSTONE = 5.0
 LOAD_TIME: Final = 10.0
 """Seconds that a load may take. It has its own deadline: it is not for the first caller alone."""
 
+LOCAL_AGE: Final = 1.0
+"""Seconds that a process serves a value without asking Redis again; half of `ttl` where that is less."""
+
+LOCAL_BYTES: Final = 8 * 1024 * 1024
+"""Memory for the values of one process."""
+
 FILLS: Final = 64
 """Values on their way to Redis at once; further ones are not kept there."""
 
@@ -125,8 +131,8 @@ class Cache:
         gateway: RedisGateway,
         ttl: float,
         *,
-        local_max_age: float = 1.0,
-        local_max_bytes: int = 8 * 1024 * 1024,
+        local_max_age: float = LOCAL_AGE,
+        local_max_bytes: int = LOCAL_BYTES,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._gateway = gateway
