@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -210,3 +211,23 @@ def test_an_exception_of_many_causes_begins_with_a_whole_piece(lines: Lines) -> 
 
 def test_an_exceptions_long_message_does_not_push_out_its_type(lines: Lines) -> None:
     assert "ValueError: password=[redacted] xxx" in _logged(lambda: _fail(0), lines)
+
+
+def test_what_is_just_within_the_bounds_is_shown_whole_and_what_is_beyond_is_cut() -> None:
+    assert redact_text("." * LONGEST_TEXT) == "." * LONGEST_TEXT
+    assert redact_text("." * (LONGEST_TEXT + 1)) == "." * LONGEST_TEXT + CUT
+    assert redact([0] * MOST_ITEMS) == [0] * MOST_ITEMS
+    assert redact([0] * (MOST_ITEMS + 1)) == [0] * MOST_ITEMS + [CUT]
+    members = {str(number): number for number in range(MOST_ITEMS + 1)}
+    assert list(redact(members).items()) == [*list(members.items())[:MOST_ITEMS], (CUT, CUT)]
+    del members["0"]
+    assert redact(members) == members
+
+
+@pytest.mark.parametrize("within", [list, lambda inner: {"a": inner[0]}])
+def test_nesting_is_shown_to_its_bound(within: Any) -> None:
+    def nested(depth: int, core: object) -> Any:
+        return core if depth == 0 else within([nested(depth - 1, core)])
+
+    assert redact(nested(DEEPEST, 1)) == nested(DEEPEST, 1)
+    assert redact(nested(DEEPEST + 1, 1)) == nested(DEEPEST, CUT)

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from servers.asgi import WholeEdge, call
 from servers.otlp import Collector
 from servers.waiting import free_port, until
+from slipway.context.request import RequestContext
 from slipway.settings import Settings
 from slipway.telemetry import tracing as tracing_module
 from slipway.telemetry.exporting import SHUTDOWN_TIMEOUT
@@ -158,6 +159,22 @@ async def _recorded(trace_id: str | None, requests: int = 200) -> int:
 async def test_no_flag_and_no_trace_id_has_more_recorded_than_the_share(trace_id: str | None) -> None:
     # 20 of 200 are expected; 60 or more would come four times in 10^15 runs.
     assert await _recorded(trace_id) < 60
+
+
+@pytest.mark.parametrize(("below", "recorded"), [(1, True), (0, False)])
+@pytest.mark.parametrize("flags", [None, "01"])
+async def test_what_is_drawn_decides_at_the_very_ratio(
+    monkeypatch: pytest.MonkeyPatch, flags: str | None, below: int, *, recorded: bool
+) -> None:
+    drawn = (1 << 62) - below
+    # The trace id's low half decides where we make it, and a draw of its own where a caller did.
+    monkeypatch.setattr(tracing_module, "getrandbits", lambda bits: drawn << 64 if bits == 192 else drawn)
+    tracing = Tracing(Settings(trace_sample_ratio=0.25), exporter=Kept())
+    parent = f"00-{TRACE}-{PARENT}-{flags}".encode() if flags else None
+    context = RequestContext("id")
+    assert tracing.begin(context, parent, None) is recorded
+    assert context.trace_id == (TRACE if flags else f"{drawn:032x}")
+    tracing.shutdown()
 
 
 async def test_without_a_draw_of_its_own_every_request_of_such_a_caller_would_be_recorded(
