@@ -18,6 +18,10 @@ from servers.asgi import Lines, WholeEdge, call
 from servers.told import counted
 from servers.wire import connected, unwrapped
 from slipway import logs_cli
+from slipway.auth import principals as principals_module
+from slipway.auth.principals import LOOK_AGAIN, Principals
+from slipway.auth.tokens import MAX_TOKEN_LENGTH, Tokens
+from slipway.context.request import RequestContext
 from slipway.edge.guard import MOST_HEADERS
 from slipway.edge.protocol import MOST_PIPELINED, SMALL_BODY
 from slipway.edge.sweeper import WATCH_AFTER, _should_watch
@@ -26,16 +30,12 @@ from slipway.logs_cli import LONGEST_LINE, _lines
 from slipway.mail.mailer import SmtpMailer
 from slipway.migrations import marked
 from slipway.migrations.marked import LEFT_OUT, MESSAGE_BYTES, failed_line, plan_lines
-from slipway.sessions import principals as principals_module
-from slipway.sessions.principals import LOOK_AGAIN, Principals
 from slipway.sessions.queries import UsedToken
 from slipway.sessions.refresh import within_grace
-from slipway.sessions.tokens import MAX_TOKEN_LENGTH, Tokens
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.storage.files import MAX_BYTES, FilesError, read_file
 from slipway.telemetry.access import AccessLog
-from slipway.telemetry.context import RequestContext
 from slipway.telemetry.logs import LineWriter
 from slipway.telemetry.tracing import LONGEST_TRACE_STATE, Tracing
 

@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 
 from slipway.edge.load import FEWEST_WAITING, Load
-from slipway.problems import RateLimitedError, UnavailableError
+from slipway.http.problems import RateLimitedError, UnavailableError
+from slipway.redis import cache as cache_module
+from slipway.redis.cache import ENTRY_OVERHEAD, Cache, LocalLevel
+from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.settings import Settings
-from slipway.storage import cache as cache_module
-from slipway.storage.cache import ENTRY_OVERHEAD, Cache, LocalLevel
-from slipway.storage.redis import AWAY, RedisGateway
 
 
 class Clock:
