@@ -33,5 +33,5 @@ def serve_with_reload(target: Callable[[list[socket] | None], None]) -> None:
     A change that breaks the code ends that process with its traceback; the next change starts it again.
     """
     # Only the folders to watch are used: `target` makes the server, as `slipway serve` does.
-    config = uvicorn.Config("slipway", log_config=None, reload=True, reload_dirs=[str(Path(__file__).parent)])
+    config = uvicorn.Config("slipway", log_config=None, reload=True, reload_dirs=[str(Path(__file__).parents[1])])
     _Reload(config, target, []).run()
