@@ -3,92 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from cluster.images.build import build_plain_alembic
 from cluster.model import Cluster
 from load.looking import seen
 from load.reporting import line_writer
-from migrating.database import sql
-from migrating.injecting import (
-    ASKED_OUT,
-    GHOST,
-    IN_JOBS,
-    SIDECAR,
-    in_force,
-    lost_pod,
-    mutating,
-    node_removed,
-    other_name,
-    sidecar,
-)
-from migrating.life import SMALL, Life, life_opened
-from migrating.plain import deployment, migration
+from migrating.injecting import ASKED_OUT, SIDECAR, mutating, other_name
+from migrating.life import Life
+from migrating.notes import NAME, columns, deployed, meshed, notes_of, notes_opened, touched
+from migrating.plain import deployment
 from migrating.resource import Migration
+from operated.lost import GHOST, lost_pod
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
-NAME = "notes"
-CONFIG = "/app/alembic.ini"
-OWNER, SERVICE = "notes-owner", "notes-login"
+LOST = "notes-lost"
 
 
 @pytest.fixture(scope="module")
 def life(cluster: Cluster, service_image: str, pytestconfig: pytest.Config) -> Iterator[Life]:
-    """The chart's demo, for its PostgreSQL and its operator; the application has a database of its own there."""
-    for target in ("first", "third"):
-        cluster.load_image(build_plain_alembic(target))
-    with life_opened(cluster, service_image, line_writer(pytestconfig), SMALL) as opened:
-        opened.upgrade(service_image)
-        sql(cluster, opened.namespace, f"CREATE DATABASE {NAME}")
-        logins = [("slipway-database-owner", OWNER), ("slipway-login", SERVICE)]
-        cluster.kubectl.apply([login(opened, *each) for each in logins], opened.namespace)
+    with notes_opened(cluster, service_image, line_writer(pytestconfig)) as opened:
         yield opened
-
-
-def login(life: Life, origin: str, name: str) -> dict[str, Any]:
-    """As the demo's, for the other database."""
-    values = life.cluster.kubectl.json("get", "secret", origin, life.scope)["data"]
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
-    return {
-        **secret,
-        "data": {key: value for key, value in values.items() if key not in ("database", "uri")},
-        "stringData": {"database": NAME},
-    }
 
 
 @pytest.fixture
 def notes(life: Life) -> Migration:
-    return Migration(life.cluster, life.namespace, NAME)
-
-
-def deployed(life: Life, target: str) -> None:
-    """Image and wish, as people write them."""
-    image = f"plain-alembic:{target}"
-    mounts = [
-        {"name": "login", "mountPath": "/login", "readOnly": True},
-        {"name": "script", "mountPath": "/var/run/slipway", "readOnly": True},
-    ]
-    wait = ["python", "/var/run/slipway/plain_alembic.py", f"--config={CONFIG}", "wait"]
-    made = deployment(
-        NAME,
-        image,
-        replicas=1,
-        env=[{"name": "SLIPWAY_DATABASE_CREDENTIALS_DIR", "value": "/login"}],
-        volumeMounts=mounts,
-        readinessProbe={"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
-    )
-    pod = made["spec"]["template"]["spec"]
-    (main,) = pod["containers"]
-    gate = {key: value for key, value in main.items() if key != "readinessProbe"}
-    pod["initContainers"] = [{**gate, "name": "wait", "command": wait}]
-    pod["volumes"] = [
-        {"name": "login", "secret": {"secretName": SERVICE}},
-        {"name": "script", "configMap": {"name": f"{NAME}-script"}},
-    ]
-    life.cluster.kubectl.apply([made, migration(NAME, image, OWNER, config=CONFIG)], life.namespace)
+    return notes_of(life)
 
 
 def test_a_config_map_that_somebody_else_made_is_left_alone_until_it_is_gone(life: Life, notes: Migration) -> None:
@@ -122,14 +63,7 @@ def test_a_sidecar_that_a_mesh_injects_into_its_jobs_holds_no_plan(
     notes: Migration,
     own_api_server: None,  # noqa: ARG001 - it must know such policies
 ) -> None:
-    probe = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "probe", "labels": {"slipway.dev/purpose": "plan"}},
-        "spec": deployment(NAME, "plain-alembic:first")["spec"]["template"]["spec"],
-    }
-    with mutating(life.cluster, life.namespace, "pods", sidecar("plain-alembic:first"), IN_JOBS):
-        in_force(life.cluster, life.namespace, probe, SIDECAR)
+    with meshed(life):
         notes.replan("injected")
         seen(lambda: told(notes, "SidecarHolds"), 60, notes.told)
         assert SIDECAR in told(notes, "SidecarHolds")[0]
@@ -148,13 +82,11 @@ def test_a_pod_of_a_lost_node_keeps_a_contract_waiting_and_the_ways_out_are_told
 ) -> None:
     [running] = life.cluster.kubectl.json("get", "pods", life.scope, f"--selector=app={NAME}")["items"]
     image_id = running["status"]["containerStatuses"][0]["imageID"]
-    pod = lost_pod(life.cluster, life.namespace, NAME, "plain-alembic:first", image_id)
-    try:
+    template = deployment(NAME, "plain-alembic:first")["spec"]["template"]
+    with lost_pod(life.cluster, life.namespace, LOST, template, image_id):
         deployed(life, "third")
         message = notes.shows("NodeLost", "Stalled", 90)
-    finally:
-        node_removed(life.cluster, life.namespace, pod)
-    for part in (pod, f"node {GHOST}", f"kubectl delete node {GHOST}", f"taint nodes {GHOST}"):
+    for part in (LOST, f"node {GHOST}", f"kubectl delete node {GHOST}", f"taint nodes {GHOST}"):
         assert part in message
     assert notes.jobs("contract") == []
 
@@ -167,8 +99,7 @@ def test_a_contract_waits_until_its_old_pod_is_gone(life: Life, notes: Migration
     assert {"RollingOut", "OldPodsRemain", "NodeLost"} & set(
         reasons[reasons.index("UpToDate") : reasons.index("Announcing")]
     )
-    asked = "SELECT column_name FROM information_schema.columns WHERE table_name = 'notes' ORDER BY 1"
-    assert sql(life.cluster, life.namespace, asked, NAME) == [["author"], ["id"], ["title"]]
+    assert columns(life) == {"author", "id", "title"}
     images = "jsonpath={.items[*].spec.containers[*].image}"
     pods = ("get", "pods", life.scope, f"--selector=app={NAME}", f"--output={images}")
     seen(lambda: life.cluster.kubectl.run(*pods) == "plain-alembic:third", 30, "the old pod's end")
@@ -189,12 +120,3 @@ def test_an_image_that_admission_renames_is_told_and_is_the_same_by_its_digest(
         notes.become_ready()
         shown = seen(lambda: notes.condition("ImageRewritten"), 30, notes.told)
     assert f"{renamed} in the place of plain-alembic:third" in shown["message"]
-
-
-def touched(life: Life) -> str:
-    """The image that the Deployment has after somebody touched it."""
-    kubectl = life.cluster.kubectl
-    kubectl.run("annotate", f"deployment/{NAME}", life.scope, "touched=yes", "--overwrite")
-    return kubectl.run(
-        "get", f"deployment/{NAME}", life.scope, "--output=jsonpath={.spec.template.spec.containers[0].image}"
-    )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from load.looking import seen
+from operated.lost import GHOST
+from rotating import lost
 from rotating.stray import MISTYPED, NAME, ROLES, Stray, nothing_taken_for_all, strayed
 from rotating.users_of_keys import HTTPS, MESHED, unaskable, workers
 from rotating.world import VALIDATOR_CACHE, World
@@ -29,6 +31,25 @@ def test_a_mistyped_selector_hides_no_pod_that_uses_the_keys(world: World) -> No
     counted = world.ring.status()["consumers"]
     world.ring.patch({"consumers": {"selector": {"matchLabels": {"app": None}}}})
     assert counted["running"] == counted["confirmed"] == 3, "two of the API and the worker"
+
+
+def test_a_pod_of_a_lost_node_keeps_keys_and_login_waiting_and_the_ways_out_are_told(
+    world: World,
+    service_image: str,
+    own_api_server: None,  # noqa: ARG001 - a node without a kubelet isn't everybody's
+) -> None:
+    world.ring.ripe_reserve(VALIDATOR_CACHE)
+    before = world.ring.signing(), world.login.role()
+    with lost.lost_consumer(world, service_image):
+        nonces = world.ring.rotate(), world.login.rotate()
+        told = [each.shows("NodeLost", "Stalled") for each in (world.ring, world.login)]
+        assert (world.ring.signing(), world.login.role()) == before
+    for message in told:
+        for part in (lost.NAME, f"node {GHOST}", f"kubectl delete node {GHOST}", f"taint nodes {GHOST}"):
+            assert part in message
+    world.ring.handled(nonces[0])
+    world.login.handled(nonces[1])
+    world.note_secrets()
 
 
 def test_of_secrets_that_nothing_refers_to_the_first_content_is_made_and_no_more(stray: Stray) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,18 @@ def loaded(settings: Settings, names: Collection[str]) -> dict[str, str]:
     manifests = {name: digest for name, _, digest, *_ in rows if name in names}
     contents = {name: json.loads(_ctr(settings, "content", "get", digest)) for name, digest in manifests.items()}
     return {name: content.get("config", {}).get("digest", "") for name, content in contents.items()}
+
+
+@contextmanager
+def pulled_as(settings: Settings, image: str, repository: str) -> Iterator[str]:
+    """While it lasts, the node reports an image as pulled from that repository, which it is told: the id it reports."""
+    rows = [line.split() for line in _ctr(settings, "images", "list").splitlines()[1:]]
+    name = f"{repository}@{next(digest for found, _, digest, *_ in rows if found == _full(image))}"
+    _ctr(settings, "images", "tag", "--force", _full(image), name)
+    try:
+        yield name
+    finally:
+        _ctr(settings, "images", "remove", name)
 
 
 def _ctr(settings: Settings, *arguments: str | Path) -> str:

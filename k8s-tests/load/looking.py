@@ -22,3 +22,15 @@ def seen(look: Callable[[], Found | None], within: float, what: Callable[[], str
             raise ClusterError(f"not seen within {within:g} s: {what if isinstance(what, str) else what()}")
         sleep(PAUSE)
     return found
+
+
+def lasting(look: Callable[[], Found | None], seconds: float, what: Callable[[], str] | str) -> Found:
+    """What `look` returned last, if that was truthy for so long without a break; else ClusterError."""
+    begun = monotonic()
+    while found := look():
+        if monotonic() - begun > seconds:
+            return found
+        sleep(PAUSE)
+    raise ClusterError(
+        f"over after {monotonic() - begun:.1f} of {seconds:g} s: {what if isinstance(what, str) else what()}"
+    )

@@ -1,4 +1,4 @@
-"""Admission that changes what is asked for, as meshes and registries do by webhooks, and pods of a lost node."""
+"""Admission that changes what is asked for, as meshes and registries do by webhooks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from cluster.kubectl import Kubectl
 from cluster.model import Cluster
 from load.looking import seen
-from migrating.plain import deployment
 
 API = "admissionregistration.k8s.io/v1beta1"
 SIDECAR = "mesh-proxy"
 ASKED_OUT = "mesh.example/inject"
-GHOST = "ghost"
 
 
 def sidecar(image: str) -> str:
@@ -85,41 +82,3 @@ def in_force(cluster: Cluster, namespace: str, probe: dict[str, Any], wanted: st
     words = ("create", "--dry-run=server", "--filename=-", f"--namespace={namespace}", "--output=json")
     text = json.dumps(probe)
     seen(lambda: wanted in cluster.kubectl.run(*words, input=text), 30, f"{wanted} by admission")
-
-
-def lost_pod(cluster: Cluster, namespace: str, app: str, image: str, image_id: str) -> str:
-    """The name of a pod that ran on a node of which nothing was heard since: the node is there, without a kubelet."""
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": GHOST}}
-    template = deployment(app, image)["spec"]["template"]
-    name = f"{app}-lost"
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": template["metadata"]["labels"]},
-        "spec": {**template["spec"], "nodeName": GHOST},
-    }
-    cluster.kubectl.apply([node])
-    cluster.kubectl.apply([pod], namespace)
-    _ran(cluster.kubectl, namespace, name, image, image_id)
-    return name
-
-
-def _ran(kubectl: Kubectl, namespace: str, name: str, image: str, image_id: str) -> None:
-    """What its kubelet would have told, and what the controller of nodes makes of its readiness."""
-    ago = "2026-01-01T00:00:00Z"
-    conditions = [
-        {"type": kind, "status": status, "lastTransitionTime": ago}
-        for kind, status in (("PodScheduled", "True"), ("ContainersReady", "True"), ("Ready", "False"))
-    ]
-    main: dict[str, Any] = {"name": "main", "image": image, "imageID": image_id, "ready": True, "started": True}
-    container = {**main, "restartCount": 0, "state": {"running": {"startedAt": ago}}}
-    status = {"phase": "Running", "conditions": conditions, "containerStatuses": [container]}
-    words = ("patch", "pod", name, f"--namespace={namespace}", "--subresource=status", "--type=merge")
-    kubectl.run(*words, f"--patch={json.dumps({'status': status})}")
-
-
-def node_removed(cluster: Cluster, namespace: str, pod: str) -> None:
-    """The way out: the node's object goes, and what was on it (here at once, elsewhere within a minute)."""
-    cluster.kubectl.run("delete", "node", GHOST, "--ignore-not-found")
-    scope = f"--namespace={namespace}"
-    cluster.kubectl.run("delete", "pod", pod, scope, "--grace-period=0", "--force", "--ignore-not-found")

@@ -12,10 +12,11 @@ from dataclasses import replace
 from time import time
 from typing import Any
 
-from slipway_operator import main
+from slipway_operator import main, nodes
 from slipway_operator.clock import ServerClock
 from slipway_operator.cluster import CONFIG_MAPS, Api, ApiError
-from slipway_operator.evidence import asking
+from slipway_operator.evidence import asking, lists
+from slipway_operator.evidence import pods as evidence_pods
 from slipway_operator.evidence.finding import Found
 from slipway_operator.keyrings import decide as ring_decisions
 from slipway_operator.keyrings.model import Observed as RingSeen
@@ -27,7 +28,10 @@ from slipway_operator.logins import decide as login_decisions
 from slipway_operator.logins import postgres
 from slipway_operator.logins import take_in as login_takes
 from slipway_operator.logins.connecting import TroubleError
-from slipway_operator.migrations import config_maps, observe
+from slipway_operator.migrations import apply as migration_apply
+from slipway_operator.migrations import config_maps, images, observe, sight, situation, trouble
+from slipway_operator.migrations import decide as migration_decide
+from slipway_operator.migrations import pods as migration_pods
 from slipway_operator.migrations.model import Plan
 from slipway_operator.migrations.names import plan_config_map
 from slipway_operator.migrations.report import Report
@@ -141,6 +145,59 @@ def owners() -> None:
     vars(config_maps)["write"] = write
 
 
+def sidecars() -> None:
+    """A Job runs as long as its pod does, whatever somebody put into that."""
+    vars(sight)["_held"] = lambda *_: None
+
+
+def image_names() -> None:
+    """What is named otherwise is another image."""
+    for module in (situation, migration_decide):
+        vars(module)["is_rewritten"] = lambda *_: False
+
+
+def image_digests() -> None:
+    """An image's id counts whole, with the repository by which its node knows it."""
+    for module in (images, migration_decide, migration_pods, sight):
+        vars(module)["digest_of"] = str
+
+
+def lost_nodes() -> None:
+    """Nobody looks whether a pod's node is lost."""
+    for module in (sight, trouble, evidence_pods):
+        vars(module)["lost"] = lambda *_: None
+
+
+def lost_pods() -> None:
+    """Pods whose node is lost are taken for gone."""
+    seen, ended = sight.pod, vars(lists)["has_ended"]
+    vars(sight)["pod"] = lambda found, now: None if nodes.lost(found, now) else seen(found, now)
+    vars(lists)["has_ended"] = lambda pod: ended(pod) or nodes.lost(pod, time())
+
+
+def _script(name: str, *changes: tuple[str, str]) -> None:
+    real = vars(migration_apply)["script_files"]
+
+    def script_files() -> dict[str, str]:
+        files: dict[str, str] = real()
+        for old, new in changes:
+            files[name] = files[name].replace(old, new)
+        return files
+
+    vars(migration_apply)["script_files"] = script_files
+
+
+def runner_imports() -> None:
+    """The runner of foreign images imports what only asynchronous ones have."""
+    _script("plain_watch.py", ("import asyncio\n", "import asyncio\nfrom sqlalchemy.ext.asyncio import AsyncEngine\n"))
+
+
+def runner_words() -> None:
+    """What the runner of foreign images didn't foresee ends it, and it tells nothing."""
+    foreseen = ("ImportError", "BaseException")
+    _script("plain_alembic.py", *((f"except {error} as", "except ZeroDivisionError as") for error in foreseen))
+
+
 OFF: dict[str, Callable[[], None]] = {
     "fences": fences,
     "references": references,
@@ -151,6 +208,13 @@ OFF: dict[str, Callable[[], None]] = {
     "suspension": suspension,
     "servers": servers,
     "owners": owners,
+    "image-digests": image_digests,
+    "image-names": image_names,
+    "lost-nodes": lost_nodes,
+    "lost-pods": lost_pods,
+    "runner-imports": runner_imports,
+    "runner-words": runner_words,
+    "sidecars": sidecars,
 }
 
 

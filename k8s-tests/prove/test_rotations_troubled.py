@@ -14,8 +14,10 @@ from cluster.model import Cluster
 from load.looking import seen
 from load.reporting import line_writer
 from migrating.database import sql, table_held
-from rotating import material
-from rotating.world import World, world_opened
+from operated.instead import operator_instead
+from operated.lost import GHOST
+from rotating import lost, material
+from rotating.world import VALIDATOR_CACHE, World, world_opened
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = pytest.mark.timeout(300)
@@ -54,6 +56,34 @@ def test_keys_emptied_while_the_operator_was_away_are_lost_and_no_new_ones_end_t
     world.restore(backup)
     world.ring.become_ready()
     assert world.ring.signing() == signing
+
+
+def test_a_lost_pod_that_nobody_looks_for_or_that_is_taken_for_gone(
+    world: World,
+    service_image: str,
+    own_api_server: None,  # noqa: ARG001 - a node without a kubelet isn't everybody's
+) -> None:
+    """The controls of k8s-tests/test_rotations_evidence.py: nobody is told a way out; what the pod uses ends."""
+    world.ring.ripe_reserve(VALIDATOR_CACHE)
+    signing, role = world.ring.signing(), world.login.role()
+    with lost.lost_consumer(world, service_image):
+        nonces = world.ring.rotate(), world.login.rotate()
+        with operator_instead(world, "lost-nodes"):
+            for each in (world.ring, world.login):
+                message = each.shows("ConsumersLagging", "Reconciling", saying=lost.NAME)
+                world.say(f"without lost-nodes: {message}")
+                assert GHOST not in message
+        world.ring.shows("NodeLost", "Stalled")
+        assert (world.ring.signing(), world.login.role()) == (signing, role)
+        with operator_instead(world, "lost-pods"):
+            world.ring.handled(nonces[0])
+            world.login.handled(nonces[1])
+            seen(lambda: world.login.condition()["reason"] == "Stable", 60, world.login.told)
+        world.say(f"without lost-pods: the password of {role}, which the lost pod has, is unknown")
+    assert world.ring.signing() != signing
+    assert world.login.role() != role
+    world.ring.become_ready()
+    world.login.become_ready()
 
 
 def test_a_rotation_of_the_login_waits_for_a_migrations_job_of_the_same_database(
