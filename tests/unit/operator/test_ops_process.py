@@ -99,7 +99,10 @@ async def test_it_is_ready_once_a_watch_told_of_its_lease_and_ends_well(
     assert [path for path in beyond if path not in allowed] == []
     operator.process.send_signal(signal.SIGTERM)
     code, lines = await operator.ended()
-    assert (code, lines[-1]["message"]) == (0, "Stopped.")
+    said = [line["message"] for line in lines]
+    assert (code, said[-1]) == (0, "Stopped.")
+    assert said[0] == f"Ops port {operator.url.rpartition(':')[2]} is open; serving shop."
+    assert "Stopping: looks that are under way have 20 s to end." in said
 
 
 async def test_while_another_holds_the_lease_it_is_ready_and_neither_watches_nor_writes(
@@ -136,6 +139,8 @@ async def test_a_lease_that_another_takes_ends_the_process_with_a_failure_and_st
     assert code == 1
     (last,) = [line for line in lines if line["message"] == "The operator ends."]
     assert "has been taken by former-release" in last["exception"]
+    # Nothing may be changed without it, so nothing is waited for.
+    assert "Stopping: looks that are under way have 0 s to end." in [line["message"] for line in lines]
     assert answers.lease == taken
 
 
