@@ -10,6 +10,7 @@ import pytest
 
 from slipway_operator.cluster import Api, Resource
 from slipway_operator.conditions import State
+from slipway_operator.evidence.nudging import Nudges
 from slipway_operator.exclusion import Exclusion
 from slipway_operator.keyrings.reconcile import KeyRings
 from slipway_operator.logins.reconcile import DatabaseLogins
@@ -86,3 +87,32 @@ async def test_a_resource_that_is_gone_takes_its_series_along(kind: str) -> None
     assert await reconcilers(MemoryApi())[kind].reconcile(key) is None
     for name in ("slipway_operator_resource_stalled", "slipway_operator_consumers_lagging"):
         assert REGISTRY.get_sample_value(name, key._asdict()) is None
+
+
+def remembered(reconciler: object) -> list[Any]:
+    """All that a reconciler, and what it nudges by, keeps by key."""
+    held = [reconciler, *(one for one in vars(reconciler).values() if isinstance(one, Nudges))]
+    return [value for one in held for value in vars(one).values() if isinstance(value, dict | set)]
+
+
+@pytest.mark.parametrize("kind", ["SchemaMigration", "KeyRing", "DatabaseLogin"])
+async def test_a_resource_that_is_gone_leaves_nothing_in_the_memory(kind: str) -> None:
+    key = Key(kind, "shop", "keys")
+    reconciler = reconcilers(MemoryApi())[kind]
+    found = remembered(reconciler)
+    assert found
+    for kept in found:
+        kept.update({key: None} if isinstance(kept, dict) else {key})
+    assert await reconciler.reconcile(key) is None
+    assert all(key not in kept for kept in found)
+
+
+@pytest.mark.parametrize("kind", ["KeyRing", "DatabaseLogin"])
+async def test_the_secret_of_a_resource_that_is_gone_is_watched_no_more(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten: list[Key] = []
+    monkeypatch.setattr(NamedSecrets, "forget", lambda _, key: forgotten.append(key))
+    key = Key(kind, "shop", "keys")
+    assert await reconcilers(MemoryApi())[kind].reconcile(key) is None
+    assert forgotten == [key]
