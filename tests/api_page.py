@@ -1,10 +1,11 @@
-"""docs/api.md: every operation with its parameters and replies, and every bounded member of a body.
+"""docs/api.md: every operation with its parameters and replies, and every member of a body.
 
 python -m api_page        prints the page; `make limits` writes it
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,8 +33,8 @@ def page() -> str:
     document = openapi_document(Settings())
     parts = [HEAD, "| Operation | Who | Parameters | Replies |\n| --- | --- | --- | --- |"]
     parts += [f"| {' | '.join(row)} |" for row in _operations(document)]
-    parts += ["\n## Members\n", "| Member | Bounds |\n| --- | --- |"]
-    parts += [f"| `{name}` | {bounds} |" for name, bounds in _members(document)]
+    parts += ["\n## Members\n", "| Member | Bounds | Example |\n| --- | --- | --- |"]
+    parts += [f"| {' | '.join(row)} |" for row in _members(document)]
     return "\n".join(parts) + "\n"
 
 
@@ -59,12 +60,14 @@ def _reply(status: str, reply: dict[str, Any]) -> str:
     return f"{status} ({told})" if told else status
 
 
-def _members(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _members(document: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     for name, schema in sorted(document["components"]["schemas"].items()):
         for member, described in schema.get("properties", {}).items():
-            bounds = _bounds(described)
-            if bounds:
-                yield f"{name}.{member}", bounds
+            examples = [
+                example for part in (described, *described.get("anyOf", [])) for example in part.get("examples", [])
+            ]
+            shown = ", ".join(f"`{json.dumps(example, ensure_ascii=False)}`" for example in examples)
+            yield f"`{name}.{member}`", _bounds(described), shown
 
 
 def _bounds(schema: dict[str, Any]) -> str:
