@@ -93,3 +93,15 @@ def test_without_looking_for_what_can_be_seen_blanks_would_be_a_title(monkeypatc
 def test_a_change_names_something_to_change(body: dict[str, Any]) -> None:
     assert _faults(UserPatch, body) == [""]
     assert _faults(ItemPatch, {}) == [""]
+
+
+@pytest.mark.parametrize("bounds", [(0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF)])
+def test_variation_selectors_are_unseen_to_the_ends_of_their_ranges_and_no_further(bounds: tuple[int, int]) -> None:
+    least, most = bounds
+    taken = [_faults(ItemContent, {"title": chr(code)}) == [] for code in (least - 1, least, most, most + 1)]
+    assert taken == [True, False, False, True]
+
+
+@pytest.mark.parametrize(("code", "stored"), [(0xD7FF, True), (0xD800, False), (0xDFFF, False), (0xE000, True)])
+def test_half_of_a_surrogate_pair_is_refused_and_its_neighbours_are_not(code: int, *, stored: bool) -> None:
+    assert (_faults(ItemContent, {"title": "x", "body": chr(code)}) == []) is stored

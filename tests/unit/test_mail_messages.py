@@ -85,6 +85,18 @@ async def test_nobody_gets_no_reset() -> None:
     assert await sent(mail("nobody@example.com", "password_reset")) == []
 
 
+@pytest.mark.parametrize(
+    ("sender", "domain"),
+    [("Slipway <no-reply@example.com>", "example.com"), ("slipway@localhost", "localhost"), ("slipway@", "localhost")],
+)
+async def test_a_mail_says_when_it_was_asked_for_and_that_nobody_wrote_it(sender: str, domain: str) -> None:
+    [(_, message)] = await sent(mail("ada@example.com"), Settings(mail_from=sender))
+    assert message["Date"] == "Fri, 02 Jan 2026 03:04:05 +0000"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["Subject"] == "Welcome to Slipway"
+    assert message["Message-ID"].endswith(f"@{domain}>")
+
+
 async def test_each_try_of_a_mail_has_the_same_message_id() -> None:
     job = mail("ada@example.com")
     first, second = await sent(job), await sent(job)
