@@ -117,7 +117,7 @@ async def _advance(connection: Any, pair: Pair) -> None:
     """Raises TroubleError where the roles know of a later term."""
     for name in pair.roles:
         row = await connection.fetchrow(queries.ROLE, name, pair.member_of)
-        owner, term = _marked(row["comment"]) if row is not None else ("", 0)
+        owner, term = _marked(row and row["comment"])
         if owner == pair.owner and term > pair.term:
             text = f"An operator that came later (term {term}) looks after {name}; this one has term {pair.term}."
             raise TroubleError(Trouble("NewerOperator", text))
@@ -174,7 +174,7 @@ async def _check_ours(connection: Any, pair: Pair, name: str, admin: str) -> Non
         text = f"spec.roles has {name}, the admin's own login. Name two roles that nobody else uses."
         raise TroubleError(Trouble("RoleNotOurs", text, lasting=True))
     role = await connection.fetchrow(queries.ROLE, name, pair.member_of)
-    owner, term = _marked(role["comment"]) if role is not None else ("", 0)
+    owner, term = _marked(role and role["comment"])
     if owner == pair.owner and term > max(pair.term, MOST_TERMS):
         text = (
             f"The role {name} tells of term {term}, and none comes so far. Run: COMMENT ON ROLE {quoted(name)} IS NULL;"
