@@ -56,8 +56,7 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
     said = (verdict.state, verdict.reason, verdict.message)
     if not await write_status(api, MIGRATIONS, resource, wanted, said, now, look.whole):
         return False
-    if wanted != former:
-        _count_ended(look, decision)
+    _count_ended(look, decision)
     return True
 
 

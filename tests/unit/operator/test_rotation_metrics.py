@@ -38,9 +38,10 @@ from unit.operator import keyring_objects, ring_situations
 from unit.operator.login_objects import NAME, NAMESPACE, WRITTEN, Cluster
 from unit.operator.memory_api import MemoryApi
 from unit.operator.migration_objects import NOW as MIGRATED
-from unit.operator.migration_objects import deployment, resource
+from unit.operator.migration_objects import deployment, plan_log, resource
 from unit.operator.ring_situations import AFTER, ALL, NOW, ONE_BEHIND, rotated
 from unit.operator.test_login_decide import REST, pods
+from unit.operator.test_migration_apply import end
 
 KEY = Key("DatabaseLogin", NAMESPACE, NAME)
 
@@ -191,3 +192,16 @@ async def test_a_job_that_is_made_is_in_the_log_and_counted(caplog: pytest.LogCa
     (job,) = cluster.all("jobs")
     assert f"Job {job['metadata']['name']} is made." in [record.getMessage() for record in caplog.records]
     assert counted("jobs_total", purpose="plan", result="created") == before + 1
+
+
+async def test_a_job_that_ended_is_counted_once() -> None:
+    cluster, key = MemoryApi(), Key("SchemaMigration", "one", "shop")
+    cluster.put("schemamigrations", resource())
+    cluster.put("deployments", deployment())
+    migrations = Migrations(cluster, clock=lambda: MIGRATED)
+    await migrations.reconcile(key)
+    before = counted("jobs_total", purpose="plan", result="succeeded")
+    end(cluster, plan_log())
+    for _ in range(3):
+        await migrations.reconcile(key)
+        assert counted("jobs_total", purpose="plan", result="succeeded") == before + 1
