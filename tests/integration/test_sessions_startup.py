@@ -112,3 +112,17 @@ async def test_a_refused_login_is_told_as_the_schema_commands_tell_it(
         await until(lambda: "password authentication failed" in reason(looked))
     assert "28P01" in reason(looked)
     await refused.close()
+
+
+async def test_looking_ends_with_its_block(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: Database) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(readiness, "look_at_gate", never)
+    before = asyncio.all_tasks()
+    looked = Startup(resources, DrainState())
+    async with looked.looking():
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    assert not looked.done.is_set()
+    assert reason(looked) == "the database has not been looked at yet"

@@ -273,3 +273,41 @@ async def test_a_time_limit_of_another_kind_is_not_taken_for_the_budget(monkeypa
     with pytest.raises(TimeoutError):
         async with alone(UNREACHABLE, Progress(print)):
             pass
+
+
+async def test_who_watches_for_blockers_is_gone_with_the_work_also_where_they_can_not_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed: list[bool] = []
+    looks = asyncio.Event()
+
+    class Connection:
+        async def fetch(self, *_: object) -> list[object]:
+            looks.set()
+            return []
+
+        def terminate(self) -> None:
+            closed.append(True)
+
+    async def connect(*_: object, **__: object) -> Connection:
+        return Connection()
+
+    async def refused(*_: object, **__: object) -> Connection:
+        raise ConnectionRefusedError
+
+    async def blocking(connection: Connection, _pid: int) -> tuple[Blocker, ...]:
+        await connection.fetch()
+        return ()
+
+    monkeypatch.setattr(locks, "blocking", blocking)
+    before = asyncio.all_tasks()
+    for way, terminated in ((connect, [True]), (refused, [True])):
+        monkeypatch.setattr(locks, "connect", way)
+        async with locks.watching(UNREACHABLE, 7, Progress(print), "Revision 1") as watch:
+            if way is connect:
+                await asyncio.wait_for(looks.wait(), 5)
+            else:
+                await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before, "waited for, not only told"
+        assert closed == terminated
+        assert watch.last == ()

@@ -98,7 +98,7 @@ class MailJob:
         message["Subject"] = letter.subject
         message["Date"] = format_datetime(job.created_at)
         # The same for each try, so that a mailbox can tell a repeated mail.
-        domain = self._sender.rpartition("@")[2].rstrip(">") or "localhost"
+        domain = self._sender.rpartition("@")[2].rstrip(">")
         message["Message-ID"] = f"<{job.id}.{job.created_at.timestamp():.6f}@{domain}>"
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(letter.body)
