@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Self, cast
@@ -174,6 +176,53 @@ def test_a_right_that_a_revision_lacks_is_that_statements_failure(ran: Ran) -> N
     with pytest.raises(Failure, match=r"Revision a failed: as it says \(42501\)\.") as given:
         ran.runner.visit(lambda _: "")
     assert (given.value.reason, given.value.lasting) == ("StatementFailed", False)
+
+
+@pytest.mark.parametrize("error", [None, Failure("PlanChanged", "no")])
+def test_nobody_is_looked_for_in_the_way_any_more_when_a_visit_is_over(ran: Ran, error: Failure | None) -> None:
+    over = threading.Event()
+
+    def runs(_: Any) -> None:
+        ran.runner._watch = cast("Any", SimpleNamespace(over=over))  # noqa: SLF001 - as its step does
+        if error is not None:
+            raise error
+
+    ran.image.run = runs
+    with contextlib.suppress(Failure):
+        ran.runner.alone(lambda *_: "")
+    assert over.is_set()
+
+
+def visited(ran: Ran, *, pid: int | None = 7) -> list[str]:
+    """The statements of a visit to a session whose driver tells `pid`, and the server 7."""
+    executed: list[str] = []
+    connection = SimpleNamespace(
+        connection=SimpleNamespace(driver_connection=SimpleNamespace(info=SimpleNamespace(backend_pid=pid))),
+        scalar=lambda _: 7,
+        execute=lambda statement: executed.append(str(statement)),
+        exec_driver_sql=executed.append,
+        get_execution_options=dict,
+    )
+    context = SimpleNamespace(connection=connection)
+    ran.image.run = lambda work: work(context)
+    ran.runner._options.lock_timeout, ran.runner._options.statement_timeout = 3.0, 0.0001  # noqa: SLF001
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plain_runner.event.listen", lambda *_: None)
+        ran.runner.visit(lambda of: str(ran.runner.enter(of) and ""))
+    return executed
+
+
+def test_a_session_has_limits_of_a_millisecond_at_least_and_ends_with_a_runner_that_was_killed(ran: Ran) -> None:
+    first, second, check = visited(ran)
+    assert (first, second) == ("SET LOCAL lock_timeout = 3000", "SET LOCAL statement_timeout = 1")
+    assert "client_connection_check_interval" in check
+    assert visited(ran, pid=None), "a driver that tells no number isn't asked for one"
+
+
+def test_a_session_of_another_number_has_a_pooler_in_between(ran: Ran) -> None:
+    with pytest.raises(Failure, match="A pooler is between") as raised:
+        visited(ran, pid=8)
+    assert (raised.value.reason, raised.value.lasting) == ("PoolerInBetween", True)
 
 
 class Samples:
