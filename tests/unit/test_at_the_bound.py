@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -13,6 +14,7 @@ from uuid import uuid4
 import aiosmtplib
 import pytest
 from fastapi import FastAPI, Request
+from starlette.types import Receive
 
 from servers.asgi import Lines, WholeEdge, call
 from servers.told import counted
@@ -22,6 +24,8 @@ from slipway.auth import principals as principals_module
 from slipway.auth.principals import LOOK_AGAIN, Principals
 from slipway.auth.tokens import MAX_TOKEN_LENGTH, Tokens
 from slipway.context.request import RequestContext
+from slipway.edge.drain import DrainState
+from slipway.edge.exchange import Cancelled, Exchange
 from slipway.edge.guard import MOST_HEADERS
 from slipway.edge.protocol import MOST_PIPELINED, SMALL_BODY
 from slipway.edge.sweeper import WATCH_AFTER, _should_watch
@@ -266,3 +270,67 @@ def test_a_plan_is_told_whole_up_to_its_size_and_then_without_its_longest_sql(mo
     assert marked._pieces(whole) == [packed]  # noqa: SLF001
     monkeypatch.setattr(marked, "PIECE", len(packed) - 1)
     assert marked._pieces(whole) is None  # noqa: SLF001
+
+
+def an_exchange(receive: Receive) -> Exchange:
+    return Exchange(
+        {"method": "GET", "path": "/", "headers": []},
+        receive,
+        cast("Any", None),
+        request_id="r",
+        id_header=b"r",
+        headers={},
+        settings=Settings(),
+        drain=DrainState(),
+    )
+
+
+async def test_a_watcher_keeps_two_messages_for_the_handler_and_takes_no_more() -> None:
+    given = 0
+
+    async def receive() -> Any:
+        nonlocal given
+        given += 1
+        return {"type": "http.request", "body": b"", "more_body": True}
+
+    exchange = an_exchange(receive)
+    watcher = exchange.watch()
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert given == 3, "two are kept, and one is at hand"
+    assert (await exchange.receive())["type"] == "http.request"
+    watcher.cancel()
+
+
+async def test_a_request_is_cancelled_once_for_its_first_reason_and_not_when_it_has_its_reply() -> None:
+    def exchange() -> Exchange:
+        made = an_exchange(cast("Any", None))
+        made.task = cast("Any", task)
+        return made
+
+    task = SimpleNamespace(cancelled=0)
+    task.cancel = lambda: setattr(task, "cancelled", task.cancelled + 1)
+    one = exchange()
+    for why in (Cancelled.DEADLINE, Cancelled.CLIENT_GONE, Cancelled.STOPPING):
+        one.cancel(why)
+    assert (one.cancelled, task.cancelled) == (Cancelled.DEADLINE, 1)
+    replied = exchange()
+    replied.complete = True
+    replied.cancel(Cancelled.DEADLINE)
+    assert (replied.cancelled, task.cancelled) == (None, 1)
+    without = exchange()
+    without.task = None
+    without.cancel(Cancelled.DEADLINE)
+    assert without.cancelled is None
+    slow = exchange()
+    slow.receiving, slow.body_read = True, False
+    slow.cancel(Cancelled.DEADLINE)
+    assert slow.cancelled is Cancelled.SLOW_BODY
+    gone = exchange()
+    gone.receiving, gone.body_read = True, False
+    gone.cancel(Cancelled.CLIENT_GONE)
+    assert gone.cancelled is Cancelled.CLIENT_GONE
+    read = exchange()
+    read.receiving = True
+    read.cancel(Cancelled.DEADLINE)
+    assert read.cancelled is Cancelled.DEADLINE
