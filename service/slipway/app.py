@@ -8,9 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from slipway.auth.dependencies import claims_of
+from slipway.auth.permissions import scopes
 from slipway.auth.tokens import TokenClaims
 from slipway.domains import DOMAINS
 from slipway.edge.drain import DrainState
@@ -21,9 +24,11 @@ from slipway.http.openapi import DESCRIPTION, describe
 from slipway.http.problems import (
     AppException,
     BadRequestError,
+    ConflictError,
     MethodNotAllowedError,
     NotFoundError,
     PayloadTooLargeError,
+    SessionEndedError,
     UnavailableError,
     ValidationError,
     validation_details,
@@ -45,6 +50,8 @@ async def health() -> dict[str, str]:
     """Answers without looking at anything else; the ops port tells more."""
     return {"status": "healthy"}
 
+
+FOREIGN_KEY_VIOLATION = "23503"
 
 _BY_STATUS: dict[int, type[AppException]] = {
     problem.status: problem
@@ -84,10 +91,11 @@ def _fastapi(settings: Settings) -> FastAPI:
     )
     for router in ROUTERS:
         add_routes(api, router)
-    describe(api)
+    describe(api, scopes())
     api.add_exception_handler(RequestValidationError, _request_validation)
     api.add_exception_handler(HTTPException, _http_exception)
     api.add_exception_handler(IdempotentReplay, _replay)
+    api.add_exception_handler(IntegrityError, _integrity)
     return api
 
 
@@ -118,3 +126,20 @@ def _methods(request: Request) -> str:
 async def _replay(_: Request, error: Exception) -> Response:
     assert isinstance(error, IdempotentReplay)  # noqa: S101 - registered for it
     return error.response
+
+
+async def _integrity(request: Request, error: Exception) -> Response:
+    """A row for a user who isn't there any more is their session's end; any other reference to nothing, a conflict.
+
+    A process believes in a user for a moment after they were deleted, so it looks again. Names of constraints say
+    nothing: a domain refers to whom it likes.
+    """
+    assert isinstance(error, IntegrityError)  # noqa: S101 - registered for it
+    if getattr(error.orig, "sqlstate", None) != FOREIGN_KEY_VIOLATION:
+        raise error
+    resources: Resources = request.app.state.resources
+    claims = claims_of(request.scope, resources)
+    resources.principals.forget([claims.session_id])
+    if await resources.principals.get(claims.session_id) is None:
+        raise SessionEndedError from None
+    raise ConflictError("What this refers to isn't there, or something refers to it still.") from None

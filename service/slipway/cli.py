@@ -175,7 +175,7 @@ def admin() -> None:
 )
 def create_admin(email: str, password_file: Any) -> None:
     """Make an administrator. The password never goes on the command line."""
-    from slipway.users.administrators_cli import create  # noqa: PLC0415
+    from slipway.administrators_cli import create  # noqa: PLC0415
 
     password = (
         password_file.read().strip()

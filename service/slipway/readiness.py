@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from slipway.administrators import AdministratorError, create_first_administrator, read_administrator
 from slipway.edge.drain import DrainState
 from slipway.edge.ops import Check
 from slipway.http.problems import AppException
@@ -24,7 +25,6 @@ from slipway.migrations.errors import DATABASE_ERRORS, MigrationError, describe
 from slipway.migrations.gate import GateVerdict, look_at_gate
 from slipway.resources import Resources
 from slipway.settings.production import is_demo_secret
-from slipway.users.administrators import AdministratorError, create_first_administrator, read_administrator
 
 logger = logging.getLogger("slipway.readiness")
 

@@ -10,16 +10,16 @@ import pytest
 
 from integration.conftest import enter
 from integration.sql import run_sql
-from slipway.http.problems import ValidationError
-from slipway.resources import Resources
-from slipway.settings import Settings
-from slipway.users.administrators import (
+from slipway.administrators import (
     AdministratorError,
     create_administrator,
     create_first_administrator,
     read_administrator,
 )
-from slipway.users.administrators_cli import create
+from slipway.administrators_cli import create
+from slipway.http.problems import ValidationError
+from slipway.resources import Resources
+from slipway.settings import Settings
 
 PASSWORD = "a password for tests"
 

@@ -15,13 +15,13 @@ import pytest
 from integration.conftest import PASSWORD, Person
 from integration.form import enter
 from integration.sql import run_sql
+from slipway.administrators import create_administrator, read_administrator
 from slipway.auth.addresses import folded
 from slipway.jobs.kinds import Job
 from slipway.resources import Resources
 from slipway.sessions.service import new_reset_link
 from slipway.storage.models import new_id
 from slipway.telemetry.logs import configure_logging
-from slipway.users.administrators import create_administrator, read_administrator
 from slipway.users.keys import JOB, KeyAddresses
 
 SIGMA = "\u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2@example.com"

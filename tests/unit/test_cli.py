@@ -128,7 +128,7 @@ def test_a_password_is_typed_twice_unseen_or_read(
     words: list[str], typed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created = Started()
-    monkeypatch.setattr("slipway.users.administrators_cli.create", created)
+    monkeypatch.setattr("slipway.administrators_cli.create", created)
     done = slipway(*ADMIN, *words, typed=typed)
     assert (done.exit_code, [given[1:] for given in created.called]) == (0, [("ada@example.com", PASSWORD)])
     assert PASSWORD not in done.output
@@ -136,7 +136,7 @@ def test_a_password_is_typed_twice_unseen_or_read(
 
 def test_a_password_that_is_typed_differently_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     created = Started()
-    monkeypatch.setattr("slipway.users.administrators_cli.create", created)
+    monkeypatch.setattr("slipway.administrators_cli.create", created)
     done = slipway(*ADMIN, typed=f"{PASSWORD}\nanother one\n{PASSWORD}\n{PASSWORD}\n")
     assert "do not match" in done.output
     assert len(created.called) == 1
@@ -146,7 +146,7 @@ def test_a_password_that_is_typed_differently_is_asked_for_again(monkeypatch: py
 def test_an_env_file_that_production_does_not_read_is_told(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Settings] = []
     monkeypatch.setattr(cli, "tell_of_unread_env_file", told.append)
-    monkeypatch.setattr("slipway.users.administrators_cli.create", Started())
+    monkeypatch.setattr("slipway.administrators_cli.create", Started())
     slipway(*words, typed=PASSWORD)
     assert len(told) == 1
 

@@ -1,4 +1,4 @@
-"""Who is asking, for routes: `CurrentUser`, `require_permission(...)`."""
+"""Who is asking, for routes: `CurrentUser`, `Admin`, `allowed(...)`."""
 
 from __future__ import annotations
 
@@ -23,12 +23,6 @@ from slipway.http.problems import (
 )
 from slipway.telemetry.http_metrics import SCOPE_KEY
 from slipway.telemetry.registry import REGISTRY
-
-SCOPES = {
-    ADMIN: "Manage users, their permissions, sessions and items.",
-    "items:read": "Read one's own items and exports.",
-    "items:write": "Create and change one's own items.",
-}
 
 TOKEN = "/api/v1/auth/token"  # noqa: S105 - an address
 
@@ -84,14 +78,14 @@ class SignedInUser(OAuth2PasswordBearer):
     """A dependency that is the OpenAPI security scheme too: one call a request does both."""
 
     def __init__(self, permission: str | None = None) -> None:
-        super().__init__(tokenUrl=TOKEN, refreshUrl=TOKEN, scheme_name="Token", scopes=SCOPES, auto_error=False)
+        super().__init__(tokenUrl=TOKEN, refreshUrl=TOKEN, scheme_name="Token", auto_error=False)
         self._permission = permission
 
     async def __call__(self, request: Request) -> Principal:  # type: ignore[override]
         """Raises AuthenticationError (401) and, where a permission is asked for, AuthorizationError (403)."""
         scope = request.scope
         resources = scope["app"].state.resources
-        claims = _claims(scope, resources)
+        claims = claims_of(scope, resources)
         user: SessionUser | None = resources.principals.peek(claims.session_id)
         if user is None:
             user = await resources.principals.get(claims.session_id)
@@ -104,8 +98,8 @@ class SignedInUser(OAuth2PasswordBearer):
         return Principal(user, permissions, claims)
 
 
-def _claims(scope: MutableMapping[str, Any], resources: Any) -> TokenClaims:
-    """What the edge found out; without an edge, what the Authorization header says."""
+def claims_of(scope: MutableMapping[str, Any], resources: Any) -> TokenClaims:
+    """What the edge found out; without an edge, what the Authorization header says. Raises AuthenticationError."""
     exchange = scope.get(SCOPE_KEY)
     claims: TokenClaims | None = exchange.claims if exchange is not None else None
     if claims is not None:
@@ -136,11 +130,9 @@ _permitted: dict[str, SignedInUser] = {}
 CurrentUser = Annotated[Principal, Security(_signed_in)]
 
 
-def require_permission(permission: str) -> SignedInUser:
-    """For `Annotated[Principal, Security(require_permission("admin:write"), scopes=["admin:write"])]`."""
-    return _permitted.setdefault(permission, SignedInUser(permission))
+def allowed(permission: str) -> Any:
+    """Refuses whoever lacks it, and says so in the document; for `Annotated[Principal, …]`."""
+    return Security(_permitted.setdefault(permission, SignedInUser(permission)), scopes=[permission])
 
 
-Admin = Annotated[Principal, Security(require_permission(ADMIN), scopes=[ADMIN])]
-ItemsReader = Annotated[Principal, Security(require_permission("items:read"), scopes=["items:read"])]
-ItemsWriter = Annotated[Principal, Security(require_permission("items:write"), scopes=["items:write"])]
+Admin = Annotated[Principal, allowed(ADMIN)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 from sqlalchemy import exc as sqlalchemy_errors
 
-from slipway.http.problems import AppException, DeadlineExceededError, SessionEndedError, UnavailableError
+from slipway.http.problems import AppException, DeadlineExceededError, UnavailableError
 
 RETRY_AFTER = 2.0
 
@@ -21,9 +21,6 @@ _AWAY_STATES = frozenset(
 )
 _CONFLICT_CLASS = "40"  # deadlock, serialization failure: nothing was done, again is likely to work
 _QUERY_CANCELED = "57014"
-_FOREIGN_KEY = "23503"
-# PostgreSQL's own names for foreign keys: table, column, "fkey".
-_USER_KEYS = ("_user_id_fkey", "_owner_id_fkey")
 
 _LOST_BY_TYPE = (
     asyncpg.PostgresConnectionError,
@@ -39,8 +36,7 @@ def as_problem(error: BaseException) -> AppException | None:
     """The problem to reply with where an exception has a meaning for clients; None for a fault of ours (500).
 
     A statement stopped by its timeout is a missed deadline; a lost or exhausted database is 503, and so is a
-    transaction that lost against another. A row for a user who isn't there any more is their session's end (401): a
-    process believes in a user for a moment after they were deleted.
+    transaction that lost against another.
     """
     if isinstance(error, AppException):
         return error
@@ -49,8 +45,6 @@ def as_problem(error: BaseException) -> AppException | None:
         return DeadlineExceededError()
     if state is not None and state.startswith(_CONFLICT_CLASS):
         return UnavailableError("Another request was changing the same thing; try again.", retry_after=1)
-    if state == _FOREIGN_KEY and _constraint(error).endswith(_USER_KEYS):
-        return SessionEndedError()
     if _database_is_away(error, state):
         return UnavailableError("The database can't be reached just now; try again shortly.", retry_after=RETRY_AFTER)
     return None
@@ -60,13 +54,6 @@ def _sql_state(error: BaseException) -> str | None:
     cause = error.orig if isinstance(error, sqlalchemy_errors.DBAPIError) else error
     state = getattr(cause, "sqlstate", None)
     return state if isinstance(state, str) else None
-
-
-def _constraint(error: BaseException) -> str:
-    """The constraint that was violated: asyncpg's exception knows it, the cause of SQLAlchemy's."""
-    cause = error.orig if isinstance(error, sqlalchemy_errors.DBAPIError) else error
-    name = getattr(cause, "constraint_name", None) or getattr(getattr(cause, "__cause__", None), "constraint_name", "")
-    return name or ""
 
 
 def _database_is_away(error: BaseException, state: str | None) -> bool:

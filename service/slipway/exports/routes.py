@@ -7,7 +7,6 @@ from uuid import UUID
 from fastapi import Request, Response
 from starlette.responses import StreamingResponse
 
-from slipway.auth.dependencies import ItemsReader
 from slipway.exports import queries, service
 from slipway.exports.formats import MEDIA_TYPES
 from slipway.exports.models import Export
@@ -17,6 +16,7 @@ from slipway.http.idempotency import IdempotencyKeyHeader, claim
 from slipway.http.paging import Page, PageQuery, build_page
 from slipway.http.problems import AuthenticationError, AuthorizationError, ConflictError, NotFoundError, responses
 from slipway.http.routing import domain_router
+from slipway.items.permissions import ItemsReader
 from slipway.storage.session import DbSession
 
 router = domain_router("/api/v1/exports", "exports", AuthenticationError, AuthorizationError)

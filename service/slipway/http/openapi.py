@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -43,8 +44,8 @@ COMMON_PROBLEMS: tuple[type[AppException], ...] = (
 """What any route may answer."""
 
 
-def describe(api: FastAPI) -> None:
-    """Add the problem schemas, and the headers that every reply carries, to the OpenAPI document."""
+def describe(api: FastAPI, scopes: Mapping[str, str]) -> None:
+    """Add problem schemas, scopes, examples, and the headers that every reply carries to the OpenAPI document."""
     make = api.openapi
 
     def openapi() -> dict[str, Any]:
@@ -56,6 +57,9 @@ def describe(api: FastAPI) -> None:
             )
             document.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
             _add_headers(document)
+            for scheme in document["components"].get("securitySchemes", {}).values():
+                for flow in scheme.get("flows", {}).values():
+                    flow["scopes"] = dict(scopes)
             add_examples(document)
             api.openapi_schema = document
         return api.openapi_schema
@@ -119,7 +123,7 @@ def _add_headers(document: dict[str, Any]) -> None:
                 named = response.setdefault("headers", {})
                 for name in (*always, *_headers_of(operation, status)):
                     named[name] = {"$ref": f"#/components/headers/{name}"}
-            if method == "get" and "ETag" in operation["responses"]["200"].get("headers", {}):
+            if method == "get" and "ETag" in operation["responses"].get("200", {}).get("headers", {}):
                 _add_condition(operation)
 
 

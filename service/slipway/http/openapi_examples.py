@@ -20,14 +20,7 @@ _OF_DISCOVERY: dict[str, Any] = {
     "id_token_signing_alg_values_supported": ["EdDSA"],
     "token_endpoint_auth_methods_supported": ["none"],
     "revocation_endpoint_auth_methods_supported": ["none"],
-    "scopes_supported": ["admin:write", "items:read", "items:write"],
     "claims_supported": ["aud", "exp", "iat", "iss", "jti", "sid", "sub"],
-}
-_PATH_PARAMETERS = {
-    "user_id": "Id of the user.",
-    "item_id": "Id of the item.",
-    "session_id": "Id of the session.",
-    "export_id": "Id of the export.",
 }
 
 
@@ -41,12 +34,12 @@ def add_examples(document: dict[str, Any]) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             for parameter in operation.get("parameters", []):
-                if parameter["in"] == "path":
-                    parameter.setdefault("description", _PATH_PARAMETERS[parameter["name"]])
-                _add_example(parameter["schema"], parameter["name"], _OF_NAME)
+                if parameter["in"] == "path" and parameter["name"].endswith("_id"):
+                    what = parameter["name"].removesuffix("_id").replace("_", " ")
+                    parameter.setdefault("description", f"Id of the {what}.")
+                _add_example(parameter.get("schema", {}), parameter["name"], _OF_NAME)
             for media in operation.get("requestBody", {}).get("content", {}).values():
-                schema = schemas[media["schema"]["$ref"].rpartition("/")[2]]
-                schema.setdefault("examples", [body_example(schema)])
+                _add_body_example(media, schemas)
 
 
 def _add_example(described: dict[str, Any], name: str, named: dict[str, Any]) -> None:
@@ -62,18 +55,41 @@ def _add_example(described: dict[str, Any], name: str, named: dict[str, Any]) ->
         described["examples"] = [choices[0]]
 
 
-def body_example(schema: dict[str, Any]) -> dict[str, Any]:
-    """An object from the examples of its fields; an empty default is left out, as clients would."""
-    return {
-        field: example
-        for field, described in schema["properties"].items()
-        for example in [_example_of(described)]
-        if example not in (None, "")
-    }
+def _add_body_example(media: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """At the model where the body is one, else beside the schema: of a list, of one of several, of anything."""
+    schema = media.get("schema", {})
+    whole = example(schema, schemas)
+    if whole is None:
+        return
+    if "$ref" in schema:
+        schemas[_name(schema)].setdefault("examples", [whole])
+    else:
+        media.setdefault("example", whole)
 
 
-def _example_of(described: dict[str, Any]) -> Any:
-    for part in (described, *described.get("anyOf", [])):
-        if "examples" in part:
-            return part["examples"][0]
+def _name(schema: dict[str, Any]) -> str:
+    name: str = schema["$ref"].rpartition("/")[2]
+    return name
+
+
+def example(schema: dict[str, Any], schemas: dict[str, Any], within: frozenset[str] = frozenset()) -> Any:
+    """Made of the examples of its parts; None where they have none, or where a model is part of itself.
+
+    Of an object, what is empty is left out, as clients would.
+    """
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "$ref" in schema:
+        name = _name(schema)
+        return None if name in within else example(schemas[name], schemas, within | {name})
+    for part in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        found = example(part, schemas, within)
+        if found is not None:
+            return found
+    if "items" in schema:
+        one = example(schema["items"], schemas, within)
+        return None if one is None else [one]
+    if "properties" in schema:
+        parts = {name: example(part, schemas, within) for name, part in schema["properties"].items()}
+        return {name: part for name, part in parts.items() if part not in (None, "", [])}
     return None

@@ -9,7 +9,6 @@ from fastapi import Query, Request, Response
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.auth.dependencies import ItemsReader, ItemsWriter
 from slipway.http.fields import CleanText
 from slipway.http.idempotency import IdempotencyKeyHeader, claim
 from slipway.http.openapi import versioned
@@ -26,6 +25,7 @@ from slipway.http.routing import domain_router
 from slipway.items import queries, service
 from slipway.items.models import Item
 from slipway.items.parts import ItemParts, parts_of
+from slipway.items.permissions import ItemsReader, ItemsWriter
 from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
 from slipway.storage.engine import after_commit
 from slipway.storage.session import DbSession

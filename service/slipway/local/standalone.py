@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import click
 
+from slipway.administrators import create_first_administrator
 from slipway.http.docs_pages import serves_pages
 from slipway.local.embedded import APP, embedded_postgres
 from slipway.migrations.runner import upgrade
@@ -16,7 +17,6 @@ from slipway.resources import Resources
 from slipway.server import serve
 from slipway.settings import EMAIL_CHANGE_PAGE, PASSWORD_RESET_PAGE, Settings
 from slipway.telemetry.logs import LineWriter
-from slipway.users.administrators import create_first_administrator
 
 ADMINISTRATOR = "admin@example.com"
 

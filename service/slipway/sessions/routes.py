@@ -9,8 +9,9 @@ from uuid import UUID
 import pydantic
 from fastapi import Form, Query, Request, Response
 
-from slipway.auth.dependencies import SCOPES, CurrentUser
+from slipway.auth.dependencies import CurrentUser
 from slipway.auth.lifetimes import Lifetimes
+from slipway.auth.permissions import scopes
 from slipway.auth.tokens import REQUIRED_CLAIMS
 from slipway.http.etags import content_tag
 from slipway.http.paging import Page, PageQuery, build_page
@@ -283,7 +284,7 @@ async def read_configuration(request: Request) -> Response:
         id_token_signing_alg_values_supported=parts.keys.current.algorithms(),
         token_endpoint_auth_methods_supported=["none"],
         revocation_endpoint_auth_methods_supported=["none"],
-        scopes_supported=list(SCOPES),
+        scopes_supported=list(scopes()),
         claims_supported=REQUIRED_CLAIMS,
     )
     return _public(metadata.model_dump_json().encode())

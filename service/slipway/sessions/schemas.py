@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from slipway.auth.permissions import with_scopes
 from slipway.http.fields import CleanText, Email
 
 TypedPassword = Annotated[SecretStr, Field(min_length=1, max_length=512, examples=["correct horse battery staple"])]
@@ -148,5 +149,5 @@ class Discovery(BaseModel):
     id_token_signing_alg_values_supported: list[str]
     token_endpoint_auth_methods_supported: list[str]
     revocation_endpoint_auth_methods_supported: list[str]
-    scopes_supported: list[str]
+    scopes_supported: list[str] = Field(json_schema_extra=with_scopes)
     claims_supported: list[str]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from slipway.auth.permissions import Permission, defaults, with_defaults
 from slipway.http.fields import Body, Change, Email, Name
 from slipway.sessions.schemas import OpaqueToken, TypedPassword
 from slipway.settings import Settings
-
-Permission = Literal["admin:write", "items:read", "items:write"]
-DEFAULT_PERMISSIONS: tuple[Permission, ...] = ("items:read", "items:write")
 
 DisplayName = Annotated[Name, Field(max_length=200, examples=["Ada Lovelace"])]
 Password = Annotated[
@@ -61,7 +59,7 @@ class UserCreate(Body):
     email: Email = Field(examples=["ada@example.com"])
     password: Password
     display_name: DisplayName = ""
-    permissions: list[Permission] = Field(list(DEFAULT_PERMISSIONS), max_length=16)
+    permissions: list[Permission] = Field(default_factory=defaults, max_length=16, json_schema_extra=with_defaults)
 
 
 class UserReplace(Body):

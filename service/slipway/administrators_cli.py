@@ -5,13 +5,13 @@ from __future__ import annotations
 import click
 from pydantic import TypeAdapter, ValidationError
 
+from slipway.administrators import create_administrator
 from slipway.auth.passwords import PasswordHasher
 from slipway.http.fields import Email
 from slipway.settings import Settings
 from slipway.settings.production import is_demo_secret
 from slipway.storage.engine import Database
 from slipway.storage.login import login_from_settings
-from slipway.users.administrators import create_administrator
 
 
 async def create(settings: Settings, email: str, password: str) -> None:

@@ -10,12 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from slipway.auth.addresses import as_address
 from slipway.auth.models import User
 from slipway.auth.passwords import PasswordHasher
-from slipway.auth.permissions import ADMIN
+from slipway.domains import ADMINISTRATOR
 from slipway.storage.engine import Database
 from slipway.users import queries
-from slipway.users.schemas import DEFAULT_PERMISSIONS
-
-PERMISSIONS = sorted([ADMIN, *DEFAULT_PERMISSIONS])
 
 # Held while looking and adding, so that two pods that start together make one administrator, not an error.
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('slipway.administrators', 0))")
@@ -59,7 +56,7 @@ async def _create(
         await session.execute(_LOCK)
         if await _is_there(session, email, only_first=only_first):
             return False
-        session.add(User(email=email, password_hash=password_hash, permissions=PERMISSIONS))
+        session.add(User(email=email, password_hash=password_hash, permissions=ADMINISTRATOR))
         return True
 
 

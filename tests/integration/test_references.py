@@ -1,0 +1,55 @@
+"""What a client is told where a row would refer to nothing: no name of a constraint decides it."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from integration.conftest import PASSWORD, Person
+from integration.sql import run_sql
+from slipway.items import queries
+from slipway.resources import Resources
+from slipway.sessions import service
+
+ITEM = {"title": "Paint the hull"}
+
+
+async def test_a_row_for_who_was_deleted_a_moment_ago_is_the_end_of_their_session(
+    user: Person, resources: Resources
+) -> None:
+    assert (await user.client.get("/api/v1/users/me")).status_code == 200  # believed in from here on
+    await run_sql(resources, "DELETE FROM users")
+    reply = await user.client.post("/api/v1/items", json=ITEM)
+    assert (reply.status_code, reply.json()["message"]) == (401, "This session has ended: sign in again.")
+
+
+async def test_a_reference_to_somebody_else_who_is_gone_is_a_conflict_and_ends_no_session(
+    user: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = queries.add
+
+    async def for_nobody(session: Any, _owner: Any, title: str, body: str) -> Any:
+        return await add(session, uuid4(), title, body)
+
+    monkeypatch.setattr(queries, "add", for_nobody)
+    reply = await user.client.post("/api/v1/items", json=ITEM)
+    assert (reply.status_code, reply.json()["error"]) == (409, "conflict")
+    monkeypatch.undo()
+    assert (await user.client.post("/api/v1/items", json=ITEM)).status_code == 201
+
+
+async def test_signing_in_as_who_is_deleted_meanwhile_is_refused(
+    anonymous: httpx.AsyncClient, user: Person, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = service._start_session  # noqa: SLF001 - right before the row of the session is written
+
+    async def late(*arguments: Any) -> Any:
+        await run_sql(resources, "DELETE FROM users")
+        return await start(*arguments)
+
+    monkeypatch.setattr(service, "_start_session", late)
+    reply = await anonymous.post("/api/v1/auth/token", data={"username": user.email, "password": PASSWORD})
+    assert (reply.status_code, reply.json()["error"]) == (401, "invalid_credentials")
