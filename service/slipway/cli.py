@@ -8,7 +8,7 @@ import json
 from collections.abc import Coroutine
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -37,8 +37,25 @@ class _LazyGroup(click.Group):
         if cmd_name in _GROUPS:
             module, name = _GROUPS[cmd_name]
             command: click.Command = getattr(importlib.import_module(module), name)
+            if isinstance(command, click.Group) and cmd_name == "db":
+                command.add_command(revision)
             return command
         return super().get_command(ctx, cmd_name)
+
+
+@click.command()
+@click.option("--message", "-m", required=True, help="What it does, in one sentence.")
+@click.option("--kind", type=click.Choice(["expand", "contract"]), help="`contract` breaks code of the release before.",
+              prompt="Does code of the release before still work after it (expand), or not (contract)?")  # fmt: skip
+def revision(message: str, kind: Literal["expand", "contract"]) -> None:
+    """Write a revision with what models have and the database lacks. Read it before you run it."""
+    from slipway.local.revisions import write_revision  # noqa: PLC0415 - all domains, for this only
+    from slipway.migrations.ending import run_command  # noqa: PLC0415
+
+    async def run(settings: Settings) -> None:
+        click.echo(f"Written: {await write_revision(settings, message, kind)}")
+
+    run_command(run)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
