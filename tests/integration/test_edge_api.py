@@ -6,10 +6,7 @@ import httpx
 import pytest
 
 from integration.conftest import Person
-from integration.sql import run_sql
 from slipway.app import openapi_document
-from slipway.edge import faults
-from slipway.resources import Resources
 from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 
@@ -132,23 +129,3 @@ async def test_a_write_replaces_no_version_that_it_must_not(user: Person, method
     reply = await user.client.request(method, item, json={"title": "y"}, headers={"If-None-Match": sent})
     assert reply.status_code == status
     assert (await user.client.get(item)).json()["title"] == ("y" if status == 200 else "x")
-
-
-async def _write_as_a_deleted_user(user: Person, resources: Resources) -> httpx.Response:
-    """What this process believes for a moment: a user that another process has deleted."""
-    assert (await user.client.get(ME)).status_code == 200
-    await run_sql(resources, "DELETE FROM users WHERE id = :id", id=user.id)
-    return await user.client.post("/api/v1/items", json={"title": "too late"})
-
-
-async def test_a_row_for_a_user_who_was_just_deleted_is_their_sessions_end(user: Person, resources: Resources) -> None:
-    reply = await _write_as_a_deleted_user(user, resources)
-    assert (reply.status_code, reply.json()["message"]) == (401, "This session has ended: sign in again.")
-    assert reply.headers["www-authenticate"] == 'Bearer realm="slipway", error="invalid_token"'
-
-
-async def test_without_looking_at_the_constraint_it_would_be_500(
-    user: Person, resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(faults, "_constraint", lambda _: "")
-    assert (await _write_as_a_deleted_user(user, resources)).status_code == 500

@@ -10,6 +10,7 @@ import pytest
 
 from integration.conftest import PASSWORD, Person
 from integration.sql import run_sql
+from slipway import app
 from slipway.items import queries
 from slipway.resources import Resources
 from slipway.sessions import service
@@ -17,13 +18,24 @@ from slipway.sessions import service
 ITEM = {"title": "Paint the hull"}
 
 
-async def test_a_row_for_who_was_deleted_a_moment_ago_is_the_end_of_their_session(
-    user: Person, resources: Resources
-) -> None:
-    assert (await user.client.get("/api/v1/users/me")).status_code == 200  # believed in from here on
-    await run_sql(resources, "DELETE FROM users")
-    reply = await user.client.post("/api/v1/items", json=ITEM)
+async def _write_as_a_deleted_user(user: Person, resources: Resources) -> httpx.Response:
+    """What this process believes for a moment: a user that another process has deleted."""
+    assert (await user.client.get("/api/v1/users/me")).status_code == 200
+    await run_sql(resources, "DELETE FROM users WHERE id = :id", id=user.id)
+    return await user.client.post("/api/v1/items", json=ITEM)
+
+
+async def test_a_row_for_a_user_who_was_just_deleted_is_their_sessions_end(user: Person, resources: Resources) -> None:
+    reply = await _write_as_a_deleted_user(user, resources)
     assert (reply.status_code, reply.json()["message"]) == (401, "This session has ended: sign in again.")
+    assert reply.headers["www-authenticate"] == 'Bearer realm="slipway", error="invalid_token"'
+
+
+async def test_without_looking_again_it_would_be_500(
+    user: Person, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "FOREIGN_KEY_VIOLATION", "")
+    assert (await _write_as_a_deleted_user(user, resources)).status_code == 500
 
 
 async def test_a_reference_to_somebody_else_who_is_gone_is_a_conflict_and_ends_no_session(
