@@ -183,6 +183,8 @@ def test_people_do_it_by_hand_while_the_operator_is_away_and_it_agrees(
     assert life.migration.ready()
     assert life.ledger()["drop_note"] == "applied"
     assert life.migration.jobs("contract") == []
+    assert life.migration.status()["plan"]["revisions"] == []
+    assert life.migration.sql() is None
 
 
 def test_nothing_was_denied_to_the_operator_and_every_right_of_it_was_used(

@@ -17,6 +17,14 @@ class Migration(Resource):
         annotation = f"slipway.dev/replan={nonce}"
         self.cluster.kubectl.run("annotate", "schemamigration", self.name, self.scope, annotation, "--overwrite")
 
+    def sql(self) -> str | None:
+        """Of its plan; None: the status names none. Raises CommandError where it names what isn't there."""
+        named = self.status().get("plan", {}).get("sql")
+        if named is None:
+            return None
+        found = self.cluster.kubectl.json("get", "configmap", named["name"], self.scope)
+        return str(found["data"][named["key"]])
+
     def jobs(self, purpose: str) -> list[dict[str, Any]]:
         selector = f"--selector=slipway.dev/schemamigration={self.name},slipway.dev/purpose={purpose}"
         return list(self.cluster.kubectl.json("get", "jobs", self.scope, selector)["items"])

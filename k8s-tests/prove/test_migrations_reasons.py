@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cluster.commands import CommandError
 from cluster.images.releases import Release
 from cluster.model import Cluster
 from load.disturbances import pods
@@ -23,6 +24,7 @@ from migrating.outages import container_away, kubelet_away
 from migrating.plain import CONTAINER, deployment, migration
 from migrating.pooler import pooled
 from migrating.resource import Migration
+from operated.instead import operator_instead
 from operated.resource import FAULT_WITHIN
 
 pytest_plugins = ["migrating.fixtures"]
@@ -89,6 +91,26 @@ def test_a_namespace_without_room_for_pods(life: Life) -> None:
     assert "exceeded quota: full" in told_in_time(life, life.migration, "AdmissionRefused", begun)
     life.cluster.kubectl.run("delete", "resourcequota", "full", life.scope)
     mended(life, life.migration, monotonic())
+
+
+def test_a_plan_without_revisions_names_no_sql_and_without_that_guard_what_nobody_wrote(life: Life) -> None:
+    def plan() -> dict[str, Any]:
+        found: dict[str, Any] = life.migration.status().get("plan", {})
+        return found
+
+    life.migration.replan("nothing is new")
+    seen(lambda: plan().get("revisions") == [], 60, life.migration.told)
+    assert life.migration.sql() is None
+    former = "configmap/slipway-plan"  # of the plan that made the schema
+    life.cluster.kubectl.run("delete", former, life.scope)
+    with operator_instead(life, "empty-plans"):
+        life.migration.replan("unguarded")
+        named = seen(lambda: plan().get("sql"), 60, life.migration.told)
+        with pytest.raises(CommandError, match="not found"):
+            life.migration.sql()
+    life.say(f"without empty-plans: a plan of no revisions names {named}, which isn't there")
+    life.migration.replan("guarded")
+    seen(lambda: "sql" not in plan(), 60, life.migration.told)
 
 
 def test_a_pooler_that_lends_sessions_for_a_transaction(
