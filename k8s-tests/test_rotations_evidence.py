@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from load.looking import seen
+from operated.instead import operator_instead
 from operated.lost import GHOST
 from rotating import lost
-from rotating.stray import MISTYPED, NAME, ROLES, Stray, nothing_taken_for_all, strayed
+from rotating.stray import MISTYPED, NAME, ROLES, Stray, strayed
 from rotating.users_of_keys import HTTPS, MESHED, unaskable, workers
 from rotating.world import VALIDATOR_CACHE, World
 
@@ -67,7 +68,7 @@ def test_of_secrets_that_nothing_refers_to_the_first_content_is_made_and_no_more
 def test_an_operator_that_takes_nothing_seen_for_all_rotates_and_scrambles(stray: Stray) -> None:
     """The control: the same wishes, of the very resources of the test before."""
     keys, passwords = stray.keys(), dict(stray.passwords())
-    with nothing_taken_for_all(stray.world):
+    with operator_instead(stray.world, "references"):
         wished = stray.ring.read()["spec"]["rotateNonce"]
         done = stray.ring.handled(wished)
         seen(lambda: all(dict(stray.passwords())[role] != passwords[role] for role in ROLES), 30, stray.login.told)

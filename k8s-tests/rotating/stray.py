@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -103,31 +102,3 @@ def _rights(world: World) -> list[dict[str, Any]]:
         "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": world.namespace}],
     }
     return [role, binding]
-
-
-@contextmanager
-def nothing_taken_for_all(world: World) -> Iterator[None]:
-    """The operator works as if it had seen what refers to each Secret, and all of that followed."""
-    program = """
-import dataclasses
-from slipway_operator.evidence import asking
-from slipway_operator.main import main
-real = asking.find
-async def find(*asked):
-    return dataclasses.replace(await real(*asked), refers=True)
-asking.find = find
-main(["run"])
-"""
-    _commanded(world, ["python", "-c", program])
-    try:
-        yield
-    finally:
-        _commanded(world, ["slipway-operator", "run"])
-
-
-def _commanded(world: World, command: list[str]) -> None:
-    """Returns once an operator with that command runs, and no other."""
-    body = {"spec": {"template": {"spec": {"containers": [{"name": "operator", "command": command}]}}}}
-    kubectl, name = world.cluster.kubectl, f"deployment/{OPERATOR}"
-    kubectl.run("patch", name, world.scope, f"--patch={json.dumps(body)}")
-    kubectl.run("rollout", "status", name, world.scope, "--timeout=60s", timeout=70)
