@@ -80,9 +80,9 @@ async def _write_sql(api: Api, look: Look, decision: Decision) -> str:
 async def _theirs(api: Api, look: Look, name: str) -> Trouble | None:
     """Trouble when the Job of that name isn't one that this resource made; None when it is, or has gone meanwhile."""
     metadata = look.resource["metadata"]
-    found = await api.get(JOBS, metadata["namespace"], name)
-    owners = (found or {}).get("metadata", {}).get("ownerReferences") or ()
-    if found is None or any(one.get("controller") and one["uid"] == metadata["uid"] for one in owners):
+    found = await api.list(JOBS, metadata["namespace"], fields=f"metadata.name={name}")
+    owners = [owner for job in found for owner in job["metadata"].get("ownerReferences") or ()]
+    if not found or any(owner.get("controller") and owner["uid"] == metadata["uid"] for owner in owners):
         return None
     return Trouble(
         "JobNotOurs", f"Job {name} is somebody else's and stays as it is. Remove it, so that ours can be made."

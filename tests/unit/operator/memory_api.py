@@ -1,13 +1,28 @@
-"""A data structure with the calls of `cluster.Api`: objects by kind and name, and what was called."""
+"""A data structure with the calls of `cluster.Api`: objects by kind and name, and what was called.
+
+It allows what the chart's Role allows, and nothing else.
+"""
 
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from typing import Any
 
 from slipway_operator.cluster import Api, ApiError, ConflictError, Resource
 
 CREATED = "2026-11-18T11:06:40Z"
+ROLE = Path(__file__).parents[3] / "chart" / "templates" / "operator" / "rbac.yaml"
+RIGHTS = {
+    (resource, verb)
+    for resources, verbs in re.findall(r"resources: \[(.*)\]\n(?:.*\n){0,3}? *verbs: \[(.*)\]", ROLE.read_text())
+    for resource in resources.split(", ")
+    for verb in verbs.split(", ")
+}
+UID = "involvedObject.uid"
+ASKED = {"apply": ("", "patch"), "apply_status": ("/status", "patch")}
+"""What a call needs: of which subresource, and the verb; of others it is their name."""
 
 
 class MemoryApi(Api):
@@ -26,6 +41,8 @@ class MemoryApi(Api):
 
     def _called(self, verb: str, resource: Resource) -> None:
         call = f"{verb} {resource.plural}"
+        subresource, right = ASKED.get(verb, ("", verb))
+        assert (f"{resource.plural}{subresource}", right) in RIGHTS, f"the operator may not {call}"
         self.calls.append(call)
         if call in self.faults:
             raise self.faults[call]
@@ -38,16 +55,16 @@ class MemoryApi(Api):
     async def list(
         self, resource: Resource, namespace: str, *, labels: str = "", fields: str = ""
     ) -> list[dict[str, Any]]:
-        """Terms `key=value` of labels only; events of one uid."""
+        """Terms `key=value` of labels only; events of one uid, others of one name."""
         del namespace
         self._called("list", resource)
         wanted = dict(term.split("=", 1) for term in labels.split(",") if term)
-        uid = fields.partition("=")[2]
+        field, _, value = fields.partition("=")
         return [
             copy.deepcopy(body)
             for body in self.all(resource.plural)
             if wanted.items() <= (body["metadata"].get("labels") or {}).items()
-            and (not uid or body["involvedObject"]["uid"] == uid)
+            and value in ("", body["involvedObject"]["uid"] if field == UID else body["metadata"]["name"])
         ]
 
     async def create(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
