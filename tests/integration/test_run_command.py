@@ -111,6 +111,8 @@ def test_a_first_run_shows_a_login_that_works_and_a_second_one_keeps_it_and_show
         run.seen_files = {path.name: path.stat().st_mode & 0o777 for path in run.folder.glob("*.url")}
         owned = asyncio.run(_owner_of_tables((run.folder / "database.url").read_text().strip()))
         assert owned == {"slipway_owner"}
+        httpx.post(f"{run.base}/api/v1/auth/password-reset", json={"email": ADMINISTRATOR}, timeout=10)
+        asyncio.run(_no_mail_waits((run.folder / "database.url").read_text().strip()))
 
     first = run(look)
     assert not held()
@@ -119,6 +121,8 @@ def test_a_first_run_shows_a_login_that_works_and_a_second_one_keeps_it_and_show
     assert f"Slipway is ready:  {run.base}   documentation: {run.base}/docs   ops: " in first.stdout
     assert f'curl -s {run.base}/api/v1/users/me -H "Authorization: Bearer $TOKEN"' in first.stdout
     assert documented == [200]
+    assert f"--- mail to {ADMINISTRATOR}: " in first.stderr, "its worker shows mails"
+    assert f"{run.base}/docs?token=" in first.stderr
     assert run.seen_files == {"database-owner.url": 0o600, "database.url": 0o600}
     assert not list(run.folder.glob("*.url")), "who reads them finds a server"
     assert not (run.folder / "postgres" / "postmaster.pid").exists()
@@ -130,6 +134,18 @@ def test_a_first_run_shows_a_login_that_works_and_a_second_one_keeps_it_and_show
     assert "password" not in again.stdout
     assert "/docs" not in again.stdout
     assert f"Slipway is ready:  {run.base}   ops: " in again.stdout
+
+
+async def _no_mail_waits(url: str) -> None:
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        statement = "SELECT count(*) FROM jobs WHERE name = 'send_mail'"
+        end = monotonic() + 20
+        while await connection.fetchval(statement):
+            assert monotonic() < end, "nobody does jobs"
+            await asyncio.sleep(0.02)
+    finally:
+        await connection.close()
 
 
 async def _owner_of_tables(url: str) -> set[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from prometheus_client import Counter, Gauge
 
 from servers.told import counted, said
 from servers.waiting import until
@@ -19,8 +20,8 @@ from slipway.auth.tokens import Tokens
 from slipway.settings import MIB, Settings
 from slipway.storage import files
 from slipway.storage.files import MAX_FILES, Files, FilesError, WatchedFolder, Watcher, read_folder
+from slipway.telemetry import exporting
 from slipway.telemetry.exporting import WatchedExporter
-from slipway.telemetry.registry import REGISTRY
 
 
 def parse(content: Files) -> bytes:
@@ -120,25 +121,30 @@ class Collector(SpanExporter):
 
 
 def test_a_collector_that_goes_and_comes_back_is_told_once_each_and_every_lost_batch_counted(
-    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # Its own: exporters of other tests may still be giving up.
+    lost, degraded = Counter("lost", "", registry=None), Gauge("degraded", "", ("dependency",), registry=None)
+    monkeypatch.setattr(exporting, "EXPORT_FAILURES", lost)
+    monkeypatch.setattr(exporting, "DEGRADED", degraded)
     taken, refused = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
     collector = Collector([taken, refused, RuntimeError("hush"), taken, taken, refused])
     watched = WatchedExporter(collector)
     states: list[object] = []
-    with caplog.at_level(logging.INFO, "slipway.telemetry"), counted("slipway_trace_export_failures_total", 3):
+    with caplog.at_level(logging.INFO, "slipway.telemetry"):
         for _ in range(6):
             states.append(watched.export([]))
-            states.append(REGISTRY.get_sample_value("slipway_degraded", {"dependency": "collector"}))
+            states.append(degraded.labels("collector")._value.get())  # noqa: SLF001 - the metric's own value
     assert states == [taken, 0, refused, 1, refused, 1, taken, 0, taken, 0, refused, 1]
+    assert lost._value.get() == 3  # noqa: SLF001
     away = ("WARNING", "The trace collector doesn't take spans; they are dropped until it does.")
-    assert said(caplog) == [away, ("INFO", "The trace collector takes spans again."), away]
+    assert said(caplog, "slipway.telemetry") == [away, ("INFO", "The trace collector takes spans again."), away]
     assert "hush" not in caplog.text
     assert (watched.force_flush(1), watched.force_flush()) == (True, False)
     watched.shutdown()
     assert collector.closed
     WatchedExporter(collector)
-    assert REGISTRY.get_sample_value("slipway_degraded", {"dependency": "collector"}) == 0
+    assert degraded.labels("collector")._value.get() == 0  # noqa: SLF001
 
 
 async def test_a_stopped_watcher_has_no_task_left(tmp_path: Path) -> None:
