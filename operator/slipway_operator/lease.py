@@ -68,7 +68,7 @@ class Lease:
         self._clock = clock
         self._gone = gone
         self._found: dict[str, Any] | None = None
-        self._changed_at = 0.0
+        self._changed_at = clock()
         self._renewed_at: float | None = None
         self._least = 0
         self.former = ""

@@ -296,7 +296,7 @@ def _disused(key: Key, observed: Observed) -> bool:
 def _last(key: Key, signing: Key | None, spec: Spec) -> float:
     """When tokens have expired that were made with it before every pod was seen to sign with another."""
     if signing is None:
-        return 0.0
+        return -inf
     return inf if signing.confirmed is None else signing.confirmed + key.lifetime + spec.leeway
 
 
