@@ -75,7 +75,7 @@ async def test_a_table_that_can_not_be_purged_fails_alone_and_is_told(
     assert results(FIRST)["failed"] == before["failed"] + 1
     logged = [(record.table, record.levelno) for record in caplog.records if hasattr(record, "table")]
     assert (FIRST, logging.WARNING) in logged
-    assert ("WARNING", "expired rows can't be deleted") in said(caplog)
+    assert ("WARNING", "expired rows can't be deleted") in said(caplog, "slipway.jobs")
 
 
 async def test_the_lock_of_a_table_is_waited_for_a_moment_and_not_for_the_whole_share(
@@ -147,8 +147,8 @@ async def test_what_is_not_done_in_time_is_no_failure_and_goes_on_next_time(
     before = results("login_attempts")
     await purge_once(settings, db, one_by_one)
     assert results("login_attempts")["unfinished"] == before["unfinished"] + 1
-    assert said(caplog) == [("WARNING", "more has expired than was deleted in time")]
+    assert said(caplog, "slipway.jobs") == [("WARNING", "more has expired than was deleted in time")]
     await purge_once(settings, db, one_by_one)
     assert results("login_attempts")["done"] == before["done"] + 1
-    assert len(said(caplog)) == 1
+    assert len(said(caplog, "slipway.jobs")) == 1
     assert await counts(db, ("login_attempts",)) == {"login_attempts": 1}

@@ -11,7 +11,7 @@ import pytest
 
 from servers.databases import TestDatabase
 from servers.jobs import done, enqueue, rows, working
-from servers.told import counted, said
+from servers.told import counted, records, said
 from servers.waiting import until
 from slipway.jobs.kinds import Job, JobError, Kind, LeaseLostError
 from slipway.jobs.worker import Pace
@@ -53,8 +53,8 @@ async def test_a_job_that_is_done_leaves_one_line_and_is_counted_with_how_long_i
         async with working(settings, db, {"greet": Kind(wait)}):
             await done(db)
     took = (monotonic() - began) * 1000
-    assert said(caplog) == [("INFO", "job done")]
-    [record] = caplog.records
+    assert said(caplog, "slipway.jobs") == [("INFO", "job done")]
+    [record] = records(caplog, "slipway.jobs")
     assert (record.__dict__["job"], record.__dict__["attempt"]) == ("greet", 1)
     assert 99 <= record.__dict__["duration_ms"] <= took
 
@@ -77,10 +77,12 @@ async def test_a_job_that_fails_is_a_warning_and_one_that_is_given_up_an_error(
     ):
         async with working(settings, db, {"greet": Kind(fail)}):
             await until(lambda: _dead(db))
-            await until(lambda: len(caplog.records) == 2)
-    assert said(caplog) == [("WARNING", "job failed, will be tried again"), ("ERROR", "job given up")]
-    assert [record.exc_info is not None for record in caplog.records] == [traced] * 2
-    assert all(str(record.__dict__["error"]).startswith(type(error).__name__) for record in caplog.records)
+            await until(lambda: len(records(caplog, "slipway.jobs")) == 2)
+    assert said(caplog, "slipway.jobs") == [("WARNING", "job failed, will be tried again"), ("ERROR", "job given up")]
+    assert [record.exc_info is not None for record in records(caplog, "slipway.jobs")] == [traced] * 2
+    assert all(
+        str(record.__dict__["error"]).startswith(type(error).__name__) for record in records(caplog, "slipway.jobs")
+    )
 
 
 async def test_a_job_whose_end_can_not_be_told_is_buried_all_the_same(
@@ -95,9 +97,9 @@ async def test_a_job_whose_end_can_not_be_told_is_buried_all_the_same(
     await enqueue(db, "greet")
     async with working(settings, db, {"greet": Kind(fail, given_up)}):
         await until(lambda: _dead(db))
-    assert said(caplog)[0] == ("ERROR", "job's end couldn't be told")
-    assert caplog.records[0].exc_info is not None
-    assert caplog.records[0].__dict__["job"] == "greet"
+    assert said(caplog, "slipway.jobs")[0] == ("ERROR", "job's end couldn't be told")
+    assert records(caplog, "slipway.jobs")[0].exc_info is not None
+    assert records(caplog, "slipway.jobs")[0].__dict__["job"] == "greet"
 
 
 async def test_jobs_that_are_given_back_are_counted_in_a_line(
@@ -114,8 +116,8 @@ async def test_jobs_that_are_given_back_are_counted_in_a_line(
     async with working(settings, db, {"slow": Kind(hang)}):
         for _ in range(2):
             await asyncio.wait_for(begun.acquire(), 5)
-    assert said(caplog) == [("INFO", "running jobs were given back")]
-    assert caplog.records[0].__dict__["count"] == 2
+    assert said(caplog, "slipway.jobs") == [("INFO", "running jobs were given back")]
+    assert records(caplog, "slipway.jobs")[0].__dict__["count"] == 2
     assert [(row.lease, row.attempts) for row in await rows(db)] == [(None, 0)] * 2
 
 
@@ -128,9 +130,9 @@ async def test_a_job_that_went_to_another_worker_is_a_warning_and_no_end(
     await enqueue(db, "slow")
     with counted("slipway_job_duration_seconds_count", 0, {"name": "slow"}):
         async with working(settings, db, {"slow": Kind(lose)}, Pace(lease=3600)):
-            await until(lambda: said(caplog))
+            await until(lambda: said(caplog, "slipway.jobs"))
     assert [row.attempts for row in await rows(db)] == [1], "the row is the other worker's"
-    assert said(caplog) == [("WARNING", "job went to another worker")]
+    assert said(caplog, "slipway.jobs") == [("WARNING", "job went to another worker")]
 
 
 async def test_each_way_in_which_the_database_is_missed_is_a_warning_of_its_own_and_counted(
@@ -158,14 +160,18 @@ async def test_each_way_in_which_the_database_is_missed_is_a_warning_of_its_own_
         await asyncio.wait_for(begun.wait(), 5)
         await asyncio.to_thread(database.server.stop, "immediate")
         try:
-            await until(lambda: kinds - {message for _, message in said(caplog)} == {"a job's end can't be written"})
+            await until(
+                lambda: (
+                    kinds - {message for _, message in said(caplog, "slipway.jobs")} == {"a job's end can't be written"}
+                )
+            )
             go_on.set()
-            await until(lambda: kinds == {message for _, message in said(caplog)})
+            await until(lambda: kinds == {message for _, message in said(caplog, "slipway.jobs")})
         finally:
             go_on.set()
             await asyncio.to_thread(database.server.start)
         await done(db)
-    missing = [record for record in caplog.records if record.message in kinds]
+    missing = [record for record in records(caplog, "slipway.jobs") if record.message in kinds]
     assert {record.levelname for record in missing} == {"WARNING"}
     assert all(record.__dict__["error"] for record in missing)
     assert missed() - before == len(missing)

@@ -19,7 +19,7 @@ from integration.conftest import PASSWORD, Person
 from integration.form import enter
 from integration.sql import run_sql
 from servers.redis import RedisServer
-from servers.told import counted, said
+from servers.told import counted, records, said
 from servers.waiting import until
 from slipway import readiness
 from slipway.auth.passwords import PasswordHasher
@@ -29,6 +29,7 @@ from slipway.readiness import Startup
 from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
+from slipway.storage import engine
 from slipway.storage.engine import Database, after_commit
 from slipway.telemetry.registry import REGISTRY
 
@@ -60,8 +61,11 @@ async def test_a_redis_that_goes_and_comes_back_is_told_once_each(
         assert value("slipway_degraded", dependency="redis") == 0
     finally:
         await gateway.close()
-    assert said(caplog) == [("WARNING", "Redis is away; working without it."), ("INFO", "Redis is back.")]
-    assert "Error" in caplog.records[0].__dict__["error"]
+    assert said(caplog, "slipway.redis") == [
+        ("WARNING", "Redis is away; working without it."),
+        ("INFO", "Redis is back."),
+    ]
+    assert "Error" in records(caplog, "slipway.redis")[0].__dict__["error"]
 
 
 async def test_a_key_that_holds_something_else_and_a_probe_that_fails_by_itself_are_errors(
@@ -82,7 +86,7 @@ async def test_a_key_that_holds_something_else_and_a_probe_that_fails_by_itself_
     try:
         await gateway.call(lambda redis: redis.rpush("key", "x"), "push")
         assert await gateway.call(lambda redis: redis.incr("key"), "incr") is AWAY
-        assert said(caplog) == [("ERROR", "A key of ours in Redis holds something else.")]
+        assert said(caplog, "slipway.redis") == [("ERROR", "A key of ours in Redis holds something else.")]
         caplog.clear()
         redis_server.stop()
         await gateway.call(lambda redis: redis.get("key"), "get")
@@ -91,8 +95,8 @@ async def test_a_key_that_holds_something_else_and_a_probe_that_fails_by_itself_
     finally:
         await gateway.close()
     lines = [("ERROR", "The probe of Redis failed for a reason of its own."), ("INFO", "Redis is back.")]
-    assert said(caplog)[1:] == lines
-    assert caplog.records[1].exc_info is not None
+    assert said(caplog, "slipway.redis")[1:] == lines
+    assert records(caplog, "slipway.redis")[1].exc_info is not None
 
 
 async def test_an_act_that_fails_after_the_commit_is_an_error_and_the_others_are_done(
@@ -111,8 +115,8 @@ async def test_an_act_that_fails_after_the_commit_is_an_error_and_the_others_are
         after_commit(session, act)
         assert done == []
     assert done == ["act"]
-    assert said(caplog) == [("ERROR", "An act after commit failed")]
-    assert caplog.records[0].exc_info is not None
+    assert said(caplog, engine.logger.name) == [("ERROR", "An act after commit failed")]
+    assert records(caplog, engine.logger.name)[0].exc_info is not None
     with suppress(ZeroDivisionError):
         async with db.transaction() as session:
             after_commit(session, act)
@@ -154,7 +158,7 @@ async def test_a_hash_that_can_not_be_renewed_is_a_warning_and_the_sign_in_is_do
 
     monkeypatch.setattr(resources.passwords, "rehash", fail)
     assert (await enter(anonymous, user.email)).status_code == 200
-    lines = [record for record in caplog.records if record.name == "slipway.sessions"]
+    lines = records(caplog, "slipway.sessions")
     assert [(record.levelname, record.message) for record in lines] == [
         ("WARNING", "A password's hash was not renewed.")
     ]
@@ -191,7 +195,7 @@ async def test_without_a_mail_server_a_developer_reads_the_mail_and_the_log_says
     assert isinstance(mailer, TerminalMailer)
     await mailer.send(message, "ada@example.com")
     assert capsys.readouterr().err == "--- mail to ada@example.com: Welcome\nThe link: hush\n---\n"
-    assert said(caplog) == [("INFO", "mail shown on standard error; set SLIPWAY_SMTP_URL to send it")]
+    assert said(caplog, "slipway.mail") == [("INFO", "mail shown on standard error; set SLIPWAY_SMTP_URL to send it")]
     assert "hush" not in caplog.text
     assert isinstance(mailer_for(Settings(environment="production")), NoMailer)
     assert isinstance(mailer_for(Settings(smtp_url="smtp://mail")), SmtpMailer)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,9 +11,14 @@ import pytest
 from slipway.telemetry.registry import REGISTRY
 
 
-def said(caplog: pytest.LogCaptureFixture, name: str = "slipway") -> list[tuple[str, str]]:
-    """Level and sentence of each line of these loggers."""
-    return [(record.levelname, record.message) for record in caplog.records if record.name.startswith(name)]
+def said(caplog: pytest.LogCaptureFixture, name: str) -> list[tuple[str, str]]:
+    """Level and sentence of each line of the logger and those below it."""
+    return [(record.levelname, record.message) for record in records(caplog, name)]
+
+
+def records(caplog: pytest.LogCaptureFixture, name: str) -> list[logging.LogRecord]:
+    """Only theirs: what an earlier test left running may tell of itself meanwhile."""
+    return [record for record in caplog.records if record.name.startswith(name)]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from servers.asgi import Call, WholeEdge, call
 from servers.raw_requests import head
-from servers.told import counted, said
+from servers.told import counted, records, said
 from servers.waiting import until
 from servers.wire import connected, unwrapped
 from slipway.edge.sweeper import Sweeper
@@ -58,7 +58,7 @@ async def whole(api: Api) -> AsyncIterator[WholeEdge]:
 
 async def test_a_missed_deadline_is_a_warning(whole: WholeEdge, caplog: pytest.LogCaptureFixture) -> None:
     assert (await call(whole.edge, path="/for-ever")).status == 503
-    assert said(caplog) == [("WARNING", "The request passed its deadline.")]
+    assert said(caplog, "slipway.edge") == [("WARNING", "The request passed its deadline.")]
 
 
 async def test_a_full_pool_is_counted_as_one_and_a_database_that_is_away_is_not(
@@ -69,8 +69,11 @@ async def test_a_full_pool_is_counted_as_one_and_a_database_that_is_away_is_not(
         api.error = error
         with counted("slipway_pool_timeouts_total", times):
             assert (await call(whole.edge, path="/raise")).status == 503
-    assert said(caplog) == [("WARNING", "The request failed for now.")] * 2
-    assert [record.__dict__["error"] for record in caplog.records] == ["TimeoutError", "ConnectionRefusedError"]
+    assert said(caplog, "slipway.edge") == [("WARNING", "The request failed for now.")] * 2
+    assert [record.__dict__["error"] for record in records(caplog, "slipway.edge")] == [
+        "TimeoutError",
+        "ConnectionRefusedError",
+    ]
     assert "hush" not in caplog.text
 
 
@@ -79,10 +82,10 @@ async def test_a_fault_of_ours_is_an_error_and_a_clients_is_no_line_at_all(
 ) -> None:
     api.error = ConflictError("Taken.")
     await call(whole.edge, path="/raise")
-    assert said(caplog) == []
+    assert said(caplog, "slipway.edge") == []
     api.error = KeyError("bug")
     await call(whole.edge, path="/raise")
-    assert said(caplog) == [("ERROR", "The request failed by a fault of ours.")]
+    assert said(caplog, "slipway.edge") == [("ERROR", "The request failed by a fault of ours.")]
 
 
 async def test_an_application_without_a_reply_is_an_error_unless_its_client_is_gone(
@@ -94,13 +97,13 @@ async def test_an_application_without_a_reply_is_an_error_unless_its_client_is_g
     whole = WholeEdge(FastAPI(), Settings())
     whole.edge._guard.enter = silent  # noqa: SLF001 - no framework would be so silent
     assert (await call(whole.edge, path="/")).status == 500
-    assert said(caplog) == [("ERROR", "The application gave no reply.")]
+    assert said(caplog, "slipway.edge") == [("ERROR", "The application gave no reply.")]
     gone = Call(whole.edge, "POST", headers={"Content-Length": "9"})
     gone._asked = True  # noqa: SLF001 - nothing of the body ever comes
     gone.hang_up()
     assert (await gone.reply()).sent == []
     assert [line["status"] for line in whole.access()] == [500, 499]
-    assert len(said(caplog)) == 1
+    assert len(said(caplog, "slipway.edge")) == 1
 
 
 async def test_a_client_that_goes_away_while_its_body_is_read_is_499_and_no_fault(
@@ -110,7 +113,7 @@ async def test_a_client_that_goes_away_while_its_body_is_read_is_499_and_no_faul
     reply = await call(whole.edge, path="/raise")
     assert reply.sent == []
     assert [line["status"] for line in whole.access()] == [499]
-    assert said(caplog) == []
+    assert said(caplog, "slipway.edge") == []
 
 
 async def test_a_sweep_that_fails_is_an_error_with_its_traceback(
@@ -125,8 +128,8 @@ async def test_a_sweep_that_fails_is_an_error_with_its_traceback(
     monkeypatch.setattr(Sweeper, "sweep", failing)
     async with WholeEdge(api.app, Settings()).edge.serving():
         await asyncio.wait_for(failed.wait(), 5)
-    assert said(caplog)[0] == ("ERROR", "Sweeping the requests in flight failed; it goes on.")
-    assert caplog.records[0].exc_info is not None
+    assert said(caplog, "slipway.edge")[0] == ("ERROR", "Sweeping the requests in flight failed; it goes on.")
+    assert records(caplog, "slipway.edge")[0].exc_info is not None
 
 
 async def test_how_late_the_event_loop_is_is_measured_at_every_look(api: Api) -> None:
@@ -154,8 +157,8 @@ async def test_what_is_refused_before_it_is_a_request_is_a_warning_with_the_id_t
 
     wire, protocol = connected(unwrapped(never))
     protocol.data_received(head(host=None))
-    assert said(caplog) == [("WARNING", "A request was refused before it was one.")]
-    [record] = caplog.records
+    assert said(caplog, "slipway.edge") == [("WARNING", "A request was refused before it was one.")]
+    [record] = records(caplog, "slipway.edge")
     assert record.__dict__["error"] == "bad_request"
     assert f"x-request-id: {record.__dict__['request_id']}".encode() in wire.received
     protocol.connection_lost(None)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from prometheus_client import Counter, Gauge
 
-from servers.told import counted, said
+from servers.told import counted, records, said
 from servers.waiting import until
 from slipway.auth.keys import KeyStore, generate_keys
 from slipway.auth.passwords import PasswordHasher
@@ -43,10 +43,10 @@ async def test_new_files_are_one_line_and_refused_ones_an_error_that_is_not_repe
             for _ in range(4):
                 await watched.look()
     new, refused = ("INFO", "New files are in use."), "New files were refused; the last good ones stay in use."
-    assert said(caplog) == [new, ("ERROR", refused), ("ERROR", refused)]
-    reasons = [record.__dict__.get("reason") for record in caplog.records]
+    assert said(caplog, "slipway.files") == [new, ("ERROR", refused), ("ERROR", refused)]
+    reasons = [record.__dict__.get("reason") for record in records(caplog, "slipway.files")]
     assert reasons == [None, "One is bad.", "KeyError"], "only our own sentences are sure not to quote files"
-    assert {record.__dict__["set"] for record in caplog.records} == {"told"}
+    assert {record.__dict__["set"] for record in records(caplog, "slipway.files")} == {"told"}
     assert watched.accepted == b"second"
 
 
@@ -61,9 +61,9 @@ async def test_a_look_that_fails_for_no_reason_of_ours_is_an_error_with_its_trac
 
     monkeypatch.setattr(files, "read_folder", fail)
     watcher.start()
-    await until(lambda: caplog.records)
+    await until(lambda: records(caplog, "slipway.files"))
     await watcher.stop()
-    record = caplog.records[0]
+    record = records(caplog, "slipway.files")[0]
     assert (record.levelname, record.message) == ("ERROR", "A folder could not be looked at.")
     assert (record.__dict__["set"], record.exc_info is not None) == ("told", True)
 
@@ -94,8 +94,8 @@ def test_a_rejected_token_is_a_line_for_who_looks_closely_without_the_token(
     ours = Tokens(Settings(), KeyStore(generate_keys(tmp_path)))
     with caplog.at_level(logging.DEBUG, "slipway.tokens"):
         assert ours.identify("no.token.hush") is None
-    assert said(caplog) == [("DEBUG", "A token was rejected.")]
-    assert caplog.records[0].__dict__["reason"] == "malformed"
+    assert said(caplog, "slipway.tokens") == [("DEBUG", "A token was rejected.")]
+    assert records(caplog, "slipway.tokens")[0].__dict__["reason"] == "malformed"
     assert "hush" not in caplog.text
 
 
