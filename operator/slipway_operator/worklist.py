@@ -28,8 +28,6 @@ MOST_VOID = 16
 """Entries of the heap for each key that waits, before those that are void are swept out."""
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
-_DOUBLINGS = 10
-"""After these the pause has long reached its limit; it bounds the power."""
 
 
 class Key(NamedTuple):
@@ -46,8 +44,11 @@ class Reconciler(Protocol):
 
 @dataclass(slots=True)
 class _Failures:
-    count: int
-    told: str
+    """`pause`: seconds at most, after the last of them."""
+
+    count: int = 0
+    told: str = ""
+    pause: float = FIRST_PAUSE / 2
 
 
 class Worklist:
@@ -202,15 +203,15 @@ class Worklist:
     def _failed(self, key: Key, error: Exception) -> float:
         telemetry.RECONCILES.labels(key.kind, "failed").inc()
         telemetry.ERRORS.labels(key.kind, type(error).__name__).inc()
-        failures = self._failures.setdefault(key, _Failures(0, ""))
+        failures = self._failures.setdefault(key, _Failures())
         failures.count += 1
         told = f"{type(error).__name__}: {error}"
         if told != failures.told:
             failures.told = told
             # What the cluster refuses says all by itself; anything else is a fault of ours, and the trace leads to it.
             log.warning("Will look again: %s", told, exc_info=None if isinstance(error, ApiError) else error)
-        longest: float = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures.count - 1, _DOUBLINGS))
-        return longest * self._jitter.uniform(0.5, 1.0)
+        failures.pause = min(LONGEST_PAUSE, 2 * failures.pause)
+        return failures.pause * self._jitter.uniform(0.5, 1.0)
 
     def _succeeded(self, key: Key) -> None:
         telemetry.RECONCILES.labels(key.kind, "succeeded").inc()
