@@ -168,12 +168,13 @@ async def test_what_is_drawn_decides_at_the_very_ratio(
 ) -> None:
     drawn = (1 << 62) - below
     # The trace id's low half decides where we make it, and a draw of its own where a caller did.
-    monkeypatch.setattr(tracing_module, "getrandbits", lambda bits: drawn << 64 if bits == 192 else drawn)
+    monkeypatch.setattr(tracing_module, "getrandbits", lambda bits: drawn << 64 | 7 if bits == 192 else 5 << 64 | drawn)
     tracing = Tracing(Settings(trace_sample_ratio=0.25), exporter=Kept())
     parent = f"00-{TRACE}-{PARENT}-{flags}".encode() if flags else None
     context = RequestContext("id")
     assert tracing.begin(context, parent, None) is recorded
     assert context.trace_id == (TRACE if flags else f"{drawn:032x}")
+    assert context.span_id == ("0000000000000005" if flags else "0000000000000007")
     tracing.shutdown()
 
 
