@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import aiohttp
@@ -22,7 +23,7 @@ def cluster() -> Cluster:
     return found
 
 
-async def seen(cluster: Cluster, kept: dict[str, Jwk] | None = None) -> Look:
+async def seen(cluster: Cluster, kept: Mapping[str, Jwk] | None = None) -> Look:
     http = cast("aiohttp.ClientSession", None)  # no pod is there to be asked
     found = await look(cluster, Asking(cluster, http), NAMESPACE, NAME, kept or {})
     assert found is not None
