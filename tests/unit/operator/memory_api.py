@@ -21,7 +21,7 @@ RIGHTS = {
     for verb in verbs.split(", ")
 }
 UID = "involvedObject.uid"
-ASKED = {"apply": ("", "patch"), "apply_status": ("/status", "patch")}
+ASKED = {"apply": ("", "patch"), "apply_status": ("/status", "patch"), "patch_status": ("/status", "patch")}
 """What a call needs: of which subresource, and the verb; of others it is their name."""
 
 
