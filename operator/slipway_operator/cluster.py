@@ -347,7 +347,7 @@ class Api:
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in response.content.iter_chunked(1 << 16):
+    async for part in response.content.iter_any():
         size += len(part)
         if size > LONGEST_ANSWER:
             raise ApiError(0, "TooLarge", f"An answer is larger than {LONGEST_ANSWER >> 20} MiB.")

@@ -206,7 +206,7 @@ async def _fetched(line: _Line, url: str) -> tuple[bytes, str | None]:
         if response.status != _OK:
             raise UnusableError("BadStatus", closed=response.status == _FORBIDDEN)
         body = bytearray()
-        async for part in response.content.iter_chunked(1 << 14):
+        async for part in response.content.iter_any():
             body += part
             if len(body) > LARGEST_ANSWER:
                 raise UnusableError("TooLarge")

@@ -36,15 +36,15 @@ class Pods:
         self.most = max(self.most, self.now)
         try:
             await asyncio.sleep(self.takes)
-            content = SimpleNamespace(iter_chunked=lambda size: self._chunks(number, size))
+            content = SimpleNamespace(iter_any=lambda: self._chunks(number))
             yield SimpleNamespace(status=self.status, headers={}, content=content)
         finally:
             self.now -= 1
 
-    async def _chunks(self, number: int, size: int) -> AsyncIterator[bytes]:
+    async def _chunks(self, number: int) -> AsyncIterator[bytes]:
         body = self.tells(number)
-        for start in range(0, len(body), size):
-            yield body[start : start + size]
+        for start in range(0, len(body), KIB):
+            yield body[start : start + KIB]
 
     async def ask(self, *names: str) -> Consumers:
         cluster = MemoryApi()

@@ -66,7 +66,7 @@ class _Content:
     def __init__(self, parts: list[bytes]) -> None:
         self._parts = parts
 
-    async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
+    async def iter_any(self) -> AsyncIterator[bytes]:
         for part in self._parts:
             yield part
 

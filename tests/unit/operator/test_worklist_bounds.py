@@ -160,3 +160,26 @@ def test_looks_are_counted_and_timed_by_their_kind_and_end(in_no_time: Run) -> N
     assert counted("errors_total", kind="Counted", error="ValueError") == 1
     assert counted("reconcile_duration_seconds_count", kind="Counted") == 2
     assert 0 <= counted("reconcile_duration_seconds_sum", kind="Counted") < 60
+
+
+def test_what_a_stop_breaks_off_has_ended_when_it_returns(in_no_time: Run) -> None:
+    ended: list[float] = []
+
+    async def tidies_up(_: Key) -> float | None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(3)
+            ended.append(asyncio.get_running_loop().time())
+        return None
+
+    async def story() -> list[float]:
+        work = made(Looks(tidies_up))
+        tasks = work.start()
+        work.wake(KEY)
+        await asyncio.sleep(1)
+        assert not await work.stop(5)
+        assert all(task.done() for task in tasks)
+        return ended
+
+    assert in_no_time(story()) == [9.0]
