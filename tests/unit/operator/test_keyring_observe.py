@@ -13,6 +13,9 @@ from slipway_operator.evidence.asking import Asking
 from slipway_operator.keyrings.material import generate
 from slipway_operator.keyrings.model import SecretSeen
 from slipway_operator.keyrings.observe import Jwk, Look, look
+from slipway_operator.keyrings.reconcile import KeyRings
+from slipway_operator.named_secrets import NamedSecrets
+from slipway_operator.worklist import Key
 from unit.operator.keyring_objects import NAME, NAMESPACE, SECRET, Cluster, key_set, ring, written
 
 
@@ -108,3 +111,14 @@ async def test_pods_are_looked_at_last_and_what_cannot_be_reached_is_never_taken
         cluster.faults = {call: UnreachableError(0, "Unreachable", "away")}
         with pytest.raises(UnreachableError):
             await seen(cluster)
+
+
+async def test_a_look_has_the_secret_that_the_spec_names_watched(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[tuple[Key, str]] = []
+    monkeypatch.setattr(NamedSecrets, "follow", lambda _, key, name: followed.append((key, name)))
+    key = Key("KeyRing", NAMESPACE, NAME)
+    http = cast("aiohttp.ClientSession", None)
+    await KeyRings(cluster, http, NamedSecrets(cluster)).reconcile(key)
+    assert followed == [(key, SECRET)]

@@ -99,3 +99,10 @@ def test_warnings_and_levels(stream: io.StringIO) -> None:
     (line,) = lines(stream)
     assert line["logger"] == "py.warnings"
     assert "old" in line["message"]
+
+
+def test_lines_after_a_look_are_about_nothing_any_more(stream: io.StringIO) -> None:
+    with logs.about("KeyRing", "shop", "keys"), logs.about("KeyRing", "shop", "inner"):
+        pass
+    log.info("after it")
+    assert lines(stream)[0]["resource"] is None

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from slipway_operator.migrations.jobs import migration_job
+from slipway_operator.migrations.model import Memory
 from slipway_operator.migrations.sight import container, job, workload
 from slipway_operator.migrations.spec import parse
 from slipway_operator.migrations.trouble import of_end, of_failure, of_start
@@ -172,3 +174,10 @@ def test_an_end_is_told_by_the_job_and_else_by_its_condition() -> None:
 
 def test_a_time_that_is_not_told_is_the_beginning_or_what_is_said_instead() -> None:
     assert (seconds(None), seconds(None, 7.0), seconds("")) == (0.0, 7.0, 0.0)
+
+
+def test_a_script_is_readable_by_whoever_runs_it() -> None:
+    wish = resource(config="/app/alembic.ini")
+    made = migration_job(wish, parse(wish), Memory(plan_key="k.1"), "plan", 0, deployment())
+    (mounted,) = [one for one in made["spec"]["template"]["spec"]["volumes"] if "configMap" in one]
+    assert mounted["configMap"]["defaultMode"] == 0o444
