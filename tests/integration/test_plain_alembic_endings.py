@@ -155,7 +155,7 @@ async def test_an_env_py_that_runs_nothing_ends_each_command_at_once(tmp_path: P
     config = plain_image(tmp_path / "image", table("a"))
     (tmp_path / "image" / "env.py").write_text("from alembic import context\n")
     ended = await run(config, None, command)
-    assert (ended.code, ended.last["reason"], ended.last["lasting"]) == (1, "MigrationFailed", True)
+    assert (ended.code, ended.last["reason"], ended.last["lasting"]) == (1, "MigrationFailed", False)
     assert "without context.run_migrations()" in ended.last["message"]
 
 
@@ -165,6 +165,21 @@ async def test_a_mistake_in_the_text_of_env_py_is_told_by_its_line(tmp_path: Pat
     ended = await run(config, None, "plan")
     assert "SyntaxError at env.py:2" in ended.last["message"]
     assert "a-secret" not in ended.output + ended.errors
+
+
+TEMPLATE = """
+class CompileException(Exception):  # as Mako's
+    filename, lineno, source = None, 2, "CREATE ROLE r PASSWORD 's3/cret'"
+raise CompileException
+"""
+
+
+async def test_the_text_that_an_error_carries_is_told_to_nobody(tmp_path: Path) -> None:
+    config = plain_image(tmp_path / "image", table("a"))
+    (tmp_path / "image" / "env.py").write_text(TEMPLATE)
+    ended = await run(config, None, "plan")
+    assert "CompileException at env.py:4" in ended.last["message"]
+    assert "cret" not in ended.output
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2"])

@@ -25,13 +25,13 @@ FIRST = Step("0001", ["CREATE TABLE shelves (id uuid PRIMARY KEY)", "CREATE TABL
 def models() -> MetaData:
     """A column more than the database's table has, and a table more."""
     metadata = MetaData()
-    Table("shelves", metadata, Column("id", Uuid, primary_key=True), Column("width", Integer))
+    Table("shelves", metadata, Column("id", Uuid, primary_key=True), Column("width", Integer, index=True))
     Table(
         "boxes",
         metadata,
         Column("id", Uuid, primary_key=True),
         Column("shelf_id", Uuid, ForeignKey("shelves.id", ondelete="CASCADE"), nullable=False),
-        Column("label", Text, nullable=False),
+        Column("label", Text, nullable=False, unique=True),
         Column("made_at", DateTime(timezone=True)),
     )
     return metadata
@@ -55,6 +55,12 @@ async def test_a_written_revision_runs_and_nothing_is_left_to_write(
         )
     columns = {"shelves.id", "shelves.width", "left_alone.id"}
     assert {row[0] for row in rows} == columns | {"boxes.id", "boxes.shelf_id", "boxes.label", "boxes.made_at"}
+    async with session(empty_database.url_owner) as connection:
+        indexes = {row[0] for row in await connection.fetch("SELECT indexname FROM pg_indexes")}
+        kinds = {row[0] for row in await connection.fetch("SELECT contype FROM pg_constraint WHERE conrelid > 0")}
+    assert "ix_shelves_width" in indexes
+    assert {b"f", b"u"} <= kinds
+    assert "# Of a table in use: create_index_concurrently" in path.read_text()
     empty = await write_revision(settings, "Nothing", "expand", versions, models())
     assert "pass  # the models ask for nothing" in empty.read_text()
     ast.parse(empty.read_text())
@@ -65,6 +71,14 @@ async def test_a_database_that_is_behind_is_brought_up_first(empty_database: Tes
     with pytest.raises(MigrationError, match="The database is at nothing, the revisions end with 0001: bring it up"):
         await write_revision(owner_settings(empty_database), "Boxes", "expand", versions, models())
     assert len(list(versions.glob("*.py"))) == 1
+
+
+async def test_a_folder_that_can_not_be_written_is_named(empty_database: TestDatabase, tmp_path: Path) -> None:
+    versions = image(tmp_path, FIRST)
+    await upgrade(owner_settings(empty_database), versions=versions)
+    (versions / "0002_boxes.py").write_text("")
+    with pytest.raises(MigrationError, match=r"0002_boxes\.py can't be written: File exists\."):
+        await write_revision(owner_settings(empty_database), "Boxes", "expand", versions, models())
 
 
 async def test_the_models_have_nothing_that_our_own_revisions_lack(database: TestDatabase) -> None:

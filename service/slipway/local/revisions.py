@@ -23,6 +23,14 @@ from slipway.storage.models import Base
 
 LONGEST_NAME = 40
 """Of a file, without its number."""
+ADDED = (
+    ops.CreateTableOp,
+    ops.AddColumnOp,
+    ops.CreateIndexOp,
+    ops.CreateUniqueConstraintOp,
+    ops.CreateForeignKeyOp,
+)
+_IN_USE = "# Of a table in use: create_index_concurrently (migrations/operations.py), in a revision of its own."
 _EMPTY = "pass  # the models ask for nothing: write what is to be done"
 
 
@@ -31,7 +39,8 @@ async def write_revision(
 ) -> Path:
     """The file that was written, after the last revision. Log in as the schema's owner.
 
-    Raises MigrationError where the database isn't at this image's head, and what `inspect` raises.
+    Raises MigrationError where the database isn't at this image's head or the file can't be written, and what
+    `inspect` raises.
     """
     seen = await inspect(settings, versions)
     head = seen.chain.head
@@ -44,8 +53,12 @@ async def write_revision(
         code, imports = await session.sqlalchemy.run_sync(generated, metadata)
     number = len(seen.chain.revisions) + 1
     path = versions / f"{number:04}_{slug(message)}.py"
-    with path.open("x", encoding="utf-8") as file:
-        file.write(revision_text(message, kind, f"{number:04}", head, code or _EMPTY, imports))
+    text = revision_text(message, kind, f"{number:04}", head, code or _EMPTY, imports)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise MigrationError(f"{path} can't be written: {error.strerror}.") from None
     return path
 
 
@@ -69,7 +82,7 @@ def _additions(found: list[ops.MigrateOperation]) -> Iterator[ops.MigrateOperati
             kept = list(_additions(each.ops))
             if kept:
                 yield ops.ModifyTableOps(each.table_name, kept, schema=each.schema)
-        elif isinstance(each, ops.CreateTableOp | ops.AddColumnOp):
+        elif isinstance(each, ADDED):
             yield each
 
 
@@ -85,7 +98,8 @@ def revision_text(message: str, kind: Kind, id_: str, previous: str | None, code
     sentence = message if message.endswith(".") else f"{message}."
     uses_sqlalchemy = ["import sqlalchemy as sa"] if "sa." in code else []
     imported = [*uses_sqlalchemy, "from alembic import op", *sorted(imports)]
-    body = textwrap.indent(textwrap.dedent(code), "    ")
+    warned = [_IN_USE] if "op.create_index(" in code else []
+    body = textwrap.indent("\n".join([*warned, textwrap.dedent(code)]), "    ")
     parts = [
         f'"""{sentence}"""', "from __future__ import annotations", "\n".join(imported), "\n".join(declared),
         f"\ndef upgrade() -> None:\n{body}",

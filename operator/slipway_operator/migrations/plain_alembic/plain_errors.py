@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import configparser
 import os
 import traceback
 from pathlib import Path
@@ -53,7 +54,9 @@ def describe(error: BaseException) -> str:
 
 def _place(error: BaseException) -> str:
     """Where the mistake is, if a parser tells; else where it was raised."""
-    file, line = getattr(error, "filename", None) or getattr(error, "source", None), getattr(error, "lineno", None)
+    file, line = None, None
+    if isinstance(error, (SyntaxError, configparser.Error)):  # of others these may be anything, also a whole text
+        file, line = getattr(error, "filename", None) or getattr(error, "source", None), getattr(error, "lineno", None)
     if not (file and line):
         for place in traceback.extract_tb(error.__traceback__)[-1:]:
             file, line = place.filename, place.lineno

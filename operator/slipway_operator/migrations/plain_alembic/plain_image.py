@@ -88,7 +88,7 @@ class Image:
         with environment:
             self._script.run_env()
         if not asked[0]:
-            raise Failure("MigrationFailed", "env.py ended without context.run_migrations().", lasting=True)
+            raise Failure("MigrationFailed", "env.py ended without context.run_migrations().")
         return written.getvalue().strip()
 
     def sql(self, revision: Revision) -> str | None:
