@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from servers.databases import TestDatabase
 from servers.jobs import enqueue, rows
-from slipway.jobs.cli import jobs
+from slipway.cli import root
 from slipway.storage.engine import Database
 
 Slipway = Callable[..., Awaitable[Result]]
@@ -19,7 +19,7 @@ Slipway = Callable[..., Awaitable[Result]]
 async def slipway(database: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> Slipway:
     """Runs `slipway jobs …`, in a thread, because it has an event loop of its own."""
     monkeypatch.setenv("SLIPWAY_DATABASE_URL", database.url_app)
-    return lambda *arguments: asyncio.to_thread(CliRunner().invoke, jobs, list(arguments))
+    return lambda *arguments: asyncio.to_thread(CliRunner().invoke, root, ["jobs", *arguments])
 
 
 @pytest.fixture

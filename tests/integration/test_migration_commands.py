@@ -18,8 +18,8 @@ from servers.databases import APP, TestDatabase
 from servers.migration_images import Step, contract, image, table
 from servers.postgres import PASSWORD
 from servers.waiting import free_port
+from slipway.cli import root
 from slipway.migrations import inspection, runner, wait
-from slipway.migrations.cli import db
 from slipway.migrations.script import read_chain
 
 
@@ -35,7 +35,7 @@ def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(url: str, *arguments: str, **environment: str) -> Result:
-    return CliRunner().invoke(db, arguments, env={"SLIPWAY_DATABASE_URL": url, **environment})
+    return CliRunner().invoke(root, ["db", *arguments], env={"SLIPWAY_DATABASE_URL": url, **environment})
 
 
 def test_a_database_is_brought_up_and_looked_at(empty_database: TestDatabase) -> None:
@@ -136,7 +136,7 @@ def test_a_fault_is_one_clear_message_on_stderr(
 
 
 def test_without_a_database_the_message_names_the_setting() -> None:
-    done = CliRunner().invoke(db, ["upgrade"])
+    done = CliRunner().invoke(root, ["db", "upgrade"])
     assert (done.exit_code, "SLIPWAY_DATABASE_URL" in done.stderr) == (1, True)
 
 

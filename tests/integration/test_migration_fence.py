@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from servers.databases import TestDatabase
 from servers.migration_images import contract, image, owner_settings, table, tables_of
 from servers.plain_alembic_images import finish, plain_image, script, start
+from slipway.cli import root
 from slipway.migrations import plan, runner
 from slipway.migrations.announcements import announce, withdraw
-from slipway.migrations.cli import db
 from slipway.migrations.errors import MigrationError
 from slipway.migrations.runner import upgrade
 
@@ -77,10 +77,10 @@ def test_the_operators_command_refuses_and_the_same_by_a_person_runs(
 ) -> None:
     monkeypatch.setitem(runner.upgrade.__kwdefaults__ or {}, "versions", new)
     environment = {"SLIPWAY_DATABASE_URL": withdrawn.url_owner}
-    sent = CliRunner().invoke(db, ["upgrade", "--phase=all", "--marked"], env=environment)
+    sent = CliRunner().invoke(root, ["db", "upgrade", "--phase=all", "--marked"], env=environment)
     last = json.loads(sent.stdout.splitlines()[-1].removeprefix("slipway.dev/v1 "))
     assert (sent.exit_code, last["reason"], last["lasting"]) == (1, "AnnouncementGone", False)
-    by_hand = CliRunner().invoke(db, ["upgrade", "--phase=all"], env=environment)
+    by_hand = CliRunner().invoke(root, ["db", "upgrade", "--phase=all"], env=environment)
     assert (by_hand.exit_code, "drop_a  contract" in by_hand.output) == (0, True)
 
 

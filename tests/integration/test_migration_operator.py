@@ -23,9 +23,9 @@ from servers.databases import APP, TestDatabase, superuser_sql
 from servers.migration_images import Step, contract, image, owner_settings, session, table, tables_of, value
 from servers.postgres import PASSWORD
 from servers.waiting import free_port
+from slipway.cli import root
 from slipway.migrations import announcements, inspection, runner
 from slipway.migrations import session as sessions
-from slipway.migrations.cli import db
 from slipway.migrations.progress import Waiting, Working
 from slipway.migrations.runner import upgrade
 from slipway.migrations.session import LOCK_KEY
@@ -44,7 +44,7 @@ def versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def call(url: str, *arguments: str, **environment: str) -> Result:
-    return CliRunner().invoke(db, [*arguments, "--marked"], env={"SLIPWAY_DATABASE_URL": url, **environment})
+    return CliRunner().invoke(root, ["db", *arguments, "--marked"], env={"SLIPWAY_DATABASE_URL": url, **environment})
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -176,11 +176,11 @@ def test_a_login_that_does_not_work_says_why(
 @pytest.mark.usefixtures("versions")
 def test_a_login_whose_folder_cannot_be_read_is_told_by_its_sentence(tmp_path: Path) -> None:
     nowhere = {"SLIPWAY_DATABASE_CREDENTIALS_DIR": str(tmp_path / "nowhere")}
-    marked = CliRunner().invoke(db, ["plan", "--marked"], env=nowhere)
+    marked = CliRunner().invoke(root, ["db", "plan", "--marked"], env=nowhere)
     assert (last(marked)["reason"], f"{tmp_path}/nowhere can't be read" in last(marked)["message"]) == (
         "LoginRefused", True,
     )  # fmt: skip
-    plain = CliRunner().invoke(db, ["plan"], env=nowhere)
+    plain = CliRunner().invoke(root, ["db", "plan"], env=nowhere)
     assert (plain.exit_code, f"Error: {tmp_path}/nowhere can't be read" in plain.stderr) == (1, True)
     assert "ending.py" not in marked.stderr + plain.stderr
 
@@ -193,7 +193,7 @@ def test_a_role_that_is_none_is_unfit(empty_database: TestDatabase) -> None:
 
 @pytest.mark.parametrize("value", ["a", "a:12", f"a:{'g' * 64}", ":" + "0" * 64])
 def test_an_expectation_that_is_none_is_refused(value: str) -> None:
-    refused = CliRunner().invoke(db, ["upgrade", f"--expect={value}"])
+    refused = CliRunner().invoke(root, ["db", "upgrade", f"--expect={value}"])
     assert (refused.exit_code, "REVISION:SHA256" in refused.stderr) == (2, True)
 
 

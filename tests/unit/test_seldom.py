@@ -22,6 +22,7 @@ from servers.raw_requests import BY_CHUNKS, head
 from servers.wire import connected, unwrapped
 from slipway import listening, logs_cli
 from slipway.auth.keys import generate_keys
+from slipway.cli import root
 from slipway.edge.framing import check_head
 from slipway.edge.limiter import RateLimiter
 from slipway.http.problems import (
@@ -161,7 +162,7 @@ def test_a_port_that_is_free_in_one_family_only_is_chosen_anew_so_often_and_no_m
 
 def test_lines_from_a_terminal_are_none_and_the_way_to_give_some_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs_cli, "is_terminal", lambda _: True)
-    done = CliRunner().invoke(logs_cli.logs, [])
+    done = CliRunner().invoke(root, ["logs"])
     assert done.exit_code == 2
     assert "| slipway logs" in done.output
 
@@ -171,7 +172,7 @@ def test_ctrl_c_ends_the_showing_of_lines_as_a_shell_expects_it(monkeypatch: pyt
         raise KeyboardInterrupt
 
     monkeypatch.setattr(logs_cli, "shown", interrupted)
-    assert CliRunner().invoke(logs_cli.logs, [], input="{}").exit_code == 130
+    assert CliRunner().invoke(root, ["logs"], input="{}").exit_code == 130
 
 
 def test_a_key_that_can_not_be_written_leaves_no_half_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
