@@ -62,7 +62,8 @@ def _may_notice(path: str, file: str, text: str) -> bool:
     """Whether a test file may run the code at `path` though nothing was measured."""
     if MOUNTED in path:
         return MOUNTED in text or "plain_" in text
-    return path.split("/")[1] in text and (APART in file or ELSEWHERE.search(text) is not None)
+    package = re.search(rf"\b{path.split('/')[1]}\b", text)  # slipway isn't slipway_operator
+    return package is not None and (APART in file or ELSEWHERE.search(text) is not None)
 
 
 def named(contexts: Iterable[str]) -> set[str]:

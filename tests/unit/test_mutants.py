@@ -70,7 +70,8 @@ def test_the_lines_that_a_change_added_are_told() -> None:
 CODE = "LIMIT = 3\n\ndef few(n):\n    return n < LIMIT\n\ndef many(n):\n    return n > LIMIT\n"
 FEW = "from slipway.paging import few\n\ndef test_few():\n    assert few(2)\n"
 MANY = "from slipway.paging import many\n\ndef test_many():\n    assert many(4)\n"
-APART = "import subprocess\n\ndef test_slipway():\n    assert subprocess\n"
+APART = "import subprocess\nimport slipway\n\ndef test_slipway():\n    assert subprocess\n"
+OPERATORS = "import subprocess\nimport slipway_operator\n\ndef test_operator():\n    assert subprocess\n"
 
 
 def tree(root: Path, few: str = FEW) -> Path:
@@ -81,6 +82,7 @@ def tree(root: Path, few: str = FEW) -> Path:
         "operator/slipway_operator/__init__.py": "",
         "tests/unit/test_few.py": few,
         "tests/unit/test_apart.py": APART,
+        "tests/unit/test_operators.py": OPERATORS,
         "tests/integration/test_many.py": MANY,
         "pyproject.toml": '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n',
     }
