@@ -23,6 +23,10 @@ ELSEWHERE = re.compile(r"\b(?:subprocess|sys\.executable|openpty|forkpty)\b")
 """In the text of a test file that may start the code in another process, where nothing is measured."""
 
 
+READING = re.compile(r"^(?:import|from) (?:ast|limits)\b", re.MULTILINE)
+"""In that of one that reads the code as text."""
+
+
 class FailingError(Exception):
     """The tests fail without any fault: then nothing would be shown."""
 
@@ -59,7 +63,9 @@ class Covering:
 
 
 def _may_notice(path: str, file: str, text: str) -> bool:
-    """Whether a test file may run the code at `path` though nothing was measured."""
+    """Whether a test file may run or read the code at `path` though nothing was measured."""
+    if READING.search(text):
+        return True
     if MOUNTED in path:
         return MOUNTED in text or "plain_" in text
     package = re.search(rf"\b{path.split('/')[1]}\b", text)  # slipway isn't slipway_operator

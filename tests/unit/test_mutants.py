@@ -72,6 +72,7 @@ FEW = "from slipway.paging import few\n\ndef test_few():\n    assert few(2)\n"
 MANY = "from slipway.paging import many\n\ndef test_many():\n    assert many(4)\n"
 APART = "import subprocess\nimport slipway\n\ndef test_slipway():\n    assert subprocess\n"
 OPERATORS = "import subprocess\nimport slipway_operator\n\ndef test_operator():\n    assert subprocess\n"
+READS = "import ast\n\ndef test_read():\n    assert ast\n"
 
 
 def tree(root: Path, few: str = FEW) -> Path:
@@ -83,6 +84,7 @@ def tree(root: Path, few: str = FEW) -> Path:
         "tests/unit/test_few.py": few,
         "tests/unit/test_apart.py": APART,
         "tests/unit/test_operators.py": OPERATORS,
+        "tests/unit/test_reads.py": READS,
         "tests/integration/test_many.py": MANY,
         "pyproject.toml": '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n',
     }
@@ -96,7 +98,9 @@ def test_the_tests_that_run_a_line_are_found_and_those_that_start_processes(tmp_
     root = tree(tmp_path)
     covering = Covering(root, measured(root))
     in_few, of_all = covering.tests("service/slipway/paging.py", 4), covering.tests("service/slipway/paging.py", 1)
-    assert in_few == Chosen(("tests/unit/test_few.py::test_few",), ("tests/unit/test_apart.py",))
+    assert in_few == Chosen(
+        ("tests/unit/test_few.py::test_few",), ("tests/unit/test_apart.py", "tests/unit/test_reads.py")
+    )
     assert set(of_all.covering) == {"tests/unit/test_few.py", "tests/integration/test_many.py"}
     file = root / "service/slipway/paging.py"
     for wrong, verdict in (("n <= LIMIT", "survived"), ("n > LIMIT", "noticed")):

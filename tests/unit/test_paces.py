@@ -12,8 +12,10 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection
 
+from slipway.jobs import worker as worker_module
 from slipway.jobs.cli import _age
 from slipway.jobs.kinds import Job, Kind
+from slipway.jobs.outcomes import Outcome
 from slipway.jobs.worker import Pace, Worker
 from slipway.migrations import batched as batched_module
 from slipway.migrations import wait as wait_module
@@ -96,6 +98,28 @@ async def test_a_worker_with_all_hands_full_asks_for_no_job_and_one_that_fills_t
     filling, left = worker([job], "not asked", running=3, look=10.0)
     assert await filling._take() == pytest.approx(10.0)  # noqa: SLF001
     assert left == ["not asked"]
+
+
+async def test_a_jobs_end_is_tried_for_as_long_as_its_lease_may_last_and_not_beyond(
+    chance: Chance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance(1.0)
+    one, _ = worker(lease=10.0)
+    now, slept = 0.0, list[float]()
+
+    async def away(_: object) -> None:
+        raise TimeoutError
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        slept.append(seconds)
+
+    monkeypatch.setattr(worker_module, "monotonic", lambda: now)
+    monkeypatch.setattr(worker_module.asyncio, "sleep", sleep)
+    one._ask = away  # type: ignore[method-assign,assignment] # noqa: SLF001 - in place of a database
+    await one._settle(cast("Job", None), Outcome("done", None, None))  # noqa: SLF001
+    assert slept == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2])  # another of 5 s would end after its lease
 
 
 @pytest.mark.parametrize(("every", "latest"), [(10.0, 10.0), (60.0, 60.0), (3600.0, 60.0)])

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from slipway_operator.cluster import PODS, Api, ApiError, ForbiddenError, NotFoundError
+from slipway_operator.cluster import PODS, Api, ApiError, ForbiddenError
 from slipway_operator.worklist import Key
 
 log = logging.getLogger(__name__)
@@ -59,12 +59,10 @@ async def nudge(api: Api, namespace: str, pods: Iterable[str], value: str) -> st
         async with free:
             try:
                 await api.patch_status(PODS, namespace, pod, body)
-            except NotFoundError:
-                return ""  # gone meanwhile
             except ForbiddenError as error:
                 return str(error)
             except ApiError:
-                return ""  # the next look tries again
+                pass  # gone meanwhile, or the next look tries again
             return ""
 
     refusals = await asyncio.gather(*(one(pod) for pod in pods))
