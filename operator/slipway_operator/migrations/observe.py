@@ -179,11 +179,11 @@ async def _with_details(
             return _Found(replace(seen, trouble=trouble.of_start(pods, events)), uid, template=template)
         case "running":
             gone = trouble.of_end(pods, now)
-            said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" and not gone else ""
+            said = "" if gone else await _last_words(api, job, pods, seen)
             # A sidecar may run while the image of the command can't be pulled.
             return _Found(replace(seen, trouble=gone or progress(said) or trouble.of_start(pods, ())), uid)
         case "failed":
-            said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
+            said = await _last_words(api, job, pods, seen)
             return _Found(replace(seen, trouble=trouble.of_failure(job, pods, said)), uid, template=template)
         case "succeeded":
             return await _succeeded(api, job, pods, seen, memory, now)
@@ -194,7 +194,7 @@ async def _succeeded(
 ) -> _Found:
     if seen.purpose == "plan":
         return await _planned(api, job, pods, seen, now)
-    said = await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES) if seen.purpose != "backup" else ""
+    said = await _last_words(api, job, pods, seen)
     # Of more than that only the beginning was read: what its end says isn't known.
     if len(said.encode()) < TAIL_LIMIT and cut_short(said):
         text = f"Job {seen.name} ended with exit code 0, and didn't say that it is done: the image's own code ended it."
@@ -234,6 +234,11 @@ async def _plan(told: Report, name: str, image_id: str | None) -> Plan:
     # On an empty database nobody waits for a lock, and no code runs that could break.
     findings = await lint(told.planned) if told.current else ()
     return told.plan(image_id, findings, plan_config_map(name) if told.planned else None)
+
+
+async def _last_words(api: Api, job: Mapping[str, Any], pods: list[dict[str, Any]], seen: JobSeen) -> str:
+    """What a command says of itself; a backup is somebody else's program."""
+    return "" if seen.purpose == "backup" else await _log(api, job, pods, TAIL_LIMIT, TAIL_LINES)
 
 
 async def _log(api: Api, job: Mapping[str, Any], pods: list[dict[str, Any]], limit: int, tail: int | None) -> str:
