@@ -18,6 +18,7 @@ from slipway.auth.tokens import TokenClaims
 from slipway.domains import DOMAINS
 from slipway.edge.drain import DrainState
 from slipway.edge.edge import Edge
+from slipway.edge.faults import sql_state
 from slipway.http.docs_pages import make_fastapi
 from slipway.http.idempotency import IdempotentReplay
 from slipway.http.openapi import DESCRIPTION, describe
@@ -135,7 +136,7 @@ async def _integrity(request: Request, error: Exception) -> Response:
     nothing: a domain refers to whom it likes.
     """
     assert isinstance(error, IntegrityError)  # noqa: S101 - registered for it
-    if getattr(error.orig, "sqlstate", None) != FOREIGN_KEY_VIOLATION:
+    if sql_state(error) != FOREIGN_KEY_VIOLATION:
         raise error
     resources: Resources = request.app.state.resources
     claims = claims_of(request.scope, resources)

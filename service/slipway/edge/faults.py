@@ -40,7 +40,7 @@ def as_problem(error: BaseException) -> AppException | None:
     """
     if isinstance(error, AppException):
         return error
-    state = _sql_state(error)
+    state = sql_state(error)
     if state == _QUERY_CANCELED:
         return DeadlineExceededError()
     if state is not None and state.startswith(_CONFLICT_CLASS):
@@ -50,7 +50,8 @@ def as_problem(error: BaseException) -> AppException | None:
     return None
 
 
-def _sql_state(error: BaseException) -> str | None:
+def sql_state(error: BaseException) -> str | None:
+    """PostgreSQL's code for what went wrong, also of an error that SQLAlchemy wrapped; None for any other."""
     cause = error.orig if isinstance(error, sqlalchemy_errors.DBAPIError) else error
     state = getattr(cause, "sqlstate", None)
     return state if isinstance(state, str) else None

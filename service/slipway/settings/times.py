@@ -7,14 +7,15 @@ from slipway.settings import Settings
 
 def time_faults(settings: Settings) -> list[str]:
     """Which settings promise what another one takes back; empty when all can be kept."""
-    return [*_contradictions(settings), *(_broken_promises(settings) if settings.production else [])]
+    checks = [*_contradictions(settings), *(_broken_promises(settings) if settings.production else [])]
+    return [sentence for broken, sentence in checks if broken]
 
 
-def _contradictions(settings: Settings) -> list[str]:
+def _contradictions(settings: Settings) -> list[tuple[bool, str]]:
     deadline = f"SLIPWAY_REQUEST_DEADLINE ({settings.request_deadline:g} s)"
     access = f"SLIPWAY_ACCESS_TOKEN_TTL ({settings.access_token_ttl} s)"
     job = f"SLIPWAY_JOB_TIMEOUT ({settings.job_timeout:g} s)"
-    checks: list[tuple[bool, str]] = [
+    return [
         (
             settings.session_max_lifetime < settings.access_token_ttl,
             f"SLIPWAY_SESSION_MAX_LIFETIME ({settings.session_max_lifetime} s) ends sessions before their first access "
@@ -55,13 +56,12 @@ def _contradictions(settings: Settings) -> list[str]:
             f"more than {job}.",
         ),
     ]
-    return [sentence for broken, sentence in checks if broken]
 
 
-def _broken_promises(settings: Settings) -> list[str]:
+def _broken_promises(settings: Settings) -> list[tuple[bool, str]]:
     """What is a choice where one tries things out, and fails requests in production."""
     deadline = f"SLIPWAY_REQUEST_DEADLINE ({settings.request_deadline:g} s)"
-    checks: list[tuple[bool, str]] = [
+    return [
         (
             settings.shutdown_timeout < settings.request_deadline,
             f"SLIPWAY_SHUTDOWN_TIMEOUT ({settings.shutdown_timeout:g} s) ends requests that may take longer: make it "
@@ -78,4 +78,3 @@ def _broken_promises(settings: Settings) -> list[str]:
             f"new connection until it is over: make it less than {deadline}.",
         ),
     ]
-    return [sentence for broken, sentence in checks if broken]
