@@ -11,14 +11,15 @@ VALUES = {"backup": {"cronJobName": NAME}}
 """Of `migrations`."""
 DONE = "print('all of it is safe')"
 LET_GO = "/tmp/go"  # noqa: S108 - in the container
+"""A pipe, unless it is let go before there is one: then a file."""
 LONGEST_HOLD = 300
 HELD = f"""
-import os, sys, time
-until = time.monotonic() + {LONGEST_HOLD}
-while not os.path.exists({LET_GO!r}):
-    if time.monotonic() > until:
-        sys.exit(1)
-    time.sleep(0.1)
+import contextlib, os, signal, sys
+signal.signal(signal.SIGALRM, lambda *_: sys.exit(1))
+signal.alarm({LONGEST_HOLD})
+with contextlib.suppress(FileExistsError):
+    os.mkfifo({LET_GO!r})
+open({LET_GO!r}).read()
 {DONE}
 """
 
@@ -45,4 +46,4 @@ def make_backups(life: Life, image: str, *, held: bool = False) -> None:
 def let_go(life: Life) -> None:
     """The one backup that there is ends now."""
     (job,) = life.migration.jobs("backup")
-    life.cluster.kubectl.run("exec", f"job/{job['metadata']['name']}", life.scope, "--", "touch", LET_GO)
+    life.cluster.kubectl.run("exec", f"job/{job['metadata']['name']}", life.scope, "--", "sh", "-c", f"echo > {LET_GO}")

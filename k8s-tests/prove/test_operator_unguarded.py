@@ -17,7 +17,7 @@ from load.reporting import line_writer
 from load.verdict import nothing_failed
 from operated.instead import operator_instead
 from rotating import material
-from rotating.world import BASE, VALIDATOR_CACHE, World, world_opened
+from rotating.world import BASE, VALIDATOR_CACHE, World, world_at_work
 from slipway_operator.migrations.names import job_name
 
 pytest_plugins = ["migrating.fixtures"]
@@ -29,10 +29,7 @@ PLAN = "slipway-plan"
 
 @pytest.fixture(scope="module")
 def world(cluster: Cluster, service_image: str, pytestconfig: pytest.Config) -> Iterator[World]:
-    with world_opened(cluster, service_image, line_writer(pytestconfig)) as opened:
-        opened.upgrade(service_image)
-        opened.ring.become_ready()
-        opened.login.become_ready()
+    with world_at_work(cluster, service_image, line_writer(pytestconfig)) as opened:
         yield opened
 
 

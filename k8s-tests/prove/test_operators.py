@@ -19,7 +19,7 @@ from load.verdict import nothing_failed
 from operated.instead import taken_over
 from operated.resource import OPERATOR
 from rotating.stopped import stopping_operator
-from rotating.world import VALIDATOR_CACHE, World, world_opened
+from rotating.world import VALIDATOR_CACHE, World, world_at_work, world_opened
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = pytest.mark.timeout(420)
@@ -34,10 +34,7 @@ SAID = (" signs.", "has the login of", "that nobody knows", "are as they should 
 
 @pytest.fixture(scope="module")
 def world(cluster: Cluster, service_image: str, pytestconfig: pytest.Config) -> Iterator[World]:
-    with world_opened(cluster, service_image, line_writer(pytestconfig)) as opened:
-        opened.upgrade(service_image)
-        opened.ring.become_ready()
-        opened.login.become_ready()
+    with world_at_work(cluster, service_image, line_writer(pytestconfig)) as opened:
         yield opened
 
 

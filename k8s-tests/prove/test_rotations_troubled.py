@@ -17,7 +17,7 @@ from migrating.database import sql, table_held
 from operated.instead import operator_instead
 from operated.lost import GHOST
 from rotating import lost, material
-from rotating.world import VALIDATOR_CACHE, World, world_opened
+from rotating.world import VALIDATOR_CACHE, World, world_at_work
 
 pytest_plugins = ["migrating.fixtures"]
 pytestmark = pytest.mark.timeout(300)
@@ -28,10 +28,7 @@ OWNER, ADMIN = "slipway-database-owner", "rotator"
 
 @pytest.fixture(scope="module")
 def world(cluster: Cluster, service_image: str, pytestconfig: pytest.Config) -> Iterator[World]:
-    with world_opened(cluster, service_image, line_writer(pytestconfig)) as opened:
-        opened.upgrade(service_image)
-        opened.ring.become_ready()
-        opened.login.become_ready()
+    with world_at_work(cluster, service_image, line_writer(pytestconfig)) as opened:
         yield opened
 
 

@@ -122,3 +122,13 @@ def world_opened(
     """In a namespace of its own, with nothing installed yet; `generator` is the image of everything."""
     with cluster.namespace(f"rotations-{uuid4().hex[:6]}") as namespace:
         yield World(cluster, namespace, generator, say, {**BASE, **(base or {})})
+
+
+@contextmanager
+def world_at_work(cluster: Cluster, image: str, say: Callable[[str], None]) -> Iterator[World]:
+    """The same with the release of `image` installed, whose keys and login are ready."""
+    with world_opened(cluster, image, say) as world:
+        world.upgrade(image)
+        world.ring.become_ready()
+        world.login.become_ready()
+        yield world
