@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from servers.clock import Clock
 from servers.redis import RedisServer
 from servers.waiting import until
 from slipway.redis import cache as cache_module
@@ -17,14 +18,6 @@ from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 
 KEY = "slipway:cache:key"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from servers.clock import Clock
 from servers.redis import RedisServer
 from servers.waiting import until
 from slipway.edge import limiter as limiter_module
@@ -20,14 +21,6 @@ from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
 
 KEY = "slipway:rate:key"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 Start = Callable[..., Awaitable[list[RateLimiter]]]

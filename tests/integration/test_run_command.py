@@ -14,13 +14,14 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
 import asyncpg
 import httpx
 import pytest
 from click.testing import CliRunner, Result
 
+from servers.slipway import wait_ready
 from servers.waiting import free_port
 from slipway.cli import root
 from slipway.local.embedded import FolderInUseError, embedded_postgres
@@ -75,24 +76,13 @@ class Run:
 
     def _meanwhile(self, act: Callable[[], None]) -> None:
         try:
-            self._wait_ready()
+            wait_ready(f"http://127.0.0.1:{self.ops_port}", lambda: "ended" if self.over.is_set() else "", 60)
             act()
         except BaseException as failure:  # noqa: BLE001 - told by the test's own thread
             self.failures.append(failure)
         finally:
             if not self.over.is_set():
                 os.kill(os.getpid(), signal.SIGINT)
-
-    def _wait_ready(self) -> None:
-        end = monotonic() + 60
-        while monotonic() < end and not self.over.is_set():
-            try:
-                if httpx.get(f"http://127.0.0.1:{self.ops_port}/readyz", timeout=5).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            sleep(0.02)
-        raise AssertionError("It wasn't ready within a minute, or has ended.")
 
     def token(self, password: str) -> str:
         form = {"username": ADMINISTRATOR, "password": password}

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func
 
 from integration.sql import run_sql
+from servers.clock import Clock
 from slipway.auth import principals
 from slipway.auth.models import User
 from slipway.auth.principals import Principals
@@ -19,16 +20,6 @@ from slipway.sessions import queries
 from slipway.sessions.models import Session
 from slipway.storage.engine import Database
 from slipway.storage.login import login_from_settings
-
-
-class Clock:
-    """The monotonic clock of the cache, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

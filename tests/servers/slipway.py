@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -17,6 +18,19 @@ import httpx
 from servers.waiting import free_port
 
 KEPT_FROM_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+def wait_ready(ops: str, ended: Callable[[], str], within: float) -> None:
+    """Returns when `/readyz` below the URL says 200; AssertionError with what `ended` says, or when time is over."""
+    end = monotonic() + within
+    while monotonic() < end:
+        if how := ended():
+            raise AssertionError(how)
+        with suppress(httpx.TransportError):
+            if httpx.get(f"{ops}/readyz", timeout=5).status_code == 200:
+                return
+        sleep(0.02)
+    raise AssertionError(f"wasn't ready within {within:g} s")
 
 
 class SlipwayProcess:
@@ -69,18 +83,15 @@ class SlipwayProcess:
         self.wait_ready(within)
 
     def wait_ready(self, within: float = 30) -> None:
-        assert self.process is not None
-        end = monotonic() + within
-        while monotonic() < end:
-            if self.process.poll() is not None:
-                raise AssertionError(f"slipway {self._command} ended with {self.process.returncode}:\n{self.output}")
-            try:
-                if httpx.get(f"{self.ops}/readyz", timeout=1).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            sleep(0.02)
-        raise AssertionError(f"slipway {self._command} wasn't ready within {within} s:\n{self.output}")
+        def ended() -> str:
+            process = self.process
+            assert process is not None
+            return "" if process.poll() is None else f"ended with {process.returncode}"
+
+        try:
+            wait_ready(self.ops, ended, within)
+        except AssertionError as error:
+            raise AssertionError(f"slipway {self._command} {error}:\n{self.output}") from None
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from servers.clock import Clock
 from slipway.context.deadline import remaining, set_deadline
 from slipway.redis import cache as cache_module
 from slipway.redis.cache import Cache, LocalLevel
@@ -17,14 +18,6 @@ from slipway.settings import Settings
 from slipway.telemetry.registry import DEGRADED, REGISTRY
 
 T = TypeVar("T")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Row:

@@ -8,20 +8,13 @@ from typing import Any, cast
 
 import pytest
 
+from servers.clock import Clock
 from slipway.edge.load import FEWEST_WAITING, Load
 from slipway.http.problems import RateLimitedError, UnavailableError
 from slipway.redis import cache as cache_module
 from slipway.redis.cache import ENTRY_OVERHEAD, Cache, LocalLevel
 from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.settings import Settings
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

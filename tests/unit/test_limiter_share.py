@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from servers.clock import Clock
 from slipway.edge.limiter import Decision, RateLimiter
 from slipway.redis.gateway import RedisGateway
 from slipway.settings import Settings
 from slipway.telemetry.registry import REGISTRY
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

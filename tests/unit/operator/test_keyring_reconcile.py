@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from servers.clock import Clock
 from slipway.auth.keys import KeySet
 from slipway_operator.cluster import ForbiddenError, UnreachableError
 from slipway_operator.evidence.asking import open_http
@@ -24,14 +25,6 @@ from unit.operator.keyring_objects import NAME, NAMESPACE, SECRET, Cluster, key_
 
 NOW = 1_795_000_000.0
 KEY = Key("KeyRing", NAMESPACE, NAME)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -67,7 +60,7 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW)
 
 
 @pytest.fixture

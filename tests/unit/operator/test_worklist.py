@@ -45,6 +45,22 @@ def made(looks: Looks, **options: Any) -> Worklist:
     return Worklist({"SchemaMigration": looks}, **options)
 
 
+def at_work(looks: Looks, **options: Any) -> Worklist:
+    """It runs, and has just been woken for KEY."""
+    work = made(looks, **options)
+    work.start()
+    work.wake(KEY)
+    return work
+
+
+def lasting(seconds: float) -> Look:
+    async def look(_: Key) -> float | None:
+        await asyncio.sleep(seconds)
+        return None
+
+    return look
+
+
 def test_a_resource_that_is_woken_often_is_looked_at_once(in_no_time: Run) -> None:
     looks = Looks()
 
@@ -62,16 +78,10 @@ def test_a_resource_that_is_woken_often_is_looked_at_once(in_no_time: Run) -> No
 
 
 def test_a_wake_during_a_look_causes_one_more_and_never_two_at_a_time(in_no_time: Run) -> None:
-    async def slow(_: Key) -> float | None:
-        await asyncio.sleep(10)
-        return None
-
-    looks = Looks(slow)
+    looks = Looks(lasting(10))
 
     async def story() -> None:
-        work = made(looks)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks)
         await asyncio.sleep(5)
         for _ in range(3):
             work.wake(KEY)
@@ -83,11 +93,7 @@ def test_a_wake_during_a_look_causes_one_more_and_never_two_at_a_time(in_no_time
 
 
 def test_eight_resources_are_looked_at_at_a_time(in_no_time: Run) -> None:
-    async def slow(_: Key) -> float | None:
-        await asyncio.sleep(10)
-        return None
-
-    looks = Looks(slow)
+    looks = Looks(lasting(10))
 
     async def story() -> None:
         work = made(looks)
@@ -112,9 +118,7 @@ def test_the_next_look_comes_when_the_last_one_asked_for_it(in_no_time: Run) -> 
     looks = Looks(again)
 
     async def story() -> None:
-        work = made(looks)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks)
         await asyncio.sleep(70)
         assert await work.stop(1)
 
@@ -131,9 +135,7 @@ def test_a_wake_brings_the_next_look_forward_and_the_former_time_is_void(in_no_t
     looks = Looks(again)
 
     async def story() -> None:
-        work = made(looks)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks)
         await asyncio.sleep(10)
         work.wake(KEY)
         await asyncio.sleep(100)
@@ -165,9 +167,7 @@ def test_a_failing_resource_is_looked_at_again_after_growing_pauses_of_at_most_a
     looks = Looks(broken)
 
     async def story() -> None:
-        work = made(looks)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks)
         await asyncio.sleep(600)
         assert await work.stop(1)
 
@@ -197,9 +197,7 @@ def test_a_failure_is_told_once_for_each_change_and_its_end_too(
         return None
 
     async def story() -> None:
-        work = made(Looks(broken))
-        work.start()
-        work.wake(KEY)
+        work = at_work(Looks(broken))
         await asyncio.sleep(100)
         assert await work.stop(1)
 
@@ -226,9 +224,7 @@ def test_a_wake_ends_a_long_pause_but_never_makes_it_shorter_than_a_second(in_no
     looks = Looks(broken)
 
     async def story() -> None:
-        work = made(looks)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks)
         await asyncio.sleep(200)
         del looks.seen[:]
         for _ in range(50):
@@ -249,9 +245,7 @@ def test_one_resource_that_fails_delays_no_other(in_no_time: Run) -> None:
     looks = Looks(broken)
 
     async def story() -> None:
-        work = made(looks, workers=1)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks, workers=1)
         work.wake(OTHER)
         await asyncio.sleep(9.5)
         assert await work.stop(1)
@@ -267,9 +261,7 @@ def test_a_resource_that_is_gone_is_not_looked_at_again(in_no_time: Run) -> None
     looks = Looks(again)
 
     async def story() -> None:
-        work = made(looks)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks)
         await asyncio.sleep(5)
         work.forget(KEY)
         await asyncio.sleep(100)
@@ -324,9 +316,7 @@ def test_stopping_waits_for_looks_that_run_and_takes_up_no_others(in_no_time: Ru
     looks = Looks(slow)
 
     async def story() -> float:
-        work = made(looks, workers=1)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks, workers=1)
         work.wake(OTHER)
         await asyncio.sleep(5)
         assert await work.stop(20)
@@ -343,9 +333,7 @@ def test_stopping_breaks_off_what_takes_too_long(in_no_time: Run) -> None:
         return None
 
     async def story() -> float:
-        work = made(Looks(slow), longest_look=5000)
-        work.start()
-        work.wake(KEY)
+        work = at_work(Looks(slow), longest_look=5000)
         await asyncio.sleep(5)
         assert not await work.stop(20)
         return asyncio.get_running_loop().time()
@@ -361,9 +349,7 @@ def test_a_look_that_hangs_is_broken_off_and_tried_again(in_no_time: Run) -> Non
     looks = Looks(hanging)
 
     async def story() -> None:
-        work = made(looks)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks)
         await asyncio.sleep(130)
         await work.stop(0)
 

@@ -12,7 +12,7 @@ import pytest
 
 from slipway_operator import telemetry
 from slipway_operator.worklist import Key, Worklist
-from unit.operator.test_worklist import KEY, Looks, made
+from unit.operator.test_worklist import KEY, Looks, at_work, lasting, made
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -54,9 +54,7 @@ def test_a_look_may_take_two_minutes(in_no_time: Run) -> None:
     looks = Looks(hangs)
 
     async def story() -> None:
-        work = made(looks, jitter=Longest())
-        work.start()
-        work.wake(KEY)
+        _work = at_work(looks, jitter=Longest())
         await asyncio.sleep(125)
 
     in_no_time(story())
@@ -96,16 +94,10 @@ def test_void_times_are_swept_out_beyond_sixteen_for_each_that_waits(in_no_time:
 
 
 def test_one_that_is_gone_and_was_woken_during_its_look_is_not_looked_at_again(in_no_time: Run) -> None:
-    async def slow(_: Key) -> float | None:
-        await asyncio.sleep(10)
-        return None
-
-    looks = Looks(slow)
+    looks = Looks(lasting(10))
 
     async def story() -> None:
-        work = made(looks)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks)
         await asyncio.sleep(1)
         work.wake(KEY)
         work.forget(KEY)
@@ -126,9 +118,7 @@ def test_what_is_gone_has_failed_never_when_it_comes_back(in_no_time: Run, caplo
     looks = Looks(once)
 
     async def story() -> None:
-        work = made(looks)
-        work.start()
-        work.wake(KEY)
+        work = at_work(looks)
         await asyncio.sleep(0.1)
         work.forget(KEY)
         work.wake(KEY)
