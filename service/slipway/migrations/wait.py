@@ -31,7 +31,7 @@ async def wait_for_schema(
     """
     chain = read_chain(versions)
     end = None if limit is None else monotonic() + limit
-    said, told_at, pause = "", 0.0, FIRST_PAUSE
+    said, told_at, pause = "", monotonic(), FIRST_PAUSE
     while True:
         verdict = await look(settings, chain)
         if verdict.is_open:

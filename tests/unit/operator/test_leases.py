@@ -75,6 +75,28 @@ def test_one_at_a_time_is_at_work_and_the_next_within_twenty_seconds_of_a_death(
     assert 12 < in_no_time(story()) < 18
 
 
+def test_once_keeping_has_ended_nothing_renews_any_more(in_no_time: Run, server: LeaseServer) -> None:
+    async def story() -> list[str]:
+        one, events = await Operator(server, SHOP).start(), list[str]()
+        under_way = asyncio.Event()
+
+        async def replace(*_: object, seconds: float) -> None:
+            del seconds
+            under_way.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(1)  # a connection is closed
+                events.append("renewing ended")
+
+        one.api.replace = replace  # type: ignore[method-assign,assignment]
+        await under_way.wait()
+        await one.kill()
+        return [*events, "keeping ended"]
+
+    assert in_no_time(story()) == ["renewing ended", "keeping ended"]
+
+
 def test_one_that_ends_well_is_followed_within_three_seconds(in_no_time: Run, server: LeaseServer) -> None:
     async def story() -> float:
         first = await Operator(server, SHOP).start()
