@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
-from uuid import uuid4
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from integration.conftest import Person
 from servers.databases import TestDatabase, superuser_sql
-from slipway.auth.models import User
-from slipway.http import idempotency
+from slipway.http.idempotency import Key, OneCreate
 from slipway.items import queries, service
 from slipway.items.schemas import ItemContent
 from slipway.resources import Resources
-from slipway.storage.session import open_transaction
+from slipway.storage.unit import Transaction
 
 ITEM = {"title": "Paint the hull", "body": "Two coats."}
 
@@ -81,10 +79,10 @@ async def test_fifty_posts_with_one_key_make_one_item_and_fifty_equal_replies(us
 async def test_without_the_claim_each_repeat_makes_an_item(user: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the guard switched off."""
 
-    async def always(*_: object) -> bool:
-        return True
+    async def unclaimed(_: Key, transaction: Transaction, create: OneCreate, __: Response, **values: object) -> None:
+        await transaction.conclude(create.plain, **values)
 
-    monkeypatch.setattr(idempotency, "_is_first", always)
+    monkeypatch.setattr(Key, "conclude", unclaimed)
     headers = {"Idempotency-Key": str(uuid4())}
     await asyncio.gather(*(user.client.post("/api/v1/items", json=ITEM, headers=headers) for _ in range(5)))
     assert (await user.client.get("/api/v1/items")).json()["total"] == 5
@@ -140,17 +138,18 @@ async def test_a_constraint_that_fails_at_commit_is_a_server_problem_and_never_a
 
 
 @pytest.mark.usefixtures("refused_at_commit")
-async def test_committed_after_the_reply_the_failure_would_be_a_201(resources: Resources) -> None:
-    """Negative control: the same unit of work with FastAPI's default scope, which ends after the reply."""
+async def test_committed_after_the_reply_the_failure_would_be_a_201(resources: Resources, user: Person) -> None:
+    """Negative control: the same unit of work in a dependency that ends after the reply."""
     api = FastAPI()
-    api.state.resources = resources
+    item = service.new(UUID(user.id), ItemContent(title="lost"))
 
-    @api.post("/items", status_code=201)
-    async def create(session: Annotated[AsyncSession, Depends(open_transaction)]) -> dict[str, str]:
-        owner = User(email="late@example.com", password_hash="-")
-        session.add(owner)
-        await session.flush()
-        await service.create(session, owner.id, ItemContent(title="lost"))
+    async def late() -> AsyncIterator[None]:
+        yield
+        reply = Response(status_code=201)
+        await resources.database.unit(service.CREATE, lambda tx: service.create(tx, None, item, reply))
+
+    @api.post("/items", status_code=201, dependencies=[Depends(late)])
+    async def create() -> dict[str, str]:
         return {"status": "created"}
 
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from typing import NamedTuple
+from uuid import UUID
 
 from opentelemetry.trace import Span
+
+
+class Origin(NamedTuple):
+    """Whom work is done for: their id and session as a valid token names them, and the peer's address."""
+
+    actor: UUID | None = None
+    session: UUID | None = None
+    peer: str | None = None
 
 
 class RequestContext:
@@ -20,6 +30,11 @@ class RequestContext:
         self.trace_flags = "00"
         self.trace_state: str | None = None
         self.span: Span | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """A job has none: it is nobody's any more."""
+        return Origin()
 
 
 current: ContextVar[RequestContext | None] = ContextVar("slipway_request", default=None)

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.types import Message, Receive, Scope, Send
 
 from slipway.context.deadline import set_deadline
-from slipway.context.request import RequestContext
+from slipway.context.request import Origin, RequestContext
 from slipway.edge.conditional import Headers, unless_known
 from slipway.edge.drain import DrainState
 from slipway.edge.json_depth import deeper_than, is_utf8
@@ -73,6 +73,7 @@ class Exchange(RequestContext):
         "method",
         "outward",
         "path",
+        "peer",
         "rate_headers",
         "receiving",
         "refused",
@@ -102,6 +103,7 @@ class Exchange(RequestContext):
         self.id_header = id_header
         self.method: str = scope["method"]
         self.path: str = scope["path"]
+        self.peer: tuple[str, int] | None = scope.get("client")
         self.headers = headers
         """Request headers by lower-case name; the first one where a name repeats."""
         self.route: str | None = None
@@ -138,6 +140,15 @@ class Exchange(RequestContext):
         """Where the guard sends its own replies: through the layers around it, and then to `send`."""
         self._body_size = 0
         self._chunks: list[bytes] | None = None
+
+    @property
+    def origin(self) -> Origin:
+        peer = self.peer[0] if self.peer else None
+        return (
+            Origin(None, None, peer)
+            if self.claims is None
+            else Origin(self.claims.user_id, self.claims.session_id, peer)
+        )
 
     # What the application sends
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Header, Request, Response
@@ -28,9 +29,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
 
-from slipway.http.problems import ProblemDetail, ValidationError
+from slipway.http.problems import ProblemDetail, UnavailableError, ValidationError
 from slipway.storage.models import Base
+from slipway.storage.statements import Row, Statement
+from slipway.storage.unit import OneInsert, Transaction
 
 REPLAYED = "Idempotency-Replayed"
 _KEPT_HEADERS = ("content-type", "location", "etag")
@@ -68,13 +72,25 @@ _AFRESH = {
     "expires_at": func.now() + _LIFETIME,
 }
 
-# Made once: building them costs more than PostgreSQL needs to run them.
-CLAIM = (
-    insert(_ROWS)
-    .values(key_hash=bindparam("key_hash"), user_id=bindparam("user_id"), **_AFRESH)
-    .on_conflict_do_update(index_elements=[_ROWS.c.key_hash], set_=_AFRESH, where=_ROWS.c.expires_at < func.now())
-    .returning(_ROWS.c.key_hash)
+
+def _claim(**reply: Any) -> ReturningInsert[Any]:
+    afresh = {**_AFRESH, **reply}
+    return (
+        insert(_ROWS)
+        .values(key_hash=bindparam("key_hash"), user_id=bindparam("user_id"), **afresh)
+        .on_conflict_do_update(index_elements=[_ROWS.c.key_hash], set_=afresh, where=_ROWS.c.expires_at < func.now())
+        .returning(_ROWS.c.key_hash)
+    )
+
+
+CLAIM = _claim()
+ANSWERED = _claim(
+    status=bindparam("reply_status", type_=SmallInteger),
+    headers=bindparam("reply_headers", type_=JSONB),
+    body=bindparam("reply_body", type_=LargeBinary),
 )
+"""A claim that has its reply with it."""
+
 REMEMBER = (
     update(_ROWS)
     .where(_ROWS.c.key_hash == bindparam("hash"))
@@ -83,6 +99,108 @@ REMEMBER = (
 EARLIER = select(_ROWS.c.fingerprint, _ROWS.c.status, _ROWS.c.headers, _ROWS.c.body).where(
     _ROWS.c.key_hash == bindparam("hash")
 )
+
+
+_CLAIM, _REMEMBER, _EARLIER = Statement(CLAIM), Statement(REMEMBER), Statement(EARLIER)
+
+
+class OneCreate:
+    """A row that a POST adds, with or without a key, in one statement."""
+
+    def __init__(self, table: Table, *names: str) -> None:
+        self.plain = OneInsert(table, *names)
+        self.keyed = OneInsert(table, *names, claiming=ANSWERED)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A client's key for one request of theirs. `ttl` is in seconds."""
+
+    key_hash: bytes
+    fingerprint: bytes
+    user_id: UUID
+    ttl: int
+
+    async def claim(self, transaction: Transaction) -> None:
+        """Before any work: wait for a concurrent first request with this key to end.
+
+        Raises IdempotentReplay when that one committed, ValidationError when the key was used for another request.
+        """
+        claimed = await transaction.row(
+            _CLAIM, key_hash=self.key_hash, fingerprint=self.fingerprint, user_id=self.user_id, ttl=self.ttl
+        )
+        if claimed is None:
+            await self._replay(transaction)
+
+    async def remember(self, transaction: Transaction, response: Response) -> None:
+        """Store the reply beside the work it reports; call it last."""
+        await transaction.row(
+            _REMEMBER,
+            hash=self.key_hash,
+            new_status=response.status_code,
+            new_headers=_kept(response),
+            new_body=bytes(response.body),
+        )
+
+    async def conclude(self, transaction: Transaction, create: OneCreate, response: Response, **values: Any) -> None:
+        """Claim, work and reply in one statement. Raises as `claim` does."""
+        done = await transaction.conclude(
+            create.keyed,
+            key_hash=self.key_hash,
+            fingerprint=self.fingerprint,
+            user_id=self.user_id,
+            ttl=self.ttl,
+            reply_status=response.status_code,
+            reply_headers=_kept(response),
+            reply_body=bytes(response.body),
+            **values,
+        )
+        if done is None:
+            await self._replay(transaction)
+
+    async def _replay(self, transaction: Transaction) -> None:
+        earlier = await transaction.row(_EARLIER, hash=self.key_hash)
+        if earlier is None:
+            raise UnavailableError("This key was being forgotten; try again.")
+        raise IdempotentReplay(_reply_of(earlier, self.fingerprint))
+
+
+async def key_of(request: Request, user_id: UUID, given: str | None) -> Key | None:
+    """What an `Idempotency-Key` header stands for; None without one."""
+    if given is None:
+        return None
+    raw = given.encode()
+    described = f"{request.method}\n{request.url.path}\n".encode() + await request.body()
+    return Key(
+        key_hash=hashlib.sha256(user_id.bytes + raw).digest(),
+        fingerprint=hmac.digest(raw, described, "sha256"),
+        user_id=user_id,
+        ttl=request.app.state.resources.settings.idempotency_ttl,
+    )
+
+
+async def create_once(
+    transaction: Transaction, key: Key | None, create: OneCreate, response: Response, **values: Any
+) -> Response:
+    """Add a row of whose creation `response` tells, once for each key. It concludes the transaction."""
+    if key is None:
+        await transaction.conclude(create.plain, **values)
+    else:
+        await key.conclude(transaction, create, response, **values)
+    return response
+
+
+def _kept(response: Response) -> dict[str, str]:
+    return {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+
+
+def _reply_of(earlier: Row, fingerprint: bytes) -> Response:
+    if not hmac.compare_digest(earlier.fingerprint, fingerprint):
+        fault = ProblemDetail(
+            location="header.Idempotency-Key", message="This key was used for another request; choose a new one."
+        )
+        raise ValidationError(details=[fault])
+    return Response(earlier.body, earlier.status or 200, {**(earlier.headers or {}), REPLAYED: "true"})
 
 
 class Once:

@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import Row, Select, Table, bindparam, func, insert, literal_column, select
+from sqlalchemy import Select, Table, Text, Uuid, bindparam, delete, func, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import TSVECTOR
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.http.idempotency import OneCreate
 from slipway.http.paging import PageRequest
 from slipway.items.models import Item
-from slipway.storage.models import new_id
+from slipway.storage.statements import Statement
 
 _SEARCH = literal_column("items.search", TSVECTOR)
 _TABLE = cast("Table", Item.__table__)
 
-# Made once: this is the busiest write, and building it costs more than PostgreSQL needs to run it.
-_INSERT = (
-    insert(_TABLE).values({name: bindparam(name) for name in ("id", "owner_id", "title", "body")}).returning(*_TABLE.c)
+NAMES = tuple(_TABLE.c.keys())
+INSERT = OneCreate(_TABLE, *NAMES)
+_ROW = select(*_TABLE.c).where(
+    _TABLE.c.id == bindparam("item_id"),
+    or_(bindparam("restricted_to", type_=Uuid).is_(None), _TABLE.c.owner_id == bindparam("restricted_to")),
 )
-
-
-async def add(session: AsyncSession, owner_id: UUID, title: str, body: str) -> Row[Any]:
-    """Insert an item and return its row."""
-    values = {"id": new_id(), "owner_id": owner_id, "title": title, "body": body}
-    return (await session.execute(_INSERT, values)).one()
+LOCK = Statement(_ROW.with_for_update())
+"""The row, locked; another's than `restricted_to`, if that is given, isn't waited for."""
+UPDATE = Statement(
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("item_id"))
+    .values(
+        title=func.coalesce(bindparam("new_title", type_=Text), _TABLE.c.title),
+        body=func.coalesce(bindparam("new_body", type_=Text), _TABLE.c.body),
+        version=_TABLE.c.version + 1,
+        # Of the database's clock, while an item's first date is of a pod's: never before that.
+        updated_at=func.greatest(func.now(), _TABLE.c.updated_at),
+    )
+    .returning(*_TABLE.c)
+)
+DELETE = Statement(delete(_TABLE).where(_TABLE.c.id == bindparam("item_id")))
 
 
 async def get(session: AsyncSession, item_id: UUID, owner_id: UUID | None) -> Item | None:
     """None as well where it is of another owner than `owner_id`, if that is given."""
     return (await session.scalars(_matching(owner_id, None).where(Item.id == item_id))).one_or_none()
-
-
-async def get_for_update(session: AsyncSession, item_id: UUID, owner_id: UUID | None) -> Item | None:
-    """The same, locked; another's isn't waited for."""
-    statement = _matching(owner_id, None).where(Item.id == item_id)
-    return (await session.scalars(statement.with_for_update())).one_or_none()
 
 
 def _matching(owner_id: UUID | None, search: str | None) -> Select[Item]:

@@ -6,14 +6,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Request, Response
-from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncSession
 
+from slipway.auth.dependencies import Principal
 from slipway.http.fields import CleanText
-from slipway.http.idempotency import IdempotencyKeyHeader, claim
+from slipway.http.idempotency import IdempotencyKeyHeader, key_of
 from slipway.http.openapi import versioned
 from slipway.http.paging import Page, PageQuery, build_page, cached_count
-from slipway.http.preconditions import IfMatch, etag
+from slipway.http.preconditions import IfMatch, Preconditions, etag
 from slipway.http.problems import (
     AuthenticationError,
     AuthorizationError,
@@ -23,27 +22,21 @@ from slipway.http.problems import (
 )
 from slipway.http.routing import domain_router
 from slipway.items import queries, service
-from slipway.items.models import Item
 from slipway.items.parts import ItemParts, parts_of
 from slipway.items.permissions import ItemsReader, ItemsWriter
 from slipway.items.schemas import ItemContent, ItemOut, ItemPatch
-from slipway.storage.engine import after_commit
-from slipway.storage.session import DbSession
+from slipway.storage.unit import Transaction
 
 router = domain_router("/api/v1/items", "items", AuthenticationError, AuthorizationError)
 
 
-def _reply(item: Item | Row[Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _reply(item: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     body = ItemOut.model_validate(item).model_dump_json()
     return Response(body, status, {"ETag": etag(item.version), **(headers or {})}, "application/json")
 
 
 def _total_key(owner_id: UUID) -> str:
     return f"items:total:{owner_id}"
-
-
-def _forget_totals(session: AsyncSession, parts: ItemParts, owner_id: UUID) -> None:
-    after_commit(session, lambda: parts.cache.invalidate(_total_key(owner_id)))
 
 
 _LINKS = {"read": ("read_item", "item_id"), "change": ("patch_item", "item_id"), "delete": ("delete_item", "item_id")}
@@ -53,13 +46,21 @@ _LINKS = {"read": ("read_item", "item_id"), "change": ("patch_item", "item_id"),
     "", status_code=201, summary="Create an item", response_model=ItemOut, responses=versioned(201, links=_LINKS)
 )
 async def create_item(
-    request: Request, content: ItemContent, user: ItemsWriter, session: DbSession, key: IdempotencyKeyHeader = None
+    request: Request, content: ItemContent, user: ItemsWriter, key: IdempotencyKeyHeader = None
 ) -> Response:
     """An item of one's own. Repeating it with the same `Idempotency-Key` gives the same reply, and no second item."""
-    once = await claim(request, session, user.id, key)
-    item = await service.create(session, user.id, content)
-    _forget_totals(session, parts_of(request), user.id)
-    return await once.remember(_reply(item, 201, {"Location": f"/api/v1/items/{item.id}"}))
+    parts = parts_of(request)
+    once = await key_of(request, user.id, key)
+    item = service.new(user.id, content)
+    reply = _reply(item, 201, {"Location": f"/api/v1/items/{item.id}"})
+
+    async def work(transaction: Transaction) -> Response:
+        return await service.create(transaction, once, item, reply)
+
+    async def then(_: Response) -> None:
+        await parts.cache.invalidate(_total_key(user.id))
+
+    return await parts.database.unit(service.CREATE, work, then=then)
 
 
 @router.get("", summary="List items", responses=responses(NotFoundError))
@@ -106,24 +107,38 @@ _WRITE = _WRITE_ERRORS | versioned(200)
 
 @router.put("/{item_id}", summary="Replace an item", response_model=ItemOut, responses=_WRITE)
 async def replace_item(
-    item_id: UUID, content: ItemContent, user: ItemsWriter, session: DbSession, matching: IfMatch
+    request: Request, item_id: UUID, content: ItemContent, user: ItemsWriter, matching: IfMatch
 ) -> Response:
     """With `If-Match`, only if nobody changed it since it was read."""
-    return _reply(await service.change(session, user, item_id, content, matching))
+    return await _change(request, item_id, content, user, matching)
 
 
 @router.patch("/{item_id}", summary="Change an item", response_model=ItemOut, responses=_WRITE)
 async def patch_item(
-    item_id: UUID, content: ItemPatch, user: ItemsWriter, session: DbSession, matching: IfMatch
+    request: Request, item_id: UUID, content: ItemPatch, user: ItemsWriter, matching: IfMatch
 ) -> Response:
     """With `If-Match`, only if nobody changed it since it was read."""
-    return _reply(await service.change(session, user, item_id, content, matching))
+    return await _change(request, item_id, content, user, matching)
+
+
+async def _change(
+    request: Request, item_id: UUID, content: ItemContent | ItemPatch, user: Principal, matching: Preconditions
+) -> Response:
+    async def work(transaction: Transaction) -> Response:
+        return _reply(await service.change(transaction, user, item_id, content, matching))
+
+    return await parts_of(request).database.unit(service.CHANGE, work)
 
 
 @router.delete("/{item_id}", status_code=204, summary="Delete an item", responses=_WRITE_ERRORS)
-async def delete_item(
-    request: Request, item_id: UUID, user: ItemsWriter, session: DbSession, matching: IfMatch
-) -> None:
+async def delete_item(request: Request, item_id: UUID, user: ItemsWriter, matching: IfMatch) -> None:
     """With `If-Match`, only if nobody changed it since it was read."""
-    owner_id = await service.remove(session, user, item_id, matching)
-    _forget_totals(session, parts_of(request), owner_id)
+    parts = parts_of(request)
+
+    async def work(transaction: Transaction) -> UUID:
+        return await service.remove(transaction, user, item_id, matching)
+
+    async def then(owner_id: UUID) -> None:
+        await parts.cache.invalidate(_total_key(owner_id))
+
+    await parts.database.unit(service.DELETE, work, then=then)

@@ -2,55 +2,80 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Row, func
-from sqlalchemy.ext.asyncio import AsyncSession
+from fastapi import Response
 
 from slipway.auth.dependencies import Principal
+from slipway.http.idempotency import Key, create_once
 from slipway.http.preconditions import Preconditions, require_match
 from slipway.http.problems import NotFoundError
 from slipway.items import queries
 from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemPatch
+from slipway.storage.audit import Action
+from slipway.storage.models import new_id
+from slipway.storage.statements import Row
+from slipway.storage.unit import Transaction
+
+T = TypeVar("T")
+
+CREATE = Action("items", "create")
+CHANGE = Action("items", "change")
+DELETE = Action("items", "delete")
 
 
-def existing(item: Item | None) -> Item:
+def existing(item: T | None) -> T:
     """Raises NotFoundError for what isn't there, or isn't the asker's to see."""
     if item is None:
         raise NotFoundError("There is no such item.")
     return item
 
 
-async def create(session: AsyncSession, owner_id: UUID, content: ItemContent) -> Row[Any]:
-    return await queries.add(session, owner_id, content.title, content.body)
+def new(owner_id: UUID, content: ItemContent) -> Item:
+    """An item as it will be, dates included: what is replied is known before it is written, and stored beside it."""
+    now = datetime.now(UTC)
+    return Item(
+        id=new_id(),
+        owner_id=owner_id,
+        title=content.title,
+        body=content.body,
+        version=1,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+async def create(transaction: Transaction, key: Key | None, item: Item, reply: Response) -> Response:
+    transaction.entry.resource = item.id
+    return await create_once(transaction, key, queries.INSERT, reply, **{c: getattr(item, c) for c in queries.NAMES})
 
 
 async def change(
-    session: AsyncSession,
+    transaction: Transaction,
     actor: Principal,
     item_id: UUID,
     wanted: ItemContent | ItemPatch,
     matching: Preconditions,
-) -> Item:
+) -> Row:
     """Apply a change to a locked row. Raises NotFoundError and PreconditionFailedError."""
-    item = existing(await queries.get_for_update(session, item_id, actor.restricted_to))
-    require_match(matching, item.version)
-    if wanted.title is not None:
-        item.title = wanted.title
-    if wanted.body is not None:
-        item.body = wanted.body
-    item.version += 1
-    item.updated_at = func.now()
-    await session.flush()
-    return item
+    await _lock(transaction, actor, item_id, matching)
+    changed = await transaction.row(queries.UPDATE, item_id=item_id, new_title=wanted.title, new_body=wanted.body)
+    return existing(changed)
 
 
-async def remove(session: AsyncSession, actor: Principal, item_id: UUID, matching: Preconditions) -> UUID:
+async def remove(transaction: Transaction, actor: Principal, item_id: UUID, matching: Preconditions) -> UUID:
     """Delete an item and return its owner's id. Raises NotFoundError and PreconditionFailedError."""
-    item = existing(await queries.get_for_update(session, item_id, actor.restricted_to))
+    item = await _lock(transaction, actor, item_id, matching)
+    await transaction.row(queries.DELETE, item_id=item_id)
+    owner_id: UUID = item.owner_id
+    return owner_id
+
+
+async def _lock(transaction: Transaction, actor: Principal, item_id: UUID, matching: Preconditions) -> Any:
+    transaction.entry.resource = item_id
+    item = existing(await transaction.row(queries.LOCK, item_id=item_id, restricted_to=actor.restricted_to))
     require_match(matching, item.version)
-    await session.delete(item)
-    await session.flush()
-    return item.owner_id
+    return item

@@ -1,4 +1,4 @@
-"""What the service's role may do: read and write rows, and nothing that is DDL."""
+"""What the service's role may do: read and write rows, only add them to the audit log, and nothing that is DDL."""
 
 from __future__ import annotations
 
@@ -13,6 +13,12 @@ from slipway.migrations.ledger import LEDGER_TABLE, VERSION_TABLE
 READ_ONLY = (VERSION_TABLE, LEDGER_TABLE)
 """Tables that the service reads at its gate and must never write."""
 
+APPEND_ONLY = ("audit",)
+"""Tables that the service adds rows to; none of them is changed or deleted, but by a function of the owner's."""
+
+CALLED = ("purge_audit",)
+"""Functions of the owner's that the service may call; they run with the owner's rights."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grantable:
@@ -21,6 +27,7 @@ class Grantable:
     schema: str
     tables: tuple[str, ...]
     sequences: tuple[str, ...]
+    functions: tuple[str, ...] = ()
 
 
 def grant_statements(role: str, found: Grantable) -> tuple[str, ...]:
@@ -29,8 +36,9 @@ def grant_statements(role: str, found: Grantable) -> tuple[str, ...]:
     The default privileges come first: a table made by a later revision is the service's to use from the moment it is
     there, not only once the whole upgrade is done.
     """
-    written = [table for table in found.tables if table not in READ_ONLY]
+    written = [table for table in found.tables if table not in (*READ_ONLY, *APPEND_ONLY)]
     read = [table for table in found.tables if table in READ_ONLY]
+    appended = [table for table in found.tables if table in APPEND_ONLY]
     statements = [
         f"ALTER DEFAULT PRIVILEGES IN SCHEMA {found.schema} GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role}",
         f"ALTER DEFAULT PRIVILEGES IN SCHEMA {found.schema} GRANT USAGE ON SEQUENCES TO {role}",
@@ -38,11 +46,14 @@ def grant_statements(role: str, found: Grantable) -> tuple[str, ...]:
     ]
     if written:
         statements.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {_listed(found.schema, written)} TO {role}")
-    if read:
-        statements.append(f"REVOKE ALL ON {_listed(found.schema, read)} FROM {role}")
-        statements.append(f"GRANT SELECT ON {_listed(found.schema, read)} TO {role}")
+    for tables, rights in ((read, "SELECT"), (appended, "SELECT, INSERT")):
+        if tables:
+            statements.append(f"REVOKE ALL ON {_listed(found.schema, tables)} FROM {role}")
+            statements.append(f"GRANT {rights} ON {_listed(found.schema, tables)} TO {role}")
     if found.sequences:
         statements.append(f"GRANT USAGE ON SEQUENCE {_listed(found.schema, found.sequences)} TO {role}")
+    if found.functions:
+        statements.append(f"GRANT EXECUTE ON FUNCTION {_listed(found.schema, found.functions)} TO {role}")
     return tuple(statements)
 
 
@@ -51,7 +62,7 @@ def _listed(schema: str, names: Sequence[str]) -> str:
 
 
 async def read_grantable(raw: asyncpg.Connection) -> Grantable:
-    """The tables and sequences of the current schema that this login owns (extensions' own are left alone)."""
+    """What this login owns in the current schema (extensions' own is left alone); of functions only those CALLED."""
     rows = await raw.fetch(
         "SELECT quote_ident(relname) AS name, relkind = 'S' AS is_sequence FROM pg_class"
         " WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')"
@@ -61,6 +72,14 @@ async def read_grantable(raw: asyncpg.Connection) -> Grantable:
         schema=await raw.fetchval("SELECT quote_ident(current_schema())"),
         tables=tuple(row["name"] for row in rows if not row["is_sequence"]),
         sequences=tuple(row["name"] for row in rows if row["is_sequence"]),
+        functions=tuple(
+            await raw.fetchval(
+                "SELECT coalesce(array_agg(quote_ident(proname) ORDER BY proname), '{}') FROM pg_proc"
+                " WHERE pronamespace = current_schema()::regnamespace AND proname = ANY($1::text[])"
+                " AND pg_has_role(proowner, 'USAGE')",
+                list(CALLED),
+            )
+        ),
     )
 
 

@@ -27,7 +27,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from slipway.context.deadline import remaining
 from slipway.settings import Settings
+from slipway.storage.audit import Action
 from slipway.storage.login import Encryption, Login, LoginError, encryption_of
+from slipway.storage.unit import Transaction, commit
 from slipway.telemetry.spans import span
 from slipway.telemetry.sql import log_query, statement_name
 
@@ -197,6 +199,27 @@ class Database:
         # and stay there, unused and open. Nothing here awaits, so no connection changes hands meanwhile.
         for record in tuple(self._idle):
             record.invalidate()
+
+    async def unit(
+        self,
+        action: Action,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        then: Callable[[T], Awaitable[None]] | None = None,
+    ) -> T:
+        """Do `work` in one transaction, with its row of the audit log; what is returned is committed.
+
+        `work` may run more than once and does nothing outside of its transaction. `then` is for what follows a
+        commit, such as dropping what is cached; its failure is logged. Raises what `work` raises, and asyncpg's errors.
+        """
+        result = await commit(self.engine, self._settings.request_deadline, action, work)
+        if then is not None:
+            try:
+                await then(result)
+            except Exception:
+                # The work is committed and must be reported as such; what is cached ends by its own bound.
+                logger.exception("An act after commit failed")
+        return result
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:

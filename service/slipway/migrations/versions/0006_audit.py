@@ -1,0 +1,75 @@
+"""Who did what, and when: a row for each write that was committed, in its own transaction.
+
+The service may read and add rows, and do nothing else with them. What is old is deleted by a function of the owner's,
+which leaves alone whatever is younger than its floor, however it is called.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+
+STATEMENTS = (
+    """
+    CREATE TABLE audit (
+        attempt uuid PRIMARY KEY,
+        kind text NOT NULL CONSTRAINT audit_kind_check CHECK (kind IN ('work', 'given up')),
+        action text CHECK (char_length(action) <= 64),
+        resource text CHECK (char_length(resource) <= 100),
+        actor uuid,
+        session uuid,
+        address inet,
+        request_id text CHECK (char_length(request_id) <= 128),
+        at timestamptz NOT NULL DEFAULT now()
+    )
+    """,
+    # No foreign keys: what was done stays known when those who did it, and what they did it to, are gone.
+    "CREATE INDEX audit_at_idx ON audit (at)",
+    "CREATE INDEX audit_actor_idx ON audit (actor, attempt)",
+    "CREATE INDEX audit_action_idx ON audit (action, attempt)",
+    "CREATE INDEX audit_resource_idx ON audit (resource, attempt)",
+    # Default privileges have just given the service all rights on it.
+    """
+    DO $$
+    DECLARE grantee text;
+    BEGIN
+        FOR grantee IN
+            SELECT DISTINCT acl.grantee::regrole::text FROM pg_class, aclexplode(relacl) AS acl
+            WHERE pg_class.oid = 'audit'::regclass AND acl.grantee NOT IN (0, relowner)
+        LOOP
+            EXECUTE format('REVOKE UPDATE, DELETE ON audit FROM %s', grantee);
+        END LOOP;
+    END
+    $$
+    """,
+    """
+    CREATE FUNCTION purge_audit(older_than interval, batch integer) RETURNS bigint
+    LANGUAGE sql SECURITY DEFINER
+    AS $$
+        WITH gone AS (
+            DELETE FROM audit WHERE attempt = ANY (ARRAY(
+                SELECT attempt FROM audit WHERE at < now() - greatest(older_than, interval '30 days')
+                ORDER BY at LIMIT batch FOR UPDATE SKIP LOCKED
+            ))
+            RETURNING 1
+        )
+        SELECT count(*) FROM gone
+    $$
+    """,
+    "REVOKE ALL ON FUNCTION purge_audit FROM PUBLIC",
+    # The caller's path would have the owner delete from a table of the caller's.
+    """
+    DO $$
+    BEGIN
+        EXECUTE format('ALTER FUNCTION purge_audit SET search_path = %I, pg_temp', current_schema());
+    END
+    $$
+    """,
+)
+
+
+def upgrade() -> None:
+    for statement in STATEMENTS:
+        op.execute(statement)

@@ -1,0 +1,179 @@
+"""One way to write: a function's statements, the row of the audit log, and COMMIT, on the driver's own connection.
+
+`Database.unit` runs them. Failure policy: what is returned is committed. Whatever else happens, the connection is
+rolled back, or closed where its state isn't known. A connection that is lost before the last words were sent has done
+nothing, so the work is run once more on another one; lost after that, nobody knows here, and the error goes up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import asyncpg
+from opentelemetry.trace import SpanKind
+from sqlalchemy import Insert, Table, bindparam, insert, literal_column, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.sql.expression import CTE
+from sqlalchemy.util import greenlet_spawn
+
+from slipway.context.deadline import remaining
+from slipway.storage.audit import AUDIT, TOLD, Action, Entry
+from slipway.storage.statements import Row, Statement
+from slipway.telemetry.spans import span
+
+T = TypeVar("T")
+
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InternalClientError,  # the server's last words are there, its FIN not
+    ConnectionError,
+)
+_OUTDATED = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+"""A plan of the time before a schema change, which the driver has forgotten by now."""
+
+ENOUGH = 0.9
+"""The part of `request_deadline` that must be left where a connection's own time limit may stand for the request's."""
+
+_COMMIT = {"db.system.name": "postgresql", "db.query.text": f"{TOLD}; COMMIT"}
+
+
+class NotCommittedError(RuntimeError):
+    """PostgreSQL answered COMMIT with another word: the work went on after a statement of its had failed."""
+
+
+class OneInsert:
+    """A work that is one row, with its row of the audit log in the same statement: one round trip in all.
+
+    `claiming`, a statement that returns a row when it may be done, goes before it.
+    """
+
+    def __init__(self, table: Table, *names: str, claiming: ReturningInsert[Any] | None = None) -> None:
+        values = select(*(bindparam(name, type_=table.c[name].type) for name in names))
+        claimed = None if claiming is None else claiming.cte("claimed")
+        work = insert(table).from_select(names, values if claimed is None else values.select_from(claimed))
+        self.statement = Statement(_audited(work.returning(*table.c)))
+
+
+def _audited(work: Insert) -> Any:
+    done: CTE = work.cte("work")
+    columns = [column for column in AUDIT.c if column.name != "at"]
+    entry = select(*(bindparam(f"audit_{column.name}", type_=column.type) for column in columns)).select_from(done)
+    told = insert(AUDIT).from_select([column.name for column in columns], entry)
+    return select(literal_column("*")).select_from(done).add_cte(told.cte("told"))
+
+
+class Transaction:
+    """What work may do: run statements, and say in `entry` what they are about. BEGIN goes before the first one."""
+
+    __slots__ = ("_begun", "_concluded", "_connection", "_limit", "entry", "leaving")
+
+    def __init__(self, connection: Any, entry: Entry, limit: float) -> None:
+        self.entry = entry
+        self.leaving = False
+        """Whether what may commit has been sent."""
+        self._connection = connection
+        self._limit = limit
+        self._begun = False
+        self._concluded = False
+
+    async def row(self, statement: Statement, **values: Any) -> Row | None:
+        """The first row of the result, or of those returned."""
+        await self._begin()
+        return await self._row(statement, values)
+
+    async def rows(self, statement: Statement, **values: Any) -> list[Row]:
+        await self._begin()
+        with span(statement.name, kind=SpanKind.CLIENT, attributes=statement.attributes):
+            found = await self._connection.fetch(statement.text, *statement.arguments(values), record_class=Row)
+        return cast("list[Row]", found)
+
+    async def conclude(self, whole: OneInsert, **values: Any) -> Row | None:
+        """Add the row and tell of it; None when it isn't claimed. After a row nothing may follow.
+
+        As the only statement it commits by itself, under the connection's own limit, which is `request_deadline` from
+        here on: so only while most of that is left.
+        """
+        alone = not self._begun and ((left := remaining()) is None or left >= ENOUGH * self._limit)
+        if not alone:
+            await self._begin()
+        self.leaving = alone
+        done = await self._row(whole.statement, {**values, **self.entry.values()})
+        self._concluded = done is not None
+        self.leaving = self._concluded and alone
+        return done
+
+    async def finish(self) -> None:
+        """Tell of the work and commit, in one text. Raises NotCommittedError; work that ran nothing leaves nothing."""
+        if not self._begun:
+            return
+        self.leaving = True
+        text = "COMMIT" if self._concluded else f"{self.entry.insert()};COMMIT"
+        with span("COMMIT", kind=SpanKind.CLIENT, attributes=_COMMIT):
+            answer = await self._connection.execute(text)
+        if answer != "COMMIT":
+            raise NotCommittedError(f"PostgreSQL answered {answer}.")
+
+    async def roll_back(self) -> None:
+        if self._connection.is_in_transaction():
+            await self._connection.execute("ROLLBACK")
+
+    async def _begin(self) -> None:
+        if self._concluded:
+            raise RuntimeError("This work is concluded, and may be committed: nothing can be added to it.")
+        if not self._begun:
+            await self._connection.execute("BEGIN;")
+            self._begun = True
+
+    async def _row(self, statement: Statement, values: Mapping[str, Any]) -> Row | None:
+        with span(statement.name, kind=SpanKind.CLIENT, attributes=statement.attributes):
+            found = await self._connection.fetchrow(statement.text, *statement.arguments(values), record_class=Row)
+        return cast("Row | None", found)
+
+
+async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    """Run `work` and commit it; once more where that is safe. Raises what work raises, and asyncpg's errors."""
+    for last in (False, True):
+        pooled = await engine.raw_connection()
+        transaction = Transaction(pooled.driver_connection, Entry.of(action), limit)
+        try:
+            result = await work(transaction)
+            await transaction.finish()
+        except Exception as error:
+            lost = _is_lost(error, pooled.driver_connection)
+            await _give_back(pooled, transaction, lost=lost)
+            if last or transaction.leaving or not (lost or isinstance(error, _OUTDATED)):
+                if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and lost:
+                    # The one of asyncpg's words for it that callers know.
+                    raise asyncpg.ConnectionDoesNotExistError("The connection was lost.") from error
+                raise
+        except BaseException:
+            # Cancelled in the middle: the connection is closed, and PostgreSQL told to stop what it does.
+            await greenlet_spawn(pooled.invalidate)
+            raise
+        else:
+            return result
+        finally:
+            pooled.close()
+    raise AssertionError  # the second turn returns or raises
+
+
+async def _give_back(pooled: Any, transaction: Transaction, *, lost: bool) -> None:
+    """Roll back; nobody gets a connection that is lost, or whose transaction doesn't end."""
+    if not lost:
+        try:
+            await transaction.roll_back()
+        except BaseException as error:
+            lost = True
+            if not isinstance(error, Exception):
+                await greenlet_spawn(pooled.invalidate)
+                raise
+    if lost:
+        await greenlet_spawn(pooled.invalidate)
+
+
+def _is_lost(error: Exception, connection: Any) -> bool:
+    return isinstance(error, _LOST) or (isinstance(error, asyncpg.InterfaceError) and connection.is_closed())
