@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,7 +14,6 @@ from slipway.http.idempotency import Key, create_once
 from slipway.http.preconditions import Preconditions, require_match
 from slipway.http.problems import NotFoundError
 from slipway.items import queries
-from slipway.items.models import Item
 from slipway.items.schemas import ItemContent, ItemPatch
 from slipway.storage.audit import Action
 from slipway.storage.models import new_id
@@ -34,23 +34,28 @@ def existing(item: T | None) -> T:
     return item
 
 
-def new(owner_id: UUID, content: ItemContent) -> Item:
+@dataclass(frozen=True, slots=True)
+class NewItem:
     """An item as it will be, dates included: what is replied is known before it is written, and stored beside it."""
+
+    id: UUID
+    owner_id: UUID
+    title: str
+    body: str
+    created_at: datetime
+    updated_at: datetime
+    version: int = 1
+
+
+def new(owner_id: UUID, content: ItemContent) -> NewItem:
     now = datetime.now(UTC)
-    return Item(
-        id=new_id(),
-        owner_id=owner_id,
-        title=content.title,
-        body=content.body,
-        version=1,
-        created_at=now,
-        updated_at=now,
-    )
+    return NewItem(new_id(), owner_id, content.title, content.body, now, now)
 
 
-async def create(transaction: Transaction, key: Key | None, item: Item, reply: Response) -> Response:
+async def create(transaction: Transaction, key: Key | None, item: NewItem, reply: Response) -> Response:
     transaction.entry.resource = item.id
-    return await create_once(transaction, key, queries.INSERT, reply, **{c: getattr(item, c) for c in queries.NAMES})
+    values = {name: getattr(item, name) for name in queries.NAMES}
+    return await create_once(transaction, key, queries.INSERT, reply, **values)
 
 
 async def change(

@@ -7,6 +7,7 @@ nothing, so the work is run once more on another one; lost after that, nobody kn
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -24,6 +25,7 @@ from slipway.storage.statements import Row, Statement
 from slipway.telemetry.spans import span
 
 T = TypeVar("T")
+logger = logging.getLogger("slipway.storage")
 
 _LOST = (
     asyncpg.PostgresConnectionError,
@@ -37,6 +39,9 @@ _OUTDATED = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheErr
 
 ENOUGH = 0.9
 """The part of `request_deadline` that must be left where a connection's own time limit may stand for the request's."""
+
+SILENCE = 1.0
+"""Seconds beyond a statement's own time limit after which a server that says nothing is given up."""
 
 _COMMIT = {"db.system.name": "postgresql", "db.query.text": f"{TOLD}; COMMIT"}
 
@@ -69,7 +74,7 @@ def _audited(work: Insert) -> Any:
 class Transaction:
     """What work may do: run statements, and say in `entry` what they are about. BEGIN goes before the first one."""
 
-    __slots__ = ("_begun", "_concluded", "_connection", "_limit", "entry", "leaving")
+    __slots__ = ("_begun", "_concluded", "_connection", "_limit", "_patience", "entry", "leaving")
 
     def __init__(self, connection: Any, entry: Entry, limit: float) -> None:
         self.entry = entry
@@ -77,6 +82,7 @@ class Transaction:
         """Whether what may commit has been sent."""
         self._connection = connection
         self._limit = limit
+        self._patience = limit + SILENCE
         self._begun = False
         self._concluded = False
 
@@ -88,7 +94,9 @@ class Transaction:
     async def rows(self, statement: Statement, **values: Any) -> list[Row]:
         await self._begin()
         with span(statement.name, kind=SpanKind.CLIENT, attributes=statement.attributes):
-            found = await self._connection.fetch(statement.text, *statement.arguments(values), record_class=Row)
+            found = await self._connection.fetch(
+                statement.text, *statement.arguments(values), record_class=Row, timeout=self._patience
+            )
         return cast("list[Row]", found)
 
     async def conclude(self, whole: OneInsert, **values: Any) -> Row | None:
@@ -113,24 +121,26 @@ class Transaction:
         self.leaving = True
         text = "COMMIT" if self._concluded else f"{self.entry.insert()};COMMIT"
         with span("COMMIT", kind=SpanKind.CLIENT, attributes=_COMMIT):
-            answer = await self._connection.execute(text)
+            answer = await self._connection.execute(text, timeout=self._patience)
         if answer != "COMMIT":
             raise NotCommittedError(f"PostgreSQL answered {answer}.")
 
     async def roll_back(self) -> None:
         if self._connection.is_in_transaction():
-            await self._connection.execute("ROLLBACK")
+            await self._connection.execute("ROLLBACK", timeout=self._patience)
 
     async def _begin(self) -> None:
         if self._concluded:
             raise RuntimeError("This work is concluded, and may be committed: nothing can be added to it.")
         if not self._begun:
-            await self._connection.execute("BEGIN;")
+            await self._connection.execute("BEGIN;", timeout=self._patience)
             self._begun = True
 
     async def _row(self, statement: Statement, values: Mapping[str, Any]) -> Row | None:
         with span(statement.name, kind=SpanKind.CLIENT, attributes=statement.attributes):
-            found = await self._connection.fetchrow(statement.text, *statement.arguments(values), record_class=Row)
+            found = await self._connection.fetchrow(
+                statement.text, *statement.arguments(values), record_class=Row, timeout=self._patience
+            )
         return cast("Row | None", found)
 
 
@@ -144,7 +154,7 @@ async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callab
             await transaction.finish()
         except Exception as error:
             lost = _is_lost(error, pooled.driver_connection)
-            await _give_back(pooled, transaction, lost=lost)
+            await _give_back(pooled, transaction, known=not lost and not isinstance(error, TimeoutError))
             if last or transaction.leaving or not (lost or isinstance(error, _OUTDATED)):
                 if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and lost:
                     # The one of asyncpg's words for it that callers know.
@@ -161,18 +171,18 @@ async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callab
     raise AssertionError  # the second turn returns or raises
 
 
-async def _give_back(pooled: Any, transaction: Transaction, *, lost: bool) -> None:
-    """Roll back; nobody gets a connection that is lost, or whose transaction doesn't end."""
-    if not lost:
-        try:
+async def _give_back(pooled: Any, transaction: Transaction, *, known: bool) -> None:
+    """Roll back; nobody gets a connection whose state isn't `known`, or whose transaction doesn't end."""
+    try:
+        if known:
             await transaction.roll_back()
-        except BaseException as error:
-            lost = True
-            if not isinstance(error, Exception):
-                await greenlet_spawn(pooled.invalidate)
-                raise
-    if lost:
+            return
+    except Exception as error:  # noqa: BLE001 - what is raised is the error that led here
+        logger.warning("A connection that can't be rolled back is closed", extra={"error": type(error).__name__})
+    except BaseException:
         await greenlet_spawn(pooled.invalidate)
+        raise
+    await greenlet_spawn(pooled.invalidate)
 
 
 def _is_lost(error: Exception, connection: Any) -> bool:
