@@ -61,7 +61,8 @@ async def test_the_service_reads_and_writes_every_table_and_uses_the_queue(datab
     async with session(database.url_app) as connection:
         for name in await tables_of(database):
             await connection.execute(f"SELECT * FROM {name} LIMIT 1")  # noqa: S608
-            await connection.execute(f"DELETE FROM {name} WHERE false")  # noqa: S608
+            if name not in grants.APPEND_ONLY:
+                await connection.execute(f"DELETE FROM {name} WHERE false")  # noqa: S608
         await connection.execute("INSERT INTO jobs (name, payload) VALUES ('x', '{}')")
         await connection.execute("UPDATE jobs SET attempts = 1; DELETE FROM jobs")
         assert await connection.fetchval("SELECT count(*) FROM slipway_ledger") > 0

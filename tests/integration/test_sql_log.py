@@ -15,10 +15,12 @@ from sqlalchemy.exc import DBAPIError
 
 from servers.asgi import Lines
 from slipway.auth.models import User
-from slipway.items import queries
+from slipway.items import queries, service
+from slipway.items.models import Item
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
 from slipway.storage.models import new_id
+from slipway.storage.unit import Transaction
 from slipway.telemetry.logs import configure_logging
 
 TITLE = "A title that only this test writes"
@@ -55,7 +57,9 @@ async def _write(resources: Resources) -> UUID:
         user = User(email="ada@only-here.example", password_hash="$argon2id$only-here", permissions=[])
         session.add(user)
         await session.flush()
-        item = await queries.add(session, user.id, TITLE, "")
+        item = Item(owner_id=user.id, title=TITLE, body="")
+        session.add(item)
+        await session.flush()
     item_id: UUID = item.id
     return item_id
 
@@ -67,6 +71,24 @@ async def test_each_statement_of_a_transaction_is_a_line_with_its_time(debugged:
     assert all(0 < line["duration_ms"] < 10_000 for line in told)
     assert "INSERT INTO items" in told[2]["statement"]
     assert "$1" in told[2]["statement"]
+
+
+async def test_each_statement_of_a_unit_is_a_line_and_its_row_of_the_audit_log_is_one_with_its_commit(
+    debugged: Resources, lines: Lines
+) -> None:
+    item = await _write(debugged)
+    lines.text = ""
+
+    async def work(transaction: Transaction) -> None:
+        transaction.entry.resource = item
+        await transaction.row(queries.DELETE, item_id=item)
+
+    await debugged.database.unit(service.DELETE, work)
+    told = await _statements(lines)
+    assert [line["message"] for line in told] == ["BEGIN", "DELETE items", "INSERT audit"]
+    assert told[2]["statement"].startswith("INSERT INTO audit (attempt, kind, action, resource")
+    assert told[2]["statement"].endswith("COMMIT")
+    assert str(item) not in lines.text
 
 
 async def test_reads_of_every_kind_are_lines(debugged: Resources, lines: Lines) -> None:

@@ -6,18 +6,21 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
+from sqlalchemy import bindparam, select, text
 
 from integration.conftest import Person, SignIn
 from integration.sql import run_sql
 from slipway.app import ROUTERS, openapi_document
 from slipway.items import queries
+from slipway.items.models import Item
 from slipway.resources import Resources
 from slipway.settings import Settings
+from slipway.storage.statements import Statement
 
 DOCUMENT = openapi_document(Settings())
 LIVING = {"x-request-id", "ratelimit"}
@@ -133,12 +136,8 @@ async def test_nor_does_who_may_nothing_or_is_not_signed_in_learn_anything(
 async def test_without_the_restriction_an_etag_would_tell(
     user: Person, theirs: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    get = queries.get_for_update
-
-    async def anyones(session: Any, item_id: UUID, _: UUID | None) -> Any:
-        return await get(session, item_id, None)
-
-    monkeypatch.setattr(queries, "get_for_update", anyones)
+    anyones = select(*Item.__table__.c).where(Item.id == bindparam("item_id"))
+    monkeypatch.setattr(queries, "LOCK", Statement(anyones))
     found = await faults(user.client, theirs, {"stale": VARIANTS["with another ETag"]}, lambda *_: True)
     assert any("PATCH /api/v1/items/{item_id} by item_id, stale: (412" in fault for fault in found)
 
@@ -148,7 +147,7 @@ async def test_a_stranger_waits_for_no_lock_of_an_item(
     user: Person, theirs: dict[str, str], resources: Resources, method: str
 ) -> None:
     async with resources.database.transaction() as session:
-        assert await queries.get_for_update(session, UUID(theirs["item_id"]), None) is not None
+        await session.execute(text("SELECT FROM items WHERE id = :id FOR UPDATE"), {"id": theirs["item_id"]})
         path = "/api/v1/items/{item_id}"
         asking = told(user.client, method, path, "item_id", theirs["item_id"], {})
         assert (await asyncio.wait_for(asking, 5))[0] == 404

