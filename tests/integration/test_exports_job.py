@@ -46,8 +46,10 @@ async def make_owner(db: Database, *titles: str, body: str = "") -> UUID:
 
 
 async def ask(db: Database, settings: Settings, owner: UUID, kind: ExportFormat) -> Export:
-    async with db.transaction() as session:
-        return await service.request_export(session, JobQueue(), settings, owner, kind)
+    asked = await db.unit(
+        service.REQUEST, lambda transaction: service.request_export(transaction, JobQueue(), settings, owner, kind)
+    )
+    return service.existing(await db.read(lambda session: queries.get(session, owner, asked.id)))
 
 
 async def find(db: Database, export: Export) -> Export:
@@ -122,14 +124,14 @@ async def test_a_run_that_breaks_off_leaves_nothing_in_the_next_one_s_file(
     settings: Settings, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export_job, "CHUNK_BYTES", 200)
-    finish, failures = queries.finish, [ConnectionError("lost")]
+    finish, failures = export_job._Pieces.finish, [RuntimeError("broken")]  # noqa: SLF001 - where it hurts
 
-    async def fail_once(*arguments: Any, **named: Any) -> None:
+    async def fail_once(pieces: Any, number: int) -> None:
         if failures:
             raise failures.pop()
-        await finish(*arguments, **named)
+        await finish(pieces, number)
 
-    monkeypatch.setattr(queries, "finish", fail_once)
+    monkeypatch.setattr(export_job._Pieces, "finish", fail_once)  # noqa: SLF001
     export = await made(db, settings, await make_owner(db, "first", "second", "third"), "jsonl")
     assert failures == []
     titles = [json.loads(line)["title"] for line in (await content(db, export)).splitlines()]

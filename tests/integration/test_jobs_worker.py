@@ -16,6 +16,7 @@ from slipway.jobs.listener import Listener
 from slipway.jobs.models import JobRow
 from slipway.jobs.worker import Pace, Worker
 from slipway.settings import Settings
+from slipway.storage.audit import Action
 from slipway.storage.engine import Database
 from slipway.telemetry.registry import REGISTRY
 
@@ -281,8 +282,7 @@ async def test_what_a_run_writes_under_hold_is_refused_once_another_has_the_job(
     async def run(job: Job) -> None:
         await sql(db, "UPDATE jobs SET lease = gen_random_uuid(), run_after = now() + interval '1 hour'")
         try:
-            async with db.transaction() as session:
-                await queries.hold(session, job)
+            await db.unit(Action("tests", "try"), lambda transaction: queries.hold(transaction, job))
         except LeaseLostError as error:
             failure.append(error)
             raise

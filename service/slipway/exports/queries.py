@@ -3,31 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Interval, Table, Uuid, bindparam, delete, func, insert, null, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.exports.formats import ItemRow
 from slipway.exports.models import Export, ExportChunk
-from slipway.exports.schemas import ExportFormat
 from slipway.http.paging import PageRequest
 from slipway.items.models import Item
-from slipway.storage.models import new_id
+from slipway.storage.statements import Statement
 
 _UNEXPIRED = Export.expires_at > func.now()
+_TABLE = cast("Table", Export.__table__)
+_CHUNKS = cast("Table", ExportChunk.__table__)
+
+ADD = Statement(
+    insert(_TABLE)
+    .values(
+        id=bindparam("id"),
+        owner_id=bindparam("owner_id", type_=Uuid),
+        format=bindparam("format"),
+        expires_at=func.now() + bindparam("lifetime", type_=Interval),
+    )
+    .returning(*_TABLE.c)
+)
+UNFINISHED = Statement(
+    select(func.count().label("count"))
+    .select_from(_TABLE)
+    .where(
+        _TABLE.c.owner_id == bindparam("owner_id", type_=Uuid),
+        _UNEXPIRED,
+        or_(_TABLE.c.state == "queued", _TABLE.c.state == "running"),
+    )
+)
+"""How many of somebody's exports wait or are being made."""
+_ITS_ID = _TABLE.c.id == bindparam("export_id", type_=Uuid)
+LOCK_UNMADE = Statement(select(*_TABLE.c).where(_ITS_ID, _TABLE.c.state != "done").with_for_update())
+BEGIN = Statement(update(_TABLE).where(_ITS_ID).values(state="running", error=null(), finished_at=null()))
+DROP_CHUNKS = Statement(delete(_CHUNKS).where(_CHUNKS.c.export_id == bindparam("export_id", type_=Uuid)))
+ADD_CHUNK = Statement(
+    insert(_CHUNKS).values(export_id=bindparam("export_id", type_=Uuid), seq=bindparam("seq"), data=bindparam("data"))
+)
+FINISH = Statement(
+    update(_TABLE)
+    .where(_ITS_ID)
+    .values(state="done", row_count=bindparam("rows"), byte_count=bindparam("size"), finished_at=func.now())
+)
+FAIL = Statement(
+    update(_TABLE)
+    .where(_ITS_ID, _TABLE.c.state != "done")
+    .values(state="failed", error=bindparam("error"), finished_at=func.now())
+)
 
 
 async def get(session: AsyncSession, owner_id: UUID, export_id: UUID) -> Export | None:
     """One's own, unless its time is over."""
     statement = select(Export).where(Export.id == export_id, Export.owner_id == owner_id, _UNEXPIRED)
     return (await session.scalars(statement)).one_or_none()
-
-
-async def add(session: AsyncSession, owner_id: UUID, kind: ExportFormat, lifetime: timedelta) -> Export:
-    values = {"id": new_id(), "owner_id": owner_id, "format": kind, "expires_at": func.now() + lifetime}
-    return (await session.scalars(insert(Export).values(values).returning(Export))).one()
 
 
 async def page(session: AsyncSession, wanted: PageRequest, owner_id: UUID) -> Sequence[Export]:
@@ -38,21 +72,9 @@ async def page(session: AsyncSession, wanted: PageRequest, owner_id: UUID) -> Se
     return (await session.scalars(statement.limit(wanted.per_page + 1).offset(wanted.offset))).all()
 
 
-async def count(session: AsyncSession, owner_id: UUID, *, unfinished: bool = False) -> int:
+async def count(session: AsyncSession, owner_id: UUID) -> int:
     statement = select(func.count()).select_from(Export).where(Export.owner_id == owner_id, _UNEXPIRED)
-    if unfinished:
-        statement = statement.where(Export.state.in_(("queued", "running")))
     return (await session.execute(statement)).scalar_one()
-
-
-async def begin(session: AsyncSession, export_id: UUID) -> Export | None:
-    """Lock the export for making it, and drop what an earlier run left; None when it is gone, or made already."""
-    export = await session.get(Export, export_id, with_for_update=True)
-    if export is None or export.state == "done":
-        return None
-    await session.execute(delete(ExportChunk).where(ExportChunk.export_id == export_id))
-    export.state, export.error, export.finished_at = "running", None, None
-    return export
 
 
 async def items_after(session: AsyncSession, owner_id: UUID, last: UUID | None, limit: int) -> list[ItemRow]:
@@ -61,21 +83,6 @@ async def items_after(session: AsyncSession, owner_id: UUID, last: UUID | None, 
     if last is not None:
         statement = statement.where(Item.id > last)
     return [ItemRow(*row) for row in await session.execute(statement)]
-
-
-async def add_chunk(session: AsyncSession, export_id: UUID, seq: int, data: bytes) -> None:
-    session.add(ExportChunk(export_id=export_id, seq=seq, data=data))
-    await session.flush()
-
-
-async def finish(session: AsyncSession, export_id: UUID, *, rows: int, size: int) -> None:
-    values = {"state": "done", "row_count": rows, "byte_count": size, "finished_at": func.now()}
-    await session.execute(update(Export).where(Export.id == export_id).values(values))
-
-
-async def fail(session: AsyncSession, export_id: UUID, error: str) -> None:
-    values = {"state": "failed", "error": error, "finished_at": func.now()}
-    await session.execute(update(Export).where(Export.id == export_id, Export.state != "done").values(values))
 
 
 async def chunk(session: AsyncSession, export_id: UUID, seq: int) -> bytes | None:

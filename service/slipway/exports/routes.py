@@ -12,12 +12,12 @@ from slipway.exports.formats import MEDIA_TYPES
 from slipway.exports.models import Export
 from slipway.exports.parts import parts_of
 from slipway.exports.schemas import ExportOut, ExportRequest
-from slipway.http.idempotency import IdempotencyKeyHeader, claim
+from slipway.http.idempotency import IdempotencyKeyHeader, claim_key, key_of, remember
 from slipway.http.paging import Page, PageQuery, build_page
 from slipway.http.problems import AuthenticationError, AuthorizationError, ConflictError, NotFoundError, responses
 from slipway.http.routing import domain_router
 from slipway.items.permissions import ItemsReader
-from slipway.storage.session import DbSession
+from slipway.storage.unit import Transaction
 
 router = domain_router("/api/v1/exports", "exports", AuthenticationError, AuthorizationError)
 
@@ -26,15 +26,20 @@ router = domain_router("/api/v1/exports", "exports", AuthenticationError, Author
     "", status_code=202, summary="Ask for an export", response_model=ExportOut, responses=responses(ConflictError)
 )
 async def request_export(
-    request: Request, wanted: ExportRequest, user: ItemsReader, session: DbSession, key: IdempotencyKeyHeader = None
+    request: Request, wanted: ExportRequest, user: ItemsReader, key: IdempotencyKeyHeader = None
 ) -> Response:
     """All of one's items as a file, made in the background; `Location` is where to look for it."""
     parts = parts_of(request)
-    once = await claim(request, session, user.id, key)
-    export = await service.request_export(session, parts.queue, parts.settings, user.id, wanted.format)
-    body = ExportOut.model_validate(export).model_dump_json()
-    headers = {"Location": f"/api/v1/exports/{export.id}"}
-    return await once.remember(Response(body, 202, headers, "application/json"))
+    once = await key_of(request, user.id, key)
+
+    async def work(transaction: Transaction) -> Response:
+        await claim_key(transaction, once)
+        export = await service.request_export(transaction, parts.queue, parts.settings, user.id, wanted.format)
+        body = ExportOut.model_validate(export).model_dump_json()
+        reply = Response(body, 202, {"Location": f"/api/v1/exports/{export.id}"}, "application/json")
+        return await remember(transaction, once, reply)
+
+    return await parts.database.unit(service.REQUEST, work)
 
 
 @router.get("", summary="List exports")

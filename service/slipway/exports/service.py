@@ -6,17 +6,21 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from slipway.exports import queries
 from slipway.exports.models import Export
 from slipway.exports.schemas import ExportFormat
 from slipway.http.problems import ConflictError, NotFoundError
 from slipway.jobs.queue import JobQueue
 from slipway.settings import Settings
+from slipway.storage.audit import Action
 from slipway.storage.engine import Database
+from slipway.storage.models import new_id
+from slipway.storage.statements import Row, one
+from slipway.storage.unit import Transaction
 
 JOB = "export_items"
+
+REQUEST = Action("exports", "request")
 
 MOST_UNFINISHED = 5
 """Exports of one person that may wait or be made at once. Requests at the same moment may exceed it by their number."""
@@ -29,16 +33,19 @@ class TornExportError(Exception):
 
 
 async def request_export(
-    session: AsyncSession, queue: JobQueue, settings: Settings, owner_id: UUID, kind: ExportFormat
-) -> Export:
+    transaction: Transaction, queue: JobQueue, settings: Settings, owner_id: UUID, kind: ExportFormat
+) -> Row:
     """Add an export and the job that makes it. Raises ConflictError when the owner has enough of them waiting."""
-    if await queries.count(session, owner_id, unfinished=True) >= MOST_UNFINISHED:
+    waiting = one(await transaction.row(queries.UNFINISHED, owner_id=owner_id))
+    if waiting.count >= MOST_UNFINISHED:
         raise ConflictError(
             f"You have {MOST_UNFINISHED} exports that aren't finished: wait for one of them.", headers=RETRY_AFTER
         )
-    export = await queries.add(session, owner_id, kind, timedelta(seconds=settings.export_ttl))
-    await queue.enqueue(session, JOB, {"export_id": str(export.id)}, dedupe_key=f"{JOB}:{export.id}")
-    return export
+    transaction.entry.resource = export_id = new_id()
+    lifetime = timedelta(seconds=settings.export_ttl)
+    export = await transaction.row(queries.ADD, id=export_id, owner_id=owner_id, format=kind, lifetime=lifetime)
+    await queue.enqueue(transaction, JOB, {"export_id": str(export_id)}, dedupe_key=f"{JOB}:{export_id}")
+    return one(export)
 
 
 def existing(export: Export | None) -> Export:

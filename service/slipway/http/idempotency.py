@@ -179,6 +179,19 @@ async def key_of(request: Request, user_id: UUID, given: str | None) -> Key | No
     )
 
 
+async def claim_key(transaction: Transaction, key: Key | None) -> None:
+    """Before any work; without a key there is nothing to claim. Raises as `Key.claim` does."""
+    if key is not None:
+        await key.claim(transaction)
+
+
+async def remember(transaction: Transaction, key: Key | None, response: Response) -> Response:
+    """Last in the work, with the reply that is returned; without a key nothing is remembered."""
+    if key is not None:
+        await key.remember(transaction, response)
+    return response
+
+
 async def create_once(
     transaction: Transaction, key: Key | None, create: OneCreate, response: Response, **values: Any
 ) -> Response:

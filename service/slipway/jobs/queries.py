@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import and_, case, delete, func, or_, select, text, update
+from sqlalchemy import and_, bindparam, case, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -16,6 +16,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from slipway.jobs.kinds import Job, LeaseLostError
 from slipway.jobs.models import LIVE_DEDUPE_KEY, JobRow
 from slipway.jobs.queue import CHANNEL
+from slipway.storage.statements import Statement
+from slipway.storage.unit import Transaction
 
 COUNTED_UP_TO = 10_000
 """Where counting stops, so that looking at a long queue costs no more than at a short one."""
@@ -60,10 +62,16 @@ async def renew(session: AsyncSession, leases: Collection[UUID], lasting: timede
     return {lease for lease in await session.scalars(statement.returning(JobRow.lease)) if lease is not None}
 
 
-async def hold(session: AsyncSession, job: Job) -> None:
+_HOLD = Statement(
+    select(JobRow.id)
+    .where(JobRow.id == bindparam("job_id"), JobRow.lease == bindparam("lease"))
+    .with_for_update(read=True)
+)
+
+
+async def hold(transaction: Transaction, job: Job) -> None:
     """Keep the lease for the rest of this transaction. Raises LeaseLostError when another worker may have the job."""
-    statement = select(JobRow.id).where(JobRow.id == job.id, JobRow.lease == job.lease).with_for_update(read=True)
-    if await session.scalar(statement) is None:
+    if await transaction.row(_HOLD, job_id=job.id, lease=job.lease) is None:
         raise LeaseLostError
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Interval, Text, bindparam, func, select
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.context.request import current
 from slipway.jobs.models import LIVE_DEDUPE_KEY, JobRow
+from slipway.storage.statements import Statement
+from slipway.storage.unit import Transaction
 from slipway.telemetry.tracing import inject_headers
 
 CHANNEL = "slipway_jobs"
@@ -24,34 +26,52 @@ REQUEST_ID = "request_id"
 """Name of the request's id in a job's context, beside W3C's `traceparent` and `tracestate`."""
 
 
+_ADDED = (
+    insert(JobRow)
+    .values(
+        name=bindparam("name"),
+        payload=bindparam("payload", type_=JSONB),
+        context=bindparam("context", type_=JSONB),
+        dedupe_key=bindparam("dedupe_key", type_=Text),
+        run_after=func.now() + bindparam("delay", type_=Interval),
+    )
+    .on_conflict_do_nothing(index_elements=[JobRow.dedupe_key], index_where=LIVE_DEDUPE_KEY)
+    .returning(JobRow.id)
+    .cte("added")
+)
+# One round trip for both. PostgreSQL sends the notification at COMMIT, and merges equal ones of a transaction.
+_ENQUEUE = select(func.pg_notify(CHANNEL, "")).select_from(_ADDED)
+_STATEMENT = Statement(_ENQUEUE)
+
+
 class JobQueue:
-    """What request handlers need of the queue. It holds nothing: all is in the session that is handed in."""
+    """What request handlers need of the queue. It holds nothing: all is in the transaction that is handed in."""
 
     async def enqueue(
         self,
-        session: AsyncSession,
+        writer: Transaction | AsyncSession,
         name: str,
         payload: Mapping[str, object],
         *,
         dedupe_key: str | None = None,
         run_after: timedelta | None = None,
     ) -> None:
-        """Add a job in `session`'s transaction; due after `run_after` (at once when None).
+        """Add a job in `writer`'s transaction; due after `run_after` (at once when None).
 
         `payload` must be JSON. With a `dedupe_key` nothing is added while a job of that key waits or runs.
-        Raises what the session raises; nothing is retried here.
+        Raises what the writer raises; nothing is retried here.
         """
-        due = func.now() if run_after is None else func.now() + run_after
-        values = {"name": name, "payload": dict(payload), "context": _context(), "dedupe_key": dedupe_key}
-        added = (
-            insert(JobRow)
-            .values(**values, run_after=due)
-            .on_conflict_do_nothing(index_elements=[JobRow.dedupe_key], index_where=LIVE_DEDUPE_KEY)
-            .returning(JobRow.id)
-            .cte("added")
-        )
-        # One round trip for both. PostgreSQL sends the notification at COMMIT, and merges equal ones of a transaction.
-        await session.execute(select(func.pg_notify(CHANNEL, "")).select_from(added))
+        values = {
+            "name": name,
+            "payload": dict(payload),
+            "context": _context(),
+            "dedupe_key": dedupe_key,
+            "delay": run_after or timedelta(),
+        }
+        if isinstance(writer, Transaction):
+            await writer.row(_STATEMENT, **values)
+        else:
+            await writer.execute(_ENQUEUE, values)
 
 
 def _context() -> dict[str, str]:

@@ -28,6 +28,13 @@ class Row(asyncpg.Record):  # type: ignore[misc]
             raise AttributeError(name) from None
 
 
+def one(row: Row | None) -> Row:
+    """The row of a statement that always has one."""
+    if row is None:
+        raise LookupError("A statement that always has a row had none.")
+    return row
+
+
 class Statement:
     """`text` with `$1 …`, and the order of the values for it; `attributes` are those of its span."""
 
