@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ INSERT INTO export_chunks SELECT id, 0, 'x' FROM numbers;
 INSERT INTO password_resets (token_hash, user_id, expires_at) SELECT hash, id, at FROM numbers;
 INSERT INTO email_changes (user_id, email, email_before, expires_at) SELECT id, 'new', 'old', at FROM numbers;
 INSERT INTO idempotency_keys (key_hash, user_id, fingerprint, expires_at) SELECT hash, id, 'f', at FROM numbers;
+INSERT INTO audit (attempt, kind, at) SELECT id, 'work', at - interval '400 days' FROM numbers;
 INSERT INTO login_attempts SELECT hash, 1, at, at - interval '1 day' FROM numbers;
 ANALYZE;
 """
@@ -64,10 +66,12 @@ async def faults(database: TestDatabase, expiry: Expiry) -> list[str]:
     for table in (expiry.table, *([expiry.below.table] if expiry.below else [])):
         count = await value(database.url_owner, f"SELECT count(*) FROM {table}")  # noqa: S608 - ours
         found += [f"{table} has {count} rows here: add some to FILL"] if count < ROWS else []
-    statement = "EXPLAIN (FORMAT JSON) " + expiry.delete()
+    # What a function of the owner's does is hidden from EXPLAIN; asked of the owner, the same without it isn't.
+    url = database.url_app if expiry.function is None else database.url_owner
+    statement = "EXPLAIN (FORMAT JSON) " + replace(expiry, function=None).delete()
     for name, number in expiry.parameters(Settings()).items():
         statement = re.sub(rf":{name}\b", str(number), statement)
-    [document] = json.loads(await value(database.url_app, statement))
+    [document] = json.loads(await value(url, statement))
     plan = list(nodes(document["Plan"]))
     found += [f"{node['Relation Name']} is read as a whole" for node in plan if node["Node Type"] == "Seq Scan"]
     found += ["it is sorted" for node in plan if "Sort" in node["Node Type"]]

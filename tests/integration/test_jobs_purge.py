@@ -29,6 +29,7 @@ TABLES = (
     "email_changes",
     "idempotency_keys",
     "login_attempts",
+    "audit",
 )
 
 # One row of each table that has expired, and one that hasn't; {n} makes them different.
@@ -49,6 +50,7 @@ INSERT INTO email_changes (user_id, email, email_before, expires_at) SELECT id, 
 INSERT INTO idempotency_keys (key_hash, user_id, fingerprint, expires_at) SELECT 'k{n}', id, 'f', {expiry} FROM users
     WHERE email = '{n}@example.com';
 INSERT INTO login_attempts VALUES ('a{n}', 1, {expiry}, {expiry});
+INSERT INTO audit (attempt, kind, at) VALUES (gen_random_uuid(), 'work', {expiry} - interval '400 days');
 """
 
 

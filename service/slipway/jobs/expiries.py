@@ -40,6 +40,8 @@ class Expiry:
     """Rows deleted in one transaction."""
     below: Below | None = None
     lifetime: Callable[[Settings], int] | None = None
+    function: str | None = None
+    """The owner's, that deletes in the service's place: of rows that the service itself may not delete."""
 
     def delete(self) -> str:
         """The statement that deletes a batch but for rows that others hold, and gives their number and that of `below`.
@@ -47,6 +49,8 @@ class Expiry:
         In order of age: without it a long backlog would be looked for from the table's beginning each time, past all
         rows that are deleted already.
         """
+        if self.function is not None:
+            return f"SELECT {self.function}, 0"
         doomed = (
             f"SELECT ctid AS at{', id' if self.below else ''} FROM {self.table} WHERE {self.expired} "  # noqa: S608 - our own names
             f"ORDER BY {self.oldest} LIMIT :batch FOR UPDATE SKIP LOCKED"
