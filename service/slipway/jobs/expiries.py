@@ -53,7 +53,7 @@ class Expiry:
             return f"SELECT {self.function}, 0"
         doomed = (
             f"SELECT ctid AS at{', id' if self.below else ''} FROM {self.table} WHERE {self.expired} "  # noqa: S608 - our own names
-            f"ORDER BY {self.oldest} LIMIT :batch FOR UPDATE SKIP LOCKED"
+            f"ORDER BY {self.table}.{self.oldest} LIMIT :batch FOR UPDATE SKIP LOCKED"
         )
         gone = f"DELETE FROM {self.table} WHERE ctid = ANY(ARRAY(SELECT at FROM doomed))"  # noqa: S608 - our own names
         below = "SELECT WHERE false"
