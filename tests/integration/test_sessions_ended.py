@@ -124,8 +124,8 @@ class Paused:
         self.reached = asyncio.Event()
         self._free = asyncio.Event()
 
-    async def __call__(self, *arguments: object) -> Any:
-        done = await self._step(*arguments)
+    async def __call__(self, *arguments: object, **named: object) -> Any:
+        done = await self._step(*arguments, **named)
         self.reached.set()
         await self._free.wait()
         return done

@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import text, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from integration.conftest import PASSWORD, Person
 from integration.sql import run_sql
@@ -18,6 +17,8 @@ from slipway.resources import Resources
 from slipway.sessions import queries, refresh
 from slipway.sessions.models import RefreshToken
 from slipway.sessions.secret_tokens import hash_token
+from slipway.storage.statements import Statement
+from slipway.storage.unit import Transaction
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +92,9 @@ async def test_fifty_refreshes_at_once_get_one_successor_and_the_family_goes_on(
 async def test_without_compare_and_swap_the_family_would_split(
     anonymous: httpx.AsyncClient, signed: Signed, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def always(session: AsyncSession, token_hash: bytes, successor: bytes) -> bool:
+    async def always(transaction: Transaction, token_hash: bytes, successor: bytes) -> bool:
         changed = update(RefreshToken).where(RefreshToken.token_hash == token_hash)
-        await session.execute(changed.values(successor=successor, used_at=text("now()")))
+        await transaction.row(Statement(changed.values(successor=successor, used_at=text("now()"))))
         return True
 
     monkeypatch.setattr(queries, "use_refresh_token", always)

@@ -7,7 +7,6 @@ import unicodedata
 
 import httpx
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from integration.conftest import Person, SignIn
 from integration.form import enter
@@ -16,8 +15,9 @@ from slipway.auth.models import User
 from slipway.auth.passwords import Verdict
 from slipway.http.problems import RateLimitedError, UnavailableError
 from slipway.resources import Resources
-from slipway.sessions import queries, service
+from slipway.sessions import attempts, service
 from slipway.sessions.throttle import LoginThrottle
+from slipway.storage.unit import Writer
 
 
 @pytest.fixture
@@ -105,14 +105,14 @@ async def test_a_hundred_guesses_at_once_do_not_get_past_the_back_off(
 async def test_a_count_that_reads_before_it_writes_lets_guesses_through(
     anonymous: httpx.AsyncClient, user: Person, checked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def look_then_count(session: AsyncSession, key_hash: bytes, free: int, longest: int) -> int | None:
-        if await queries.blocked_for(session, key_hash):
+    async def look_then_count(session: Writer, key_hash: bytes, free: int, longest: int) -> int | None:
+        if await attempts.blocked_for(session, key_hash):
             return None
         await asyncio.sleep(0.05)
         return await count(session, key_hash, free, longest) or 1
 
-    count = queries.count_attempt
-    monkeypatch.setattr(queries, "count_attempt", look_then_count)
+    count = attempts.count_attempt
+    monkeypatch.setattr(attempts, "count_attempt", look_then_count)
     await guess_at_once(anonymous, user.email)
     assert len(checked) > FREE + 3
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import ColumnElement, Select, Table, Uuid, and_, bindparam, delete, func, or_, select
 
 from slipway.auth.addresses import address_key
 from slipway.auth.models import EmailChange, User
+from slipway.storage.statements import Statement
+from slipway.storage.unit import Writer, row_of
 
 # Rows of earlier releases, and of two people whose addresses have one key, are found as those releases found them.
 UNKEYED = User.email_keyed.is_distinct_from(User.email)
@@ -27,8 +29,11 @@ def by_address(typed: str) -> Select[User]:
     return select(User).where(found).order_by(UNKEYED.desc()).limit(1)
 
 
-async def end_email_change(session: AsyncSession, user_id: UUID) -> None:
+_END_EMAIL_CHANGE = Statement(
+    delete(cast("Table", EmailChange.__table__)).where(EmailChange.user_id == bindparam("user_id", type_=Uuid))
+)
+
+
+async def end_email_change(writer: Writer, user_id: UUID) -> None:
     """What waits to be confirmed is void."""
-    await session.execute(
-        delete(EmailChange).where(EmailChange.user_id == user_id), execution_options={"synchronize_session": False}
-    )
+    await row_of(writer, _END_EMAIL_CHANGE, user_id=user_id)

@@ -11,12 +11,11 @@ from datetime import timedelta
 
 from sqlalchemy import Interval, Text, bindparam, func, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.context.request import current
 from slipway.jobs.models import LIVE_DEDUPE_KEY, JobRow
 from slipway.storage.statements import Statement
-from slipway.storage.unit import Transaction
+from slipway.storage.unit import Writer, row_of
 from slipway.telemetry.tracing import inject_headers
 
 CHANNEL = "slipway_jobs"
@@ -40,8 +39,7 @@ _ADDED = (
     .cte("added")
 )
 # One round trip for both. PostgreSQL sends the notification at COMMIT, and merges equal ones of a transaction.
-_ENQUEUE = select(func.pg_notify(CHANNEL, "")).select_from(_ADDED)
-_STATEMENT = Statement(_ENQUEUE)
+_ENQUEUE = Statement(select(func.pg_notify(CHANNEL, "")).select_from(_ADDED))
 
 
 class JobQueue:
@@ -49,7 +47,7 @@ class JobQueue:
 
     async def enqueue(
         self,
-        writer: Transaction | AsyncSession,
+        writer: Writer,
         name: str,
         payload: Mapping[str, object],
         *,
@@ -68,10 +66,7 @@ class JobQueue:
             "dedupe_key": dedupe_key,
             "delay": run_after or timedelta(),
         }
-        if isinstance(writer, Transaction):
-            await writer.row(_STATEMENT, **values)
-        else:
-            await writer.execute(_ENQUEUE, values)
+        await row_of(writer, _ENQUEUE, **values)
 
 
 def _context() -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slipway.domain import Domain
 from slipway.jobs.expiries import Below, Expiry
-from slipway.sessions.queries import FORGET_ATTEMPTS_AFTER
+from slipway.sessions.attempts import FORGET_ATTEMPTS_AFTER
 from slipway.sessions.routes import discovery, router
 from slipway.settings import Settings
 

@@ -19,9 +19,13 @@ from slipway.http.problems import ProblemDetail, UnavailableError, ValidationErr
 from slipway.sessions import queries
 from slipway.sessions.queries import Account
 from slipway.sessions.throttle import Reservation
+from slipway.storage.audit import Action
 
 if TYPE_CHECKING:
     from slipway.sessions.parts import SessionParts
+
+PROVE = Action("sessions", "prove")
+RELEASE = Action("sessions", "release")
 
 _settling: set[asyncio.Task[Verdict]] = set()
 """What goes on without its request; asyncio itself keeps no task alive."""
@@ -58,13 +62,11 @@ async def _compare(parts: SessionParts, reservation: Reservation, password: str,
     except (UnavailableError, asyncio.CancelledError):
         # Nobody looked at the password: no guess was made.
         _own_deadline(parts)
-        async with database.transaction() as session:
-            await throttle.release(session, reservation)
+        await database.unit(RELEASE, lambda transaction: throttle.release(transaction, reservation))
         raise
     if verdict.ok and account is not None and account.is_active:
         _own_deadline(parts)
-        async with database.transaction() as session:
-            await throttle.succeed(session, reservation)
+        await database.unit(PROVE, lambda transaction: throttle.succeed(transaction, reservation))
     return verdict
 
 

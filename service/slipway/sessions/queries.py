@@ -1,4 +1,4 @@
-"""SQL about sessions, refresh tokens, sign-in attempts and password resets."""
+"""SQL about sessions, refresh tokens and password resets."""
 
 from __future__ import annotations
 
@@ -7,40 +7,34 @@ from datetime import timedelta
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, delete, func, insert, literal, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Interval,
+    LargeBinary,
+    Select,
+    Table,
+    Text,
+    Uuid,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.auth.accounts import by_address
 from slipway.auth.lifetimes import Lifetimes
 from slipway.auth.models import User
 from slipway.http.paging import PageRequest
-from slipway.sessions.models import LoginAttempt, PasswordReset, RefreshToken, Session
+from slipway.sessions.models import PasswordReset, RefreshToken, Session
+from slipway.storage.statements import Statement
+from slipway.storage.unit import Writer, row_of, rows_of
 
-FORGET_ATTEMPTS_AFTER = timedelta(days=1)
-"""Failures older than this count no more. Longer than any back-off, so that waiting for it gains no guesses."""
-
-# Rows are written by statement here, never through objects that a session would have to bring up to date.
-_NO_SYNC = {"synchronize_session": False}
-
-_COUNT_ATTEMPT = text("""
-    INSERT INTO login_attempts AS known (key_hash, failures, blocked_until, updated_at)
-    VALUES (
-        :key_hash, 1,
-        clock_timestamp() + interval '1 second' * CASE WHEN CAST(:free AS integer) <= 1 THEN 1 ELSE 0 END,
-        clock_timestamp()
-    )
-    ON CONFLICT (key_hash) DO UPDATE SET
-        failures = CASE WHEN known.updated_at < clock_timestamp() - CAST(:forget AS interval) THEN 1
-            ELSE known.failures + 1 END,
-        blocked_until = clock_timestamp() + interval '1 second' * CASE
-            WHEN known.updated_at < clock_timestamp() - CAST(:forget AS interval) THEN 0
-            WHEN known.failures + 1 < CAST(:free AS integer) THEN 0
-            ELSE least(CAST(:longest AS integer), power(2, least(known.failures + 1 - CAST(:free AS integer), 20)))
-            END,
-        updated_at = clock_timestamp()
-    WHERE known.blocked_until <= clock_timestamp()
-    RETURNING failures
-""")
+_USERS, _SESSIONS, _TOKENS, _RESETS = (
+    cast("Table", model.__table__) for model in (User, Session, RefreshToken, PasswordReset)
+)
 
 
 class Account(NamedTuple):
@@ -73,10 +67,10 @@ class UsedToken(NamedTuple):
 _ACCOUNT = (User.id, User.email, User.password_hash, User.permissions, User.is_active)
 
 
-async def account_by_email(session: AsyncSession, email: str, *, lock: bool = False) -> Account | None:
+async def account_by_email(writer: Writer, email: str, *, lock: bool = False) -> Account | None:
     """Whose address it is; locked, it stays theirs until the commit."""
     statement = by_address(email).with_only_columns(*_ACCOUNT)
-    row = (await session.execute(statement.with_for_update(read=True) if lock else statement)).one_or_none()
+    row = await row_of(writer, Statement(statement.with_for_update(read=True) if lock else statement))
     return Account(*row) if row else None
 
 
@@ -85,39 +79,63 @@ async def account_by_id(session: AsyncSession, user_id: UUID) -> Account | None:
     return Account(*row) if row else None
 
 
-async def lock_verified_account(session: AsyncSession, account: Account) -> bool:
-    """Whether the password that was verified is still the account's; then it stays so until the commit."""
-    statement = (
-        select(User.id)
-        .where(User.id == account.id, User.password_hash == account.password_hash, User.is_active)
-        .with_for_update(read=True)
+_LOCK_VERIFIED = Statement(
+    select(_USERS.c.id)
+    .where(_USERS.c.id == bindparam("user_id"), _USERS.c.password_hash == bindparam("verified"), _USERS.c.is_active)
+    .with_for_update(read=True)
+)
+_LOCK_USER = Statement(select(_USERS.c.id).where(_USERS.c.id == bindparam("user_id")).with_for_update(key_share=True))
+_INSTEAD_OF = bindparam("instead_of", type_=Text)
+_SET_PASSWORD = Statement(
+    update(_USERS)
+    .where(
+        _USERS.c.id == bindparam("user_id"),
+        _USERS.c.is_active,
+        or_(
+            bindparam("instead_of", type_=Text).is_(None), _USERS.c.password_hash == bindparam("instead_of", type_=Text)
+        ),
     )
-    return (await session.scalars(statement)).one_or_none() is not None
+    .values(password_hash=bindparam("new_hash"))
+    .returning(_USERS.c.id)
+)
 
 
-async def lock_user(session: AsyncSession, user_id: UUID) -> bool:
+async def lock_verified_account(writer: Writer, account: Account) -> bool:
+    """Whether the password that was verified is still the account's; then it stays so until the commit."""
+    return await row_of(writer, _LOCK_VERIFIED, user_id=account.id, verified=account.password_hash) is not None
+
+
+async def lock_user(writer: Writer, user_id: UUID) -> bool:
     """Whether there is such a user; their row is locked, so that sign-ins under way end before or begin after."""
-    statement = select(User.id).where(User.id == user_id).with_for_update(key_share=True)
-    return (await session.scalars(statement)).one_or_none() is not None
+    return await row_of(writer, _LOCK_USER, user_id=user_id) is not None
 
 
-async def set_password(session: AsyncSession, user_id: UUID, password_hash: str, *, instead_of: str | None) -> bool:
+async def set_password(writer: Writer, user_id: UUID, password_hash: str, *, instead_of: str | None) -> bool:
     """Store a hash; only over `instead_of` where that is given. Whether it was stored."""
-    statement = update(User).where(User.id == user_id, User.is_active).values(password_hash=password_hash)
-    if instead_of is not None:
-        statement = statement.where(User.password_hash == instead_of)
-    changed = await session.execute(statement.returning(User.id), execution_options=_NO_SYNC)
-    return changed.one_or_none() is not None
+    stored = await row_of(writer, _SET_PASSWORD, user_id=user_id, new_hash=password_hash, instead_of=instead_of)
+    return stored is not None
 
 
 # Sessions
 
 
-async def add_session(session: AsyncSession, row: Session, token_hash: bytes) -> None:
+_ADD_SESSION = Statement(
+    insert(_SESSIONS).values(
+        id=bindparam("id"),
+        user_id=bindparam("user_id", type_=Uuid),
+        expires_at=func.now() + bindparam("left", type_=Interval),
+        address=bindparam("address"),
+        user_agent=bindparam("user_agent"),
+    )
+)
+
+
+async def add_session(
+    writer: Writer, session_id: UUID, user_id: UUID, left: timedelta, token_hash: bytes, **device: str
+) -> None:
     """A session and the first refresh token of its family."""
-    session.add(row)
-    await session.flush()
-    await add_refresh_token(session, row.id, token_hash)
+    await row_of(writer, _ADD_SESSION, id=session_id, user_id=user_id, left=left, **device)
+    await add_refresh_token(writer, session_id, token_hash)
 
 
 def _ends_at(lifetimes: Lifetimes) -> ColumnElement[Any]:
@@ -145,141 +163,156 @@ async def count_live(session: AsyncSession, user_id: UUID, lifetimes: Lifetimes)
     return (await session.execute(counted)).scalar_one()
 
 
-async def owner_of_live(session: AsyncSession, session_id: UUID, lifetimes: Lifetimes) -> UUID | None:
-    live = _live(lifetimes).with_only_columns(Session.user_id)
-    found = await session.scalars(live.where(Session.id == session_id))
-    return found.one_or_none()
-
-
-async def revoke_session(session: AsyncSession, session_id: UUID, reason: str) -> bool:
-    """End a session; whether it had not ended before."""
-    return bool(await _revoke(session, reason, Session.id == session_id))
-
-
-async def revoke_sessions_of(
-    session: AsyncSession, user_id: UUID, reason: str, *, keep: UUID | None = None
-) -> Sequence[UUID]:
-    """End a user's sessions but `keep`; the ids of those ended. Call Principals.forget with them after the commit."""
-    return await _revoke(session, reason, Session.user_id == user_id, Session.id != keep if keep else literal(True))
-
-
-async def _revoke(session: AsyncSession, reason: str, *which: object) -> Sequence[UUID]:
-    statement = (
-        update(Session)
-        .where(Session.revoked_at.is_(None), *which)  # type: ignore[arg-type]
-        .values(revoked_at=func.now(), revoked_reason=reason)
-        .returning(Session.id)
+_LONGEST = bindparam("longest", type_=Interval)
+_ENDS_AT = func.least(_SESSIONS.c.expires_at, _SESSIONS.c.created_at + _LONGEST)
+_OWNER_OF_LIVE = Statement(
+    select(_SESSIONS.c.user_id).where(
+        _SESSIONS.c.id == bindparam("session_id"), _SESSIONS.c.revoked_at.is_(None), func.now() < _ENDS_AT
     )
-    return (await session.scalars(statement, execution_options=_NO_SYNC)).all()
+)
+_REVOKED = {"revoked_at": func.now(), "revoked_reason": bindparam("reason", type_=Text)}
+_REVOKE = Statement(
+    update(_SESSIONS)
+    .where(_SESSIONS.c.id == bindparam("session_id"), _SESSIONS.c.revoked_at.is_(None))
+    .values(_REVOKED)
+    .returning(_SESSIONS.c.id)
+)
+_REVOKE_ALL = Statement(
+    update(_SESSIONS)
+    .where(
+        _SESSIONS.c.user_id == bindparam("owner", type_=Uuid),
+        _SESSIONS.c.revoked_at.is_(None),
+        _SESSIONS.c.id.is_distinct_from(bindparam("keep", type_=Uuid)),
+    )
+    .values(_REVOKED)
+    .returning(_SESSIONS.c.id)
+)
+
+
+async def owner_of_live(writer: Writer, session_id: UUID, lifetimes: Lifetimes) -> UUID | None:
+    row = await row_of(writer, _OWNER_OF_LIVE, session_id=session_id, longest=lifetimes.longest)
+    return row.user_id if row else None
+
+
+async def revoke_session(writer: Writer, session_id: UUID, reason: str) -> bool:
+    """End a session; whether it had not ended before."""
+    return await row_of(writer, _REVOKE, session_id=session_id, reason=reason) is not None
+
+
+async def revoke_sessions_of(writer: Writer, user_id: UUID, reason: str, *, keep: UUID | None = None) -> Sequence[UUID]:
+    """End a user's sessions but `keep`; the ids of those ended. Call Principals.forget with them after the commit."""
+    return [row.id for row in await rows_of(writer, _REVOKE_ALL, owner=user_id, reason=reason, keep=keep)]
 
 
 # Refresh tokens
 
 
-async def add_refresh_token(session: AsyncSession, session_id: UUID, token_hash: bytes) -> None:
-    await session.execute(insert(RefreshToken).values(token_hash=token_hash, session_id=session_id))
+_TOKEN_HASH = bindparam("hash", type_=LargeBinary)
+"""Not named as a column: SQLAlchemy takes what is for values to be set."""
+_ADD_TOKEN = Statement(insert(_TOKENS).values(token_hash=_TOKEN_HASH, session_id=bindparam("session_id", type_=Uuid)))
+_LEFT = _ENDS_AT - func.now()
+_LOCK_FAMILY = Statement(
+    select(
+        _SESSIONS.c.id,
+        _SESSIONS.c.user_id,
+        _USERS.c.permissions,
+        (_SESSIONS.c.revoked_at.is_(None) & (func.now() < _ENDS_AT) & _USERS.c.is_active).label("is_live"),
+        _LEFT.label("left"),
+    )
+    .select_from(_SESSIONS)
+    .join(_TOKENS, _TOKENS.c.session_id == _SESSIONS.c.id)
+    .join(_USERS, _USERS.c.id == _SESSIONS.c.user_id)
+    .where(_TOKENS.c.token_hash == _TOKEN_HASH)
+    .with_for_update(of=_SESSIONS, key_share=True)
+)
+_SESSION_OF = Statement(select(_TOKENS.c.session_id).where(_TOKENS.c.token_hash == _TOKEN_HASH))
+_USE_TOKEN = Statement(
+    update(_TOKENS)
+    .where(_TOKENS.c.token_hash == _TOKEN_HASH, _TOKENS.c.used_at.is_(None))
+    .values(used_at=func.clock_timestamp(), successor=bindparam("sealed", type_=LargeBinary))
+    .returning(_TOKENS.c.session_id)
+)
+_USED_TOKEN = Statement(
+    select((func.clock_timestamp() - _TOKENS.c.used_at).label("age"), _TOKENS.c.successor).where(
+        _TOKENS.c.token_hash == _TOKEN_HASH, _TOKENS.c.used_at.is_not(None)
+    )
+)
+_IS_UNUSED = Statement(
+    select(_TOKENS.c.token_hash).where(_TOKENS.c.token_hash == _TOKEN_HASH, _TOKENS.c.used_at.is_(None))
+)
+_EXTEND = Statement(
+    update(_SESSIONS)
+    .where(_SESSIONS.c.id == bindparam("session_id"))
+    .values(
+        last_used_at=func.now(),
+        expires_at=func.least(func.now() + bindparam("unused", type_=Interval), _SESSIONS.c.created_at + _LONGEST),
+    )
+    .returning((_SESSIONS.c.expires_at - func.now()).label("left"))
+)
 
 
-async def lock_family(session: AsyncSession, token_hash: bytes, lifetimes: Lifetimes) -> Family | None:
+async def add_refresh_token(writer: Writer, session_id: UUID, token_hash: bytes) -> None:
+    await row_of(writer, _ADD_TOKEN, session_id=session_id, hash=token_hash)
+
+
+async def lock_family(writer: Writer, token_hash: bytes, lifetimes: Lifetimes) -> Family | None:
     """The session of a token, locked: what ends sessions comes before this, and is seen, or after the commit.
 
     Deleting a user goes from session to token as well: one order everywhere, no deadlocks.
     """
-    left = _ends_at(lifetimes) - func.now()
-    is_live = Session.revoked_at.is_(None) & (left > timedelta(0)) & User.is_active
-    statement = (
-        select(Session.id, Session.user_id, User.permissions, is_live, left)
-        .join(RefreshToken, RefreshToken.session_id == Session.id)
-        .join(User, User.id == Session.user_id)
-        .where(RefreshToken.token_hash == token_hash)
-        .with_for_update(of=Session, key_share=True)
-    )
-    row = (await session.execute(statement)).one_or_none()
+    row = await row_of(writer, _LOCK_FAMILY, hash=token_hash, longest=lifetimes.longest)
     return Family(*row) if row else None
 
 
-async def session_of(session: AsyncSession, token_hash: bytes) -> UUID | None:
-    found = await session.scalars(select(RefreshToken.session_id).where(RefreshToken.token_hash == token_hash))
-    return found.one_or_none()
+async def session_of(writer: Writer, token_hash: bytes) -> UUID | None:
+    row = await row_of(writer, _SESSION_OF, hash=token_hash)
+    return row.session_id if row else None
 
 
-async def use_refresh_token(session: AsyncSession, token_hash: bytes, successor: bytes) -> bool:
+async def use_refresh_token(writer: Writer, token_hash: bytes, successor: bytes) -> bool:
     """Mark a token as used; True for one caller only, however many try."""
-    statement = (
-        update(RefreshToken)
-        .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_(None))
-        .values(used_at=func.clock_timestamp(), successor=successor)
-        .returning(RefreshToken.session_id)
-    )
-    used = await session.execute(statement, execution_options=_NO_SYNC)
-    return used.one_or_none() is not None
+    return await row_of(writer, _USE_TOKEN, hash=token_hash, sealed=successor) is not None
 
 
-async def used_refresh_token(session: AsyncSession, token_hash: bytes) -> UsedToken | None:
-    statement = select(func.clock_timestamp() - RefreshToken.used_at, RefreshToken.successor).where(
-        RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_not(None)
-    )
-    row = (await session.execute(statement)).one_or_none()
-    return UsedToken(row[0], row[1] or b"") if row else None
+async def used_refresh_token(writer: Writer, token_hash: bytes) -> UsedToken | None:
+    row = await row_of(writer, _USED_TOKEN, hash=token_hash)
+    return UsedToken(row.age, row.successor or b"") if row else None
 
 
-async def is_unused(session: AsyncSession, token_hash: bytes) -> bool:
-    statement = select(RefreshToken.used_at.is_(None)).where(RefreshToken.token_hash == token_hash)
-    return (await session.scalars(statement)).one_or_none() is True
+async def is_unused(writer: Writer, token_hash: bytes) -> bool:
+    return await row_of(writer, _IS_UNUSED, hash=token_hash) is not None
 
 
-async def extend_session(session: AsyncSession, session_id: UUID, lifetimes: Lifetimes) -> timedelta:
+async def extend_session(writer: Writer, session_id: UUID, lifetimes: Lifetimes) -> timedelta:
     """Note a use; how long the session lives from now on without another."""
-    ends_at = func.least(func.now() + lifetimes.unused, Session.created_at + lifetimes.longest)
-    statement = update(Session).where(Session.id == session_id).values(last_used_at=func.now(), expires_at=ends_at)
-    left = statement.returning(Session.expires_at - func.now())
-    found: Any = await session.scalar(left, execution_options=_NO_SYNC)
-    return cast("timedelta", found)
-
-
-# Sign-in attempts
-
-
-async def count_attempt(session: AsyncSession, key_hash: bytes, free: int, longest: int) -> int | None:
-    """Count a guess and set how long the next must wait, in one statement; None when it must wait itself.
-
-    From the `free`-th failure on the wait doubles from one second up to `longest`.
-    """
-    values = {"key_hash": key_hash, "free": free, "longest": longest, "forget": FORGET_ATTEMPTS_AFTER}
-    return (await session.execute(_COUNT_ATTEMPT, values)).scalar_one_or_none()
-
-
-async def blocked_for(session: AsyncSession, key_hash: bytes) -> float:
-    """Seconds until the next guess may be made; 0 when it may be now."""
-    left = func.extract("epoch", LoginAttempt.blocked_until - func.clock_timestamp())
-    seconds = await session.scalar(select(left).where(LoginAttempt.key_hash == key_hash))
-    return max(0.0, float(seconds or 0))
-
-
-async def forget_attempts(session: AsyncSession, key_hash: bytes) -> None:
-    await session.execute(delete(LoginAttempt).where(LoginAttempt.key_hash == key_hash))
-
-
-async def give_attempt_back(session: AsyncSession, key_hash: bytes, failures: int) -> None:
-    """Uncount a guess; the wait it caused ends too, unless others failed since it counted `failures`."""
-    is_last = LoginAttempt.failures == failures
-    await session.execute(
-        update(LoginAttempt)
-        .where(LoginAttempt.key_hash == key_hash)
-        .values(
-            failures=func.greatest(LoginAttempt.failures - 1, 0),
-            blocked_until=case((is_last, func.clock_timestamp()), else_=LoginAttempt.blocked_until),
-        ),
-        execution_options=_NO_SYNC,
-    )
+    row = await row_of(writer, _EXTEND, session_id=session_id, unused=lifetimes.unused, longest=lifetimes.longest)
+    return cast("timedelta", row.left)
 
 
 # Password resets
 
+_ADD_RESET = Statement(
+    insert(_RESETS).values(
+        token_hash=_TOKEN_HASH,
+        user_id=bindparam("user_id", type_=Uuid),
+        expires_at=func.now() + bindparam("lifetime", type_=Interval),
+    )
+)
+_USE_RESET = Statement(
+    update(_RESETS)
+    .where(_RESETS.c.token_hash == _TOKEN_HASH, _RESETS.c.used_at.is_(None), _RESETS.c.expires_at > func.now())
+    .values(used_at=func.now())
+    .returning(_RESETS.c.user_id)
+)
+_VOID_RESETS = Statement(
+    update(_RESETS)
+    .where(_RESETS.c.user_id == bindparam("owner", type_=Uuid), _RESETS.c.used_at.is_(None))
+    .values(used_at=func.now())
+)
 
-async def add_password_reset(session: AsyncSession, user_id: UUID, token_hash: bytes, lifetime: timedelta) -> None:
-    values = {"token_hash": token_hash, "user_id": user_id, "expires_at": func.now() + lifetime}
-    await session.execute(insert(PasswordReset).values(**values))
+
+async def add_password_reset(writer: Writer, user_id: UUID, token_hash: bytes, lifetime: timedelta) -> None:
+    await row_of(writer, _ADD_RESET, user_id=user_id, hash=token_hash, lifetime=lifetime)
 
 
 async def owner_of_reset(session: AsyncSession, token_hash: bytes) -> UUID | None:
@@ -292,25 +325,10 @@ async def owner_of_reset(session: AsyncSession, token_hash: bytes) -> UUID | Non
     return (await session.scalars(statement)).one_or_none()
 
 
-async def use_password_reset(session: AsyncSession, token_hash: bytes) -> bool:
+async def use_password_reset(writer: Writer, token_hash: bytes) -> bool:
     """Mark a token as used; True for one caller only, and for none once it has expired."""
-    statement = (
-        update(PasswordReset)
-        .where(
-            PasswordReset.token_hash == token_hash,
-            PasswordReset.used_at.is_(None),
-            PasswordReset.expires_at > func.now(),
-        )
-        .values(used_at=func.now())
-        .returning(PasswordReset.user_id)
-    )
-    return (await session.execute(statement, execution_options=_NO_SYNC)).one_or_none() is not None
+    return await row_of(writer, _USE_RESET, hash=token_hash) is not None
 
 
-async def void_password_resets(session: AsyncSession, user_id: UUID) -> None:
-    await session.execute(
-        update(PasswordReset)
-        .where(PasswordReset.user_id == user_id, PasswordReset.used_at.is_(None))
-        .values(used_at=func.now()),
-        execution_options=_NO_SYNC,
-    )
+async def void_password_resets(writer: Writer, user_id: UUID) -> None:
+    await row_of(writer, _VOID_RESETS, owner=user_id)

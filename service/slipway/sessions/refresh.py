@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from prometheus_client import Counter
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.auth.lifetimes import Lifetimes
 from slipway.http.problems import AuthenticationError
@@ -21,12 +20,15 @@ from slipway.sessions.oauth import InvalidScopeError
 from slipway.sessions.queries import Family, UsedToken
 from slipway.sessions.secret_tokens import hash_token, new_token, open_successor, seal_successor
 from slipway.settings import Settings
+from slipway.storage.audit import Action
+from slipway.storage.unit import Transaction
 from slipway.telemetry.registry import REGISTRY
 
 if TYPE_CHECKING:
     from slipway.sessions.parts import SessionParts
 
 REUSED = "refresh_token_reused"
+REFRESH = Action("sessions", "refresh")
 
 REFRESHES = Counter(
     "slipway_refreshes_total",
@@ -46,9 +48,20 @@ class Grant(NamedTuple):
     left: timedelta
 
 
-class _Failure(Enum):
-    REFUSED = "refused"
+class Result(Enum):
+    """What came of a refresh token, as the metric says it."""
+
+    ROTATED = "rotated"
+    REPEATED = "repeated"
     REUSED = "reused"
+    REFUSED = "refused"
+
+
+class Outcome(NamedTuple):
+    """The grant of a token that is good, and why there is one, or none."""
+
+    result: Result
+    grant: Grant | None = None
 
 
 async def refresh(parts: SessionParts, token: str, scope: frozenset[str] | None = None) -> Grant:
@@ -57,48 +70,53 @@ async def refresh(parts: SessionParts, token: str, scope: frozenset[str] | None 
     Raises AuthenticationError for one that is unknown, ended or reused; InvalidScopeError, and then it isn't used.
     """
     lifetimes = Lifetimes.of(parts.settings)
-    async with parts.database.transaction() as session:
-        family = await queries.lock_family(session, hash_token(token), lifetimes)
-        outcome = await _rotate(session, parts.settings, token, family, scope) if family else _Failure.REFUSED
+
+    async def work(transaction: Transaction) -> tuple[Family | None, Outcome]:
+        family = await queries.lock_family(transaction, hash_token(token), lifetimes)
+        if family is None:
+            return None, Outcome(Result.REFUSED)
+        transaction.entry.resource = transaction.entry.session = family.session_id
+        transaction.entry.actor = family.user_id
+        return family, await _rotate(transaction, parts.settings, token, family, scope)
+
+    family, outcome = await parts.database.unit(REFRESH, work)
+    REFRESHES.labels(outcome.result.value).inc()
     # Raised only now: inside, it would roll back the revocation that a reused token caused.
-    if isinstance(outcome, _Failure):
-        REFRESHES.labels(outcome.value).inc()
+    if outcome.grant is None:
         if family is not None:
             parts.principals.forget([family.session_id])
         raise AuthenticationError("This refresh token is not valid any more: sign in again.")
-    return outcome
+    return outcome.grant
 
 
 async def _rotate(
-    session: AsyncSession, settings: Settings, token: str, family: Family, scope: frozenset[str] | None
-) -> Grant | _Failure:
+    transaction: Transaction, settings: Settings, token: str, family: Family, scope: frozenset[str] | None
+) -> Outcome:
     if not family.is_live:
-        return _Failure.REFUSED
+        return Outcome(Result.REFUSED)
     permissions = family.permissions if scope is None else sorted(scope)
     if not set(permissions) <= set(family.permissions):
         raise InvalidScopeError
-    successor = new_token()
-    if await queries.use_refresh_token(session, hash_token(token), seal_successor(token, successor)):
-        await queries.add_refresh_token(session, family.session_id, hash_token(successor))
-        left = await queries.extend_session(session, family.session_id, Lifetimes.of(settings))
-        REFRESHES.labels("rotated").inc()
+    successor, result = new_token(), Result.ROTATED
+    if await queries.use_refresh_token(transaction, hash_token(token), seal_successor(token, successor)):
+        await queries.add_refresh_token(transaction, family.session_id, hash_token(successor))
+        left = await queries.extend_session(transaction, family.session_id, Lifetimes.of(settings))
     else:
-        repeated = await _repeatable(session, settings, token)
+        repeated = await _repeatable(transaction, settings, token)
         if repeated is None:
-            await queries.revoke_session(session, family.session_id, REUSED)
-            return _Failure.REUSED
-        successor, left = repeated, family.left
-        REFRESHES.labels("repeated").inc()
-    return Grant(family.user_id, family.session_id, permissions, successor, left)
+            await queries.revoke_session(transaction, family.session_id, REUSED)
+            return Outcome(Result.REUSED)
+        successor, left, result = repeated, family.left, Result.REPEATED
+    return Outcome(result, Grant(family.user_id, family.session_id, permissions, successor, left))
 
 
-async def _repeatable(session: AsyncSession, settings: Settings, token: str) -> str | None:
+async def _repeatable(transaction: Transaction, settings: Settings, token: str) -> str | None:
     """The successor that a used token may be given again; None when its use is reuse."""
-    used = await queries.used_refresh_token(session, hash_token(token))
+    used = await queries.used_refresh_token(transaction, hash_token(token))
     if used is None or not within_grace(used, settings.refresh_grace):
         return None
     successor = open_successor(token, used.successor)
-    if successor is None or not await queries.is_unused(session, hash_token(successor)):
+    if successor is None or not await queries.is_unused(transaction, hash_token(successor)):
         return None
     return successor
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -52,8 +52,8 @@ from slipway.sessions.schemas import (
     TokenReply,
 )
 from slipway.sessions.service import Device
-from slipway.storage.engine import after_commit
-from slipway.storage.session import DbSession
+from slipway.storage.audit import Action
+from slipway.storage.unit import Transaction
 
 USER_AGENT_LENGTH = 256
 
@@ -155,10 +155,15 @@ async def refresh_session(request: Request, response: Response, body: RefreshReq
 
 
 @router.post("/logout", status_code=204, summary="Sign out", responses=responses(AuthenticationError))
-async def sign_out(request: Request, user: CurrentUser, session: DbSession) -> None:
+async def sign_out(request: Request, user: CurrentUser) -> None:
     """Ends this session: its tokens are refused everywhere within a second."""
-    await queries.revoke_session(session, user.session_id, "signed_out")
-    _forget_after_commit(request, session, [user.session_id])
+
+    async def work(transaction: Transaction) -> Sequence[UUID]:
+        transaction.entry.resource = user.session_id
+        await queries.revoke_session(transaction, user.session_id, "signed_out")
+        return [user.session_id]
+
+    await _end(request, service.END, work)
 
 
 @router.get("/sessions", summary="List sessions", responses=responses(AuthenticationError, NotFoundError))
@@ -198,14 +203,12 @@ def _shown(row: Session, current: UUID, lifetimes: Lifetimes) -> SessionOut:
 async def end_sessions(
     request: Request,
     user: CurrentUser,
-    session: DbSession,
     user_id: Annotated[UUID | None, Query(description="Whose; others' only for administrators.")] = None,
     keep_current: Annotated[bool, Query(description="Leaves the session of this request.")] = False,  # noqa: FBT002
 ) -> None:
     """One's own, this one too, or as an administrator anyone's: their tokens are refused everywhere within a second."""
-    keep = user.session_id if keep_current else None
-    ended = await service.end_sessions(session, user, user.owner(user_id), keep=keep)
-    _forget_after_commit(request, session, ended)
+    keep, owner = user.session_id if keep_current else None, user.owner(user_id)
+    await _end(request, service.END_ALL, lambda transaction: service.end_sessions(transaction, user, owner, keep=keep))
 
 
 @router.delete(
@@ -214,17 +217,21 @@ async def end_sessions(
     summary="End a session",
     responses=responses(AuthenticationError, NotFoundError),
 )
-async def end_session(request: Request, session_id: UUID, user: CurrentUser, session: DbSession) -> None:
+async def end_session(request: Request, session_id: UUID, user: CurrentUser) -> None:
     """One's own, or as an administrator anyone's; otherwise 404."""
-    await service.end_session(session, user, session_id, Lifetimes.of(parts_of(request).settings))
-    _forget_after_commit(request, session, [session_id])
+    lifetimes = Lifetimes.of(parts_of(request).settings)
+
+    async def work(transaction: Transaction) -> Sequence[UUID]:
+        await service.end_session(transaction, user, session_id, lifetimes)
+        return [session_id]
+
+    await _end(request, service.END, work)
 
 
-def _forget_after_commit(request: Request, session: DbSession, session_ids: Sequence[UUID]) -> None:
-    async def forget() -> None:
-        parts_of(request).principals.forget(session_ids)
-
-    after_commit(session, forget)
+async def _end(request: Request, action: Action, work: Callable[[Transaction], Awaitable[Sequence[UUID]]]) -> None:
+    """End those sessions that `work` names, here at once."""
+    parts = parts_of(request)
+    parts.principals.forget(await parts.database.unit(action, work))
 
 
 @router.post(

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from asyncpg import PostgresError
 from prometheus_client import Counter
-from sqlalchemy import func
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.auth.accounts import end_email_change
 from slipway.auth.addresses import address_key
@@ -28,18 +28,30 @@ from slipway.http.problems import (
 )
 from slipway.mail.links import MailedLink
 from slipway.sessions import queries
-from slipway.sessions.models import Session
 from slipway.sessions.proof import compare, prove_password, verify
 from slipway.sessions.queries import Account
 from slipway.sessions.refresh import Grant
 from slipway.sessions.secret_tokens import hash_token, new_token
+from slipway.storage.audit import Action
 from slipway.storage.models import new_id
+from slipway.storage.unit import Transaction
 from slipway.telemetry.registry import REGISTRY
 
 if TYPE_CHECKING:
     from slipway.sessions.parts import SessionParts
     from slipway.settings import Settings
     from slipway.storage.engine import Database
+
+SIGN_IN = Action("sessions", "sign_in")
+REFUSE = Action("sessions", "refuse")
+REVOKE = Action("sessions", "revoke")
+END = Action("sessions", "end")
+END_ALL = Action("users", "end_sessions")
+REHASH = Action("users", "rehash")
+CHANGE_PASSWORD = Action("users", "change_password")
+ASK_RESET = Action("users", "ask_reset")
+MAKE_RESET = Action("users", "make_reset")
+RESET_PASSWORD = Action("users", "reset_password")
 
 TRIES = 2
 """Comparisons with a stored hash: once more when another sign-in renewed it meanwhile."""
@@ -86,7 +98,14 @@ async def sign_in(parts: SessionParts, email: str, password: str, device: Device
             account = await _read_again(parts, account.id)
             verdict = await verify(parts, password, account)
     LOGINS.labels("refused").inc()
+    await parts.database.unit(REFUSE, partial(_refused, account))
     raise InvalidCredentialsError
+
+
+async def _refused(account: Account | None, transaction: Transaction) -> None:
+    """Nothing but the row of the audit log; whose account it was is there, what was typed isn't."""
+    transaction.entry.actor = account.id if account else None
+    await transaction.begin()
 
 
 async def _read_again(parts: SessionParts, user_id: UUID) -> Account | None:
@@ -101,29 +120,32 @@ async def _renew_hash(parts: SessionParts, account: Account, password: str) -> N
     """
     try:
         renewed = await parts.passwords.rehash(password)
-        async with parts.database.transaction() as session:
-            await queries.set_password(session, account.id, renewed, instead_of=account.password_hash)
-    except (UnavailableError, SQLAlchemyError, OSError) as error:
+
+        async def work(transaction: Transaction) -> None:
+            transaction.entry.resource = transaction.entry.actor = account.id
+            await queries.set_password(transaction, account.id, renewed, instead_of=account.password_hash)
+
+        await parts.database.unit(REHASH, work)
+    except (UnavailableError, SQLAlchemyError, PostgresError, OSError) as error:
         logger.warning("A password's hash was not renewed.", extra={"error": type(error).__name__})
 
 
 async def _start_session(parts: SessionParts, account: Account, device: Device) -> Grant | None:
     """None when the password is another than the one that was verified."""
-    token = new_token()
+    token, session_id = new_token(), new_id()
     left = Lifetimes.of(parts.settings).first
-    row = Session(
-        id=new_id(),
-        user_id=account.id,
-        expires_at=func.now() + left,
-        address=device.address,
-        user_agent=device.user_agent,
-    )
-    async with parts.database.transaction() as session:
+
+    async def work(transaction: Transaction) -> Grant | None:
+        transaction.entry.resource = transaction.entry.session = session_id
+        transaction.entry.actor = account.id
         # The password may have been changed, and the sessions ended, while the old one was being verified.
-        if not await queries.lock_verified_account(session, account):
+        if not await queries.lock_verified_account(transaction, account):
             return None
-        await queries.add_session(session, row, hash_token(token))
-    return Grant(account.id, row.id, account.permissions, token, left)
+        seen = {"address": device.address, "user_agent": device.user_agent}
+        await queries.add_session(transaction, session_id, account.id, left, hash_token(token), **seen)
+        return Grant(account.id, session_id, account.permissions, token, left)
+
+    return await parts.database.unit(SIGN_IN, work)
 
 
 async def revoke_token(parts: SessionParts, token: str) -> None:
@@ -132,27 +154,34 @@ async def revoke_token(parts: SessionParts, token: str) -> None:
     A refresh token that was used already names its session too: who shows it may have kept it, or lost the next one.
     """
     claims = parts.tokens.claims(token)
-    async with parts.database.transaction() as session:
-        session_id = claims.session_id if claims else await queries.session_of(session, hash_token(token))
+
+    async def work(transaction: Transaction) -> UUID | None:
+        session_id = claims.session_id if claims else await queries.session_of(transaction, hash_token(token))
         if session_id is not None:
-            await queries.revoke_session(session, session_id, "token_revoked")
+            transaction.entry.resource = session_id
+            await queries.revoke_session(transaction, session_id, "token_revoked")
+        return session_id
+
+    session_id = await parts.database.unit(REVOKE, work)
     if session_id is not None:
         parts.principals.forget([session_id])
 
 
-async def end_session(session: AsyncSession, actor: Principal, session_id: UUID, lifetimes: Lifetimes) -> None:
+async def end_session(transaction: Transaction, actor: Principal, session_id: UUID, lifetimes: Lifetimes) -> None:
     """End one's own session, or as an administrator anyone's. Raises NotFoundError for all others alike."""
-    owner = await queries.owner_of_live(session, session_id, lifetimes)
+    transaction.entry.resource = session_id
+    owner = await queries.owner_of_live(transaction, session_id, lifetimes)
     if owner is None or not actor.may_see(owner):
         raise NotFoundError("There is no such session.")
-    await queries.revoke_session(session, session_id, _ended_by(actor, owner))
+    await queries.revoke_session(transaction, session_id, _ended_by(actor, owner))
 
 
-async def end_sessions(session: AsyncSession, actor: Principal, owner: UUID, *, keep: UUID | None) -> Sequence[UUID]:
+async def end_sessions(transaction: Transaction, actor: Principal, owner: UUID, *, keep: UUID | None) -> Sequence[UUID]:
     """End all sessions of `owner` but `keep`; the ids of those ended. Raises NotFoundError where there is no owner."""
-    if not await queries.lock_user(session, owner):
+    transaction.entry.resource = owner
+    if not await queries.lock_user(transaction, owner):
         raise no_such_user()
-    return await queries.revoke_sessions_of(session, owner, _ended_by(actor, owner), keep=keep)
+    return await queries.revoke_sessions_of(transaction, owner, _ended_by(actor, owner), keep=keep)
 
 
 def _ended_by(actor: Principal, owner: UUID) -> str:
@@ -181,12 +210,18 @@ async def change_password(parts: SessionParts, actor: Principal, current: str, n
 
 async def _store_password(parts: SessionParts, actor: Principal, account: Account, password_hash: str) -> bool:
     """Replace the hash that was verified and end the other sessions; False when it isn't the one stored any more."""
-    async with parts.database.transaction() as session:
-        if not await queries.set_password(session, actor.id, password_hash, instead_of=account.password_hash):
-            return False
-        await queries.void_password_resets(session, actor.id)
-        await end_email_change(session, actor.id)
-        ended = await queries.revoke_sessions_of(session, actor.id, "password_changed", keep=actor.session_id)
+
+    async def work(transaction: Transaction) -> Sequence[UUID] | None:
+        transaction.entry.resource = actor.id
+        if not await queries.set_password(transaction, actor.id, password_hash, instead_of=account.password_hash):
+            return None
+        await queries.void_password_resets(transaction, actor.id)
+        await end_email_change(transaction, actor.id)
+        return await queries.revoke_sessions_of(transaction, actor.id, "password_changed", keep=actor.session_id)
+
+    ended = await parts.database.unit(CHANGE_PASSWORD, work)
+    if ended is None:
+        return False
     parts.principals.forget(ended)
     parts.principals.forget_user(actor.id)
     return True
@@ -198,9 +233,10 @@ async def request_password_reset(parts: SessionParts, email: str, address: str) 
     Nobody is looked up here: the job does that, so that known and unknown addresses take the same time.
     """
     await parts.throttle.reserve(address_key(email), address, purpose="reset")
-    async with parts.database.transaction() as session:
-        mail: dict[str, object] = {"to": email, "template": "password_reset", "values": {}}
-        await parts.queue.enqueue(session, "send_mail", mail)
+    mail: dict[str, object] = {"to": email, "template": "password_reset", "values": {}}
+    await parts.database.unit(
+        ASK_RESET, lambda transaction: parts.queue.enqueue(transaction, "send_mail", mail)
+    )
 
 
 async def new_reset_link(database: Database, settings: Settings, email: str) -> MailedLink | None:
@@ -210,13 +246,20 @@ async def new_reset_link(database: Database, settings: Settings, email: str) -> 
     table, nor among its dead letters, nor in a backup. A repeated job makes another; using one voids the rest.
     """
     token = new_token()
-    async with database.transaction() as session:
+
+    async def work(transaction: Transaction) -> Account | None:
         # Locked, so that a link is never made for an address that is being given up.
-        account = await queries.account_by_email(session, email, lock=True)
+        account = await queries.account_by_email(transaction, email, lock=True)
         if account is None or not account.is_active:
             return None
+        transaction.entry.resource = account.id
         lifetime = timedelta(seconds=settings.password_reset_ttl)
-        await queries.add_password_reset(session, account.id, hash_token(token), lifetime)
+        await queries.add_password_reset(transaction, account.id, hash_token(token), lifetime)
+        return account
+
+    account = await database.unit(MAKE_RESET, work)
+    if account is None:
+        return None
     return MailedLink(account.email, settings.password_reset_url.replace("{token}", token))
 
 
@@ -228,15 +271,19 @@ async def confirm_password_reset(parts: SessionParts, token: str, new: str) -> N
     if user_id is None:
         raise _invalid_reset()
     password_hash = await parts.passwords.hash(new, location="body.new_password")
-    async with parts.database.transaction() as session:
+
+    async def work(transaction: Transaction) -> Sequence[UUID]:
+        transaction.entry.resource = transaction.entry.actor = user_id
         # The user's row before the tokens', as everywhere: two links used at once don't deadlock.
-        stored = await queries.set_password(session, user_id, password_hash, instead_of=None)
-        if not stored or not await queries.use_password_reset(session, token_hash):
+        stored = await queries.set_password(transaction, user_id, password_hash, instead_of=None)
+        if not stored or not await queries.use_password_reset(transaction, token_hash):
             raise _invalid_reset()
-        await queries.void_password_resets(session, user_id)
-        await end_email_change(session, user_id)
-        await parts.throttle.forget_account(session, str(user_id))
-        ended = await queries.revoke_sessions_of(session, user_id, "password_reset")
+        await queries.void_password_resets(transaction, user_id)
+        await end_email_change(transaction, user_id)
+        await parts.throttle.forget_account(transaction, str(user_id))
+        return await queries.revoke_sessions_of(transaction, user_id, "password_reset")
+
+    ended = await parts.database.unit(RESET_PASSWORD, work)
     parts.principals.forget(ended)
 
 

@@ -38,9 +38,10 @@ def one(row: Row | None) -> Row:
 class Statement:
     """`text` with `$1 …`, and the order of the values for it; `attributes` are those of its span."""
 
-    __slots__ = ("_fixed", "_names", "_processors", "attributes", "name", "text")
+    __slots__ = ("_fixed", "_names", "_processors", "attributes", "clause", "name", "text")
 
     def __init__(self, clause: Executable) -> None:
+        self.clause = clause
         compiled: Any = clause.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
         if compiled.insert_prefetch or compiled.update_prefetch or compiled.post_compile_params:
             raise TypeError("Name every value with a bindparam: defaults of models and lists are not filled in here.")

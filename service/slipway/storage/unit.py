@@ -8,13 +8,13 @@ nothing, so the work is run once more on another one; lost after that, nobody kn
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import asyncpg
 from opentelemetry.trace import SpanKind
 from sqlalchemy import Insert, Table, bindparam, insert, literal_column, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.expression import CTE
 from sqlalchemy.util import greenlet_spawn
@@ -88,11 +88,11 @@ class Transaction:
 
     async def row(self, statement: Statement, **values: Any) -> Row | None:
         """The first row of the result, or of those returned."""
-        await self._begin()
+        await self.begin()
         return await self._row(statement, values)
 
     async def rows(self, statement: Statement, **values: Any) -> list[Row]:
-        await self._begin()
+        await self.begin()
         with span(statement.name, kind=SpanKind.CLIENT, attributes=statement.attributes):
             found = await self._connection.fetch(
                 statement.text, *statement.arguments(values), record_class=Row, timeout=self._patience
@@ -107,7 +107,7 @@ class Transaction:
         """
         alone = not self._begun and ((left := remaining()) is None or left >= ENOUGH * self._limit)
         if not alone:
-            await self._begin()
+            await self.begin()
         self.leaving = alone
         done = await self._row(whole.statement, {**values, **self.entry.values()})
         self._concluded = done is not None
@@ -129,7 +129,8 @@ class Transaction:
         if self._connection.is_in_transaction():
             await self._connection.execute("ROLLBACK", timeout=self._patience)
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """Called by all that runs a statement; by work itself where its row of the audit log is all that it leaves."""
         if self._concluded:
             raise RuntimeError("This work is concluded, and may be committed: nothing can be added to it.")
         if not self._begun:
@@ -142,6 +143,23 @@ class Transaction:
                 statement.text, *statement.arguments(values), record_class=Row, timeout=self._patience
             )
         return cast("Row | None", found)
+
+
+Writer = Transaction | AsyncSession
+"""A transaction of either kind, for statements that both need until every write is a unit."""
+
+
+async def row_of(writer: Writer, statement: Statement, **values: Any) -> Any:
+    """The first row, or None."""
+    rows = await rows_of(writer, statement, **values)
+    return rows[0] if rows else None
+
+
+async def rows_of(writer: Writer, statement: Statement, **values: Any) -> Sequence[Any]:
+    if isinstance(writer, Transaction):
+        return await writer.rows(statement, **values)
+    result: Any = await writer.execute(statement.clause, values)
+    return result.all() if getattr(result, "returns_rows", True) else ()
 
 
 async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callable[[Transaction], Awaitable[T]]) -> T:
