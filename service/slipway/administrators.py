@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.auth.addresses import as_address
-from slipway.auth.models import User
 from slipway.auth.passwords import PasswordHasher
 from slipway.domains import ADMINISTRATOR
+from slipway.storage.audit import Action
 from slipway.storage.engine import Database
+from slipway.storage.statements import Statement
+from slipway.storage.unit import Transaction
 from slipway.users import queries
 
 # Held while looking and adding, so that two pods that start together make one administrator, not an error.
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('slipway.administrators', 0))")
+_LOCK = Statement(text("SELECT pg_advisory_xact_lock(hashtextextended('slipway.administrators', 0))"))
+
+CREATE = Action("users", "create_administrator")
 
 
 class AdministratorError(ValueError):
@@ -52,13 +55,18 @@ async def _create(
     database: Database, passwords: PasswordHasher, email: str, password: str, *, only_first: bool
 ) -> bool:
     password_hash = await passwords.hash(password)
-    async with database.transaction() as session:
-        await session.execute(_LOCK)
-        if await _is_there(session, email, only_first=only_first):
+
+    async def work(transaction: Transaction) -> bool:
+        await transaction.row(_LOCK)
+        if await _is_there(transaction, email, only_first=only_first):
             return False
-        session.add(User(email=email, password_hash=password_hash, permissions=ADMINISTRATOR))
+        await queries.add(transaction, email, "", password_hash, ADMINISTRATOR)
         return True
 
+    return await database.unit(CREATE, work)
 
-async def _is_there(session: AsyncSession, email: str, *, only_first: bool) -> bool:
-    return await queries.exists(session) if only_first else await queries.get_by_email(session, email) is not None
+
+async def _is_there(transaction: Transaction, email: str, *, only_first: bool) -> bool:
+    return (
+        await queries.exists(transaction) if only_first else await queries.get_by_email(transaction, email) is not None
+    )

@@ -100,8 +100,8 @@ async def test_nor_when_a_release_that_ends_no_sessions_switched_them_off(
 async def test_without_following_the_switch_all_of_it_would_live_again(
     admin: Person, user: Person, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def nothing(*_: object) -> None:
-        return
+    async def nothing(_: object, __: object, changed: service.Changed) -> service.Changed:
+        return changed
 
     monkeypatch.setattr(service, "follow_switch", nothing)
     for on in (False, True):

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from integration.conftest import PASSWORD, Person, SignIn, enter
 from integration.sql import run_sql
@@ -18,8 +17,12 @@ from slipway.auth.dependencies import Principal
 from slipway.resources import Resources
 from slipway.sessions.service import new_reset_link
 from slipway.settings import Settings
+from slipway.storage.audit import Action
+from slipway.storage.unit import Transaction
 from slipway.users import queries, service
 from slipway.users.service import UserChange
+
+TRY = Action("tests", "try")
 
 NEW = {"email": "Ada@Example.com", "password": "correct horse battery", "display_name": "Ada"}
 
@@ -167,8 +170,7 @@ async def test_two_administrators_who_remove_each_other_at_once_leave_one(
     ]
     # The loser would remove the last one; or is none any more when that is read, and sees no such user then.
     assert sorted(statuses) in ([200, 409], [200, 404])
-    async with resources.database.transaction() as session:
-        assert len(await queries.lock_administrators(session)) == 1
+    assert len(await resources.database.unit(TRY, queries.lock_administrators)) == 1
 
 
 async def test_who_was_removed_as_an_administrator_meanwhile_sees_no_such_user(sign_in: SignIn) -> None:
@@ -185,8 +187,7 @@ async def test_without_the_lock_two_administrators_could_remove_each_other(
     first, second = await sign_in("admin:write"), await sign_in("admin:write")
     await _remove_administrator(first, first.id, "demote")
     await _remove_administrator(second, second.id, "demote")
-    async with resources.database.transaction() as session:
-        assert await queries.lock_administrators(session) == []
+    assert await resources.database.unit(TRY, queries.lock_administrators) == []
 
 
 @pytest.mark.parametrize("body", [{}, {"email": None}, {"display_name": "a\x00b"}, {"unknown": 1}, {"email": "nobody"}])
@@ -261,7 +262,7 @@ async def test_a_stolen_token_does_not_change_the_address(
 async def test_without_asking_for_the_password_a_token_would_change_the_address(
     user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def proven(session: AsyncSession, actor: Principal, user_id: UUID, wanted: UserChange, *rest: Any) -> Any:
+    async def proven(session: Transaction, actor: Principal, user_id: UUID, wanted: UserChange, *rest: Any) -> Any:
         return await change(session, actor, user_id, replace(wanted, by_password=True), *rest)
 
     change = service.change

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 
 import httpx
 import pytest
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from integration.conftest import PASSWORD, Person, SignIn
 from integration.form import enter
 from integration.mailing import Post, ask, confirm, post_office
 from integration.sql import run_sql
-from slipway.auth.models import User
 from slipway.mail.job import JOBS
 from slipway.resources import Resources
-from slipway.users import email_changes, service
+from slipway.storage.statements import Statement
+from slipway.storage.unit import Transaction
+from slipway.users import email_changes, queries, service
+from slipway.users.queries import Known
 
 FREE = "free@example.com"
 LIMIT = 5
@@ -38,12 +39,19 @@ def statements(resources: Resources) -> Iterator[list[str]]:
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         seen.append(statement)
 
+    arguments = Statement.arguments
+
+    def noted(statement: Statement, values: Mapping[str, object]) -> list[object]:
+        seen.append(statement.text)
+        return arguments(statement, values)
+
     engine = resources.database.engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Statement, "arguments", noted)
         yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
+    event.remove(engine, "before_cursor_execute", note)
+    assert any(statement.startswith("UPDATE") or "INSERT" in statement for statement in seen)
 
 
 def shown(reply: httpx.Response, email: str) -> tuple[int, list[tuple[str, str]], str]:
@@ -92,9 +100,9 @@ async def test_writing_the_address_at_once_would_tell_that_it_is_taken(
 ) -> None:
     """Negative control: as the first release did."""
 
-    async def write(session: AsyncSession, _: Resources, asker: User, email: str) -> None:
-        asker.email = email
-        await service._flush(session)  # noqa: SLF001 - what the former way met
+    async def write(transaction: Transaction, _: Resources, asker: Known, email: str) -> Known:
+        with service._address_taken():  # noqa: SLF001 - what the former way met
+            return await queries.change(transaction, asker, email=email)
 
     monkeypatch.setattr(email_changes, "ask", write)
     assert (await ask(user, (await sign_in()).email)).status_code == 409

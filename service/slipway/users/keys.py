@@ -12,11 +12,14 @@ from functools import partial
 from uuid import UUID
 
 from slipway.jobs.kinds import Job
+from slipway.storage.audit import Action
 from slipway.storage.engine import Database
+from slipway.storage.unit import Transaction
 from slipway.users import queries
 from slipway.users.queries import Unkeyed
 
 JOB = "key_addresses"
+KEY = Action("users", "key_addresses")
 BATCH = 500
 NAMED_AT_MOST = 20
 
@@ -45,8 +48,13 @@ class KeyAddresses:
     async def _key(self, rows: Sequence[Unkeyed]) -> dict[UUID, UUID]:
         """Who has an address with somebody else's key, and whose it is."""
         firsts = {row.key: row for row in reversed(rows)}
-        async with self._database.transaction() as session:
-            given = set(await queries.set_keys(session, list(firsts.values())))
+
+        async def work(transaction: Transaction) -> tuple[list[Unkeyed], dict[str, UUID]]:
+            given = set(await queries.set_keys(transaction, list(firsts.values())))
             left = [row for row in rows if row.id not in given]
-            holders = await queries.holders(session, [row.key for row in left])
+            return left, await queries.holders(transaction, [row.key for row in left])
+
+        if not rows:
+            return {}
+        left, holders = await self._database.unit(KEY, work)
         return {row.id: holders[row.key] for row in left if holders.get(row.key, row.id) != row.id}
