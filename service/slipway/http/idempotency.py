@@ -28,7 +28,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 
 from slipway.http.problems import ProblemDetail, UnavailableError, ValidationError
@@ -83,25 +82,24 @@ def _claim(**reply: Any) -> ReturningInsert[Any]:
     )
 
 
-CLAIM = _claim()
-ANSWERED = _claim(
+_CLAIM = Statement(_claim())
+_ANSWERED = _claim(
     status=bindparam("reply_status", type_=SmallInteger),
     headers=bindparam("reply_headers", type_=JSONB),
     body=bindparam("reply_body", type_=LargeBinary),
 )
 """A claim that has its reply with it."""
 
-REMEMBER = (
+_REMEMBER = Statement(
     update(_ROWS)
     .where(_ROWS.c.key_hash == bindparam("hash"))
     .values(status=bindparam("new_status"), headers=bindparam("new_headers"), body=bindparam("new_body"))
 )
-EARLIER = select(_ROWS.c.fingerprint, _ROWS.c.status, _ROWS.c.headers, _ROWS.c.body).where(
-    _ROWS.c.key_hash == bindparam("hash")
+_EARLIER = Statement(
+    select(_ROWS.c.fingerprint, _ROWS.c.status, _ROWS.c.headers, _ROWS.c.body).where(
+        _ROWS.c.key_hash == bindparam("hash")
+    )
 )
-
-
-_CLAIM, _REMEMBER, _EARLIER = Statement(CLAIM), Statement(REMEMBER), Statement(EARLIER)
 
 
 class OneCreate:
@@ -109,7 +107,7 @@ class OneCreate:
 
     def __init__(self, table: Table, *names: str) -> None:
         self.plain = OneInsert(table, *names)
-        self.keyed = OneInsert(table, *names, claiming=ANSWERED)
+        self.keyed = OneInsert(table, *names, claiming=_ANSWERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,54 +214,6 @@ def _reply_of(earlier: Row, fingerprint: bytes) -> Response:
     return Response(earlier.body, earlier.status or 200, {**(earlier.headers or {}), REPLAYED: "true"})
 
 
-class Once:
-    """The claim of a request on its key; without a key it remembers nothing."""
-
-    def __init__(self, session: AsyncSession, key_hash: bytes | None) -> None:
-        self._session = session
-        self._key_hash = key_hash
-
-    async def remember(self, response: Response) -> Response:
-        """Store the reply beside the work it reports; call it last, with the reply that is returned."""
-        if self._key_hash is not None:
-            kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
-            stored = {"new_status": response.status_code, "new_headers": kept, "new_body": bytes(response.body)}
-            await self._session.execute(REMEMBER, {"hash": self._key_hash, **stored})
-        return response
-
-
-async def claim(request: Request, session: AsyncSession, user_id: UUID, key: str | None) -> Once:
-    """Claim the key in the transaction of `session`, waiting for a concurrent first request with it to end.
-
-    Raises IdempotentReplay when that one committed, ValidationError when the key was used for another request.
-    """
-    if key is None:
-        return Once(session, None)
-    raw = key.encode()
-    key_hash = hashlib.sha256(user_id.bytes + raw).digest()
-    described = f"{request.method}\n{request.url.path}\n".encode() + await request.body()
-    fingerprint = hmac.digest(raw, described, "sha256")
-    ttl = request.app.state.resources.settings.idempotency_ttl
-    if not await _is_first(session, key_hash, fingerprint, user_id, ttl):
-        raise IdempotentReplay(await _earlier_reply(session, key_hash, fingerprint))
-    return Once(session, key_hash)
-
-
-async def _is_first(session: AsyncSession, key_hash: bytes, fingerprint: bytes, user_id: UUID, ttl: int) -> bool:
-    row = {"key_hash": key_hash, "fingerprint": fingerprint, "user_id": user_id, "ttl": ttl}
-    return (await session.execute(CLAIM, row)).first() is not None
-
-
-async def _earlier_reply(session: AsyncSession, key_hash: bytes, fingerprint: bytes) -> Response:
-    earlier = (await session.execute(EARLIER, {"hash": key_hash})).one()
-    if not hmac.compare_digest(earlier.fingerprint, fingerprint):
-        fault = ProblemDetail(
-            location="header.Idempotency-Key", message="This key was used for another request; choose a new one."
-        )
-        raise ValidationError(details=[fault])
-    return Response(earlier.body, earlier.status or 200, {**(earlier.headers or {}), REPLAYED: "true"})
-
-
 IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
@@ -275,4 +225,4 @@ IdempotencyKeyHeader = Annotated[
         examples=["5b3c6d0e-1f6a-4b5e-9a60-1f1a3b0c2d4e"],
     ),
 ]
-"""For POST routes: `once = await claim(request, session, user.id, key)`, then `return await once.remember(reply)`."""
+"""For POST routes: `key_of` before the unit of work; in it `create_once`, or `claim_key` first and `remember` last."""

@@ -223,11 +223,12 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A unit of work: committed when the block ends, rolled back when it raises; then `after_commit` runs."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
-            async with session.begin():
-                yield session
-            await _run_after_commit(session)
+        """For the queue's own work and for tests: committed when the block ends, rolled back when it raises.
+
+        What is written so leaves no row in the audit log: domains write by `unit`.
+        """
+        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
 
     async def read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run a read in autocommit; once more on a fresh connection when the first one was lost.
@@ -277,20 +278,6 @@ class Database:
         if self._trimming is not None:
             self._trimming.cancel()
         await self.engine.dispose()
-
-
-def after_commit(session: AsyncSession, act: Callable[[], Awaitable[None]]) -> None:
-    """Do something once the session's transaction is committed, such as dropping what is cached; not if it isn't."""
-    session.info.setdefault("after_commit", []).append(act)
-
-
-async def _run_after_commit(session: AsyncSession) -> None:
-    for act in session.info.pop("after_commit", ()):
-        try:
-            await act()
-        except Exception:
-            # The work is committed and must be reported as such; what is cached ends by its own bound.
-            logger.exception("An act after commit failed")
 
 
 def connect_arguments(
