@@ -234,9 +234,7 @@ async def request_password_reset(parts: SessionParts, email: str, address: str) 
     """
     await parts.throttle.reserve(address_key(email), address, purpose="reset")
     mail: dict[str, object] = {"to": email, "template": "password_reset", "values": {}}
-    await parts.database.unit(
-        ASK_RESET, lambda transaction: parts.queue.enqueue(transaction, "send_mail", mail)
-    )
+    await parts.database.unit(ASK_RESET, lambda transaction: parts.queue.enqueue(transaction, "send_mail", mail))
 
 
 async def new_reset_link(database: Database, settings: Settings, email: str) -> MailedLink | None:

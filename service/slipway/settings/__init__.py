@@ -180,9 +180,7 @@ class Settings(BaseSettings):
     job_backoff: float = Field(2.0, gt=0, le=600, description="First delay between tries; it doubles, with jitter.")
     job_timeout: float = Field(300.0, gt=0, description="Longest run of one job.")
     purge_interval: float = Field(600.0, ge=1, description="How often expired rows are deleted.")
-    audit_retention: int = Field(
-        400 * 86400, ge=30 * 86400, description="How long the audit log is kept; 30 days at least."
-    )
+    audit_retention: int = Field(400 * 86400, ge=30 * 86400, description="How long the audit log is kept.")
     export_ttl: int = Field(7 * 86400, ge=60, description="How long an export can be fetched.")
     smtp_url: SecretStr | None = Field(
         None,
