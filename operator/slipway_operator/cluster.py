@@ -289,7 +289,9 @@ class Api:
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         headers = {"Accept": "application/json, */*"} | ({} if data is None else {"Content-Type": media})
         params = {name: value for name, value in query.items() if value}
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return await self._once(method, path, params, data, headers, limit() if limit else seconds)
             except ApiError as error:
@@ -297,7 +299,6 @@ class Api:
                     raise
                 pause = min(LONGEST_PAUSE, max(0.1 * 2**attempt, error.retry_after))
                 await asyncio.sleep(pause * self._jitter.uniform(1.0, 1.5))
-        raise AssertionError("every attempt returns or raises")
 
     def _may_repeat(self, method: str, error: ApiError) -> bool:
         if error.status == _UNAUTHORIZED:

@@ -136,6 +136,15 @@ async def test_a_permission_given_later_does_not_widen_a_token_in_use(
     assert (await again.client.get("/api/v1/users")).status_code == 200
 
 
+async def test_a_user_who_was_changed_meanwhile_is_not_deleted(admin: Person, user: Person) -> None:
+    path = f"/api/v1/users/{user.id}"
+    before = (await admin.client.get(path)).headers["ETag"]
+    now = (await user.client.patch(path, json={"display_name": "New"})).headers["ETag"]
+    stale = await admin.client.delete(path, headers={"If-Match": before})
+    assert (stale.status_code, stale.json()["error"]) == (412, "precondition_failed")
+    assert (await admin.client.delete(path, headers={"If-Match": now})).status_code == 204
+
+
 async def test_deleting_a_user_ends_their_sessions(admin: Person, user: Person) -> None:
     assert (await user.client.get("/api/v1/users/me")).status_code == 200
     assert (await admin.client.delete(f"/api/v1/users/{user.id}")).status_code == 204

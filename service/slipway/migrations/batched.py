@@ -112,7 +112,9 @@ class _Backfill:
 
     def _change(self, parameters: dict[str, Any]) -> tuple[int, Any]:
         """One batch, tried again while a row of it is locked: rows changed, and the greatest key it returned."""
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 result = self._connection.execute(self._statement, parameters)
                 keys = result.scalars().all() if result.returns_rows else ()
@@ -124,7 +126,6 @@ class _Backfill:
                 if "after" in parameters and not result.returns_rows:
                     raise MigrationError("A backfill with `after` must end with RETURNING its key.")
                 return len(keys) or max(0, result.rowcount), max(keys, default=None)
-        raise AssertionError("the last try returns or raises")
 
     def _adapt(self, took: float) -> None:
         """Halve a batch that takes too long, let one that is quick grow again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -96,7 +97,7 @@ async def _apply(session: Session, settings: Settings, revision: Revision, versi
     subject = f"Revision {revision.id}"
     progress.listen(Working(f"{subject} runs."))
     async with watching(settings, session.raw.get_server_pid(), progress, subject) as watch:
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in count(1):
             try:
                 await session.sqlalchemy.run_sync(run_revision, revision, versions, progress)
                 break
