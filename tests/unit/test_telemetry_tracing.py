@@ -189,9 +189,13 @@ async def test_without_a_draw_of_its_own_every_request_of_such_a_caller_would_be
     "broken",
     ["", "00", f"00-{'0' * 32}-{PARENT}-01", f"00-{TRACE}-{'0' * 16}-01", f"ff-{TRACE}-{PARENT}-01", "00-X-Y-01"],
 )
-async def test_a_broken_traceparent_starts_a_new_trace(never: Traced, broken: str) -> None:
-    await never.get(traceparent=broken)
-    assert never.whole.access()[0]["trace_id"] not in {TRACE, "0" * 32}
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+async def test_a_broken_traceparent_starts_a_new_trace(broken: str, ratio: float) -> None:
+    traced = Traced(ratio)
+    await traced.get(traceparent=broken)
+    traced.tracing.shutdown()
+    assert traced.whole.access()[0]["trace_id"] not in {TRACE, "0" * 32}
+    assert [span.parent for span in traced.kept.spans if span.name.startswith("GET")] == [None] * int(ratio)
 
 
 async def test_about_the_configured_share_is_recorded() -> None:

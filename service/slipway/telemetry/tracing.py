@@ -70,8 +70,8 @@ class Tracing:
 
         Of no caller's requests more than the ratio is recorded, whatever they send; the unsampled flag keeps one out.
         """
-        parent = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
-        if parent is None or parent[1] == b"0" * 32 or parent[2] == b"0" * 16:
+        parent = _parent(traceparent)
+        if parent is None:
             drawn = getrandbits(192)
             ids = f"{drawn:048x}"
             context.trace_id, context.span_id = ids[:32], ids[32:]
@@ -89,8 +89,8 @@ class Tracing:
         self, context: RequestContext, name: str, traceparent: bytes | None, attributes: dict[str, Any]
     ) -> object:
         """Make the span that `begin` asked for and make it the current one; give the result to `end`."""
-        parent = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
-        if parent is not None and int(parent[1], 16) and int(parent[2], 16):
+        parent = _parent(traceparent)
+        if parent is not None:
             remote = SpanContext(
                 trace_id=int(parent[1], 16),
                 span_id=int(parent[2], 16),
@@ -123,6 +123,12 @@ class Tracing:
     def shutdown(self) -> None:
         """Send what is left; takes at most SHUTDOWN_TIMEOUT, even with the collector gone."""
         self._provider.shutdown()
+
+
+def _parent(traceparent: bytes | None) -> re.Match[bytes] | None:
+    """The caller's span; ids of zeros alone are none."""
+    found = _TRACEPARENT.fullmatch(traceparent) if traceparent is not None else None
+    return None if found is None or found[1] == b"0" * 32 or found[2] == b"0" * 16 else found
 
 
 def inject_headers() -> dict[str, str]:
