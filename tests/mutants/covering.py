@@ -48,11 +48,12 @@ class Covering:
         self._files = {str(path.relative_to(root)): path.read_text() for path in sorted(found)}
 
     def tests(self, path: str, line: int) -> Chosen:
-        """A line that only an import runs is covered by whoever runs another one of its file."""
+        """A line that only an import runs is covered by whoever runs another one of its file, or imports it by name."""
         contexts = self._data.contexts_by_lineno(path)
         running = named(contexts.get(line, []))
         if not running:
             running = {node.partition("::")[0] for each in contexts.values() for node in named(each)}
+            running |= {file for file, text in self._files.items() if _imports(path, text)}
         if len(running) > MANY:
             running = {node.partition("::")[0] for node in running}
         module = Path(path).stem
@@ -60,6 +61,12 @@ class Covering:
         # Chosen that name the module notice most faults, and small files are quick.
         nearest = sorted(running, key=lambda node: (module not in self._files[node.partition("::")[0]], node))
         return Chosen(tuple(nearest), tuple(sorted(others - running, key=lambda file: (APART in file, file))))
+
+
+def _imports(path: str, text: str) -> bool:
+    """Whether a test file's text names the module at `path`: what it defines may be all that the test looks at."""
+    package, _, module = path.removesuffix(".py").removesuffix("/__init__").partition("/")[2].rpartition("/")
+    return re.search(rf"\b{package.replace('/', '.')}(?:\.| import (?:.*\b)?){module}\b", text) is not None
 
 
 def _may_notice(path: str, file: str, text: str) -> bool:

@@ -70,6 +70,7 @@ def test_the_lines_that_a_change_added_are_told() -> None:
 CODE = "LIMIT = 3\n\ndef few(n):\n    return n < LIMIT\n\ndef many(n):\n    return n > LIMIT\n"
 FEW = "from slipway.paging import few\n\ndef test_few():\n    assert few(2)\n"
 MANY = "from slipway.paging import many\n\ndef test_many():\n    assert many(4)\n"
+LIMIT = "from slipway import paging\n\ndef test_limit():\n    assert paging.LIMIT == 3\n"
 APART = "import subprocess\nimport slipway\n\ndef test_slipway():\n    assert subprocess\n"
 OPERATORS = "import subprocess\nimport slipway_operator\n\ndef test_operator():\n    assert subprocess\n"
 READS = "import ast\n\ndef test_read():\n    assert ast\n"
@@ -82,6 +83,7 @@ def tree(root: Path, few: str = FEW) -> Path:
         "service/slipway/paging.py": CODE,
         "operator/slipway_operator/__init__.py": "",
         "tests/unit/test_few.py": few,
+        "tests/unit/test_limit.py": LIMIT,
         "tests/unit/test_apart.py": APART,
         "tests/unit/test_operators.py": OPERATORS,
         "tests/unit/test_reads.py": READS,
@@ -101,7 +103,11 @@ def test_the_tests_that_run_a_line_are_found_and_those_that_start_processes(tmp_
     assert in_few == Chosen(
         ("tests/unit/test_few.py::test_few",), ("tests/unit/test_apart.py", "tests/unit/test_reads.py")
     )
-    assert set(of_all.covering) == {"tests/unit/test_few.py", "tests/integration/test_many.py"}
+    assert set(of_all.covering) == {
+        "tests/unit/test_few.py",
+        "tests/unit/test_limit.py",
+        "tests/integration/test_many.py",
+    }
     file = root / "service/slipway/paging.py"
     for wrong, verdict in (("n <= LIMIT", "survived"), ("n > LIMIT", "noticed")):
         file.write_text(CODE.replace("n < LIMIT", wrong))
