@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from asyncpg import ForeignKeyViolationError, RestrictViolationError
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import IntegrityError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
@@ -18,7 +18,6 @@ from slipway.auth.tokens import TokenClaims
 from slipway.domains import DOMAINS
 from slipway.edge.drain import DrainState
 from slipway.edge.edge import Edge
-from slipway.edge.faults import sql_state
 from slipway.http.docs_pages import make_fastapi
 from slipway.http.idempotency import IdempotentReplay
 from slipway.http.openapi import DESCRIPTION, describe
@@ -51,8 +50,6 @@ async def health() -> dict[str, str]:
     """Answers without looking at anything else; the ops port tells more."""
     return {"status": "healthy"}
 
-
-FOREIGN_KEY_VIOLATION = "23503"
 
 _BY_STATUS: dict[int, type[AppException]] = {
     problem.status: problem
@@ -96,7 +93,8 @@ def _fastapi(settings: Settings) -> FastAPI:
     api.add_exception_handler(RequestValidationError, _request_validation)
     api.add_exception_handler(HTTPException, _http_exception)
     api.add_exception_handler(IdempotentReplay, _replay)
-    api.add_exception_handler(IntegrityError, _integrity)
+    for refers_to_nothing in (ForeignKeyViolationError, RestrictViolationError):
+        api.add_exception_handler(refers_to_nothing, _reference)
     return api
 
 
@@ -129,15 +127,12 @@ async def _replay(_: Request, error: Exception) -> Response:
     return error.response
 
 
-async def _integrity(request: Request, error: Exception) -> Response:
+async def _reference(request: Request, _: Exception) -> Response:
     """A row for a user who isn't there any more is their session's end; any other reference to nothing, a conflict.
 
     A process believes in a user for a moment after they were deleted, so it looks again. Names of constraints say
     nothing: a domain refers to whom it likes.
     """
-    assert isinstance(error, IntegrityError)  # noqa: S101 - registered for it
-    if sql_state(error) != FOREIGN_KEY_VIOLATION:
-        raise error
     resources: Resources = request.app.state.resources
     claims = claims_of(request.scope, resources)
     resources.principals.forget([claims.session_id])

@@ -200,4 +200,6 @@ async def test_every_worker_of_this_release_purges_and_gives_addresses_their_key
 
 
 async def _purged(db: Database) -> bool:
-    return await counts(db, TABLES) == dict.fromkeys(TABLES, 1)
+    # The audit log gets rows of what workers do meanwhile.
+    tables = [table for table in TABLES if table != "audit"]
+    return await counts(db, tables) == dict.fromkeys(tables, 1)

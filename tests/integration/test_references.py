@@ -10,8 +10,8 @@ import pytest
 
 from integration.conftest import PASSWORD, Person
 from integration.sql import run_sql
-from slipway import app
-from slipway.items import queries
+from slipway.auth.principals import Principals
+from slipway.items import service as items
 from slipway.resources import Resources
 from slipway.sessions import service
 
@@ -31,22 +31,18 @@ async def test_a_row_for_a_user_who_was_just_deleted_is_their_sessions_end(user:
     assert reply.headers["www-authenticate"] == 'Bearer realm="slipway", error="invalid_token"'
 
 
-async def test_without_looking_again_it_would_be_500(
+async def test_without_looking_again_it_would_be_a_conflict(
     user: Person, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "FOREIGN_KEY_VIOLATION", "")
-    assert (await _write_as_a_deleted_user(user, resources)).status_code == 500
+    monkeypatch.setattr(Principals, "forget", lambda *_: None)
+    assert (await _write_as_a_deleted_user(user, resources)).status_code == 409
 
 
 async def test_a_reference_to_somebody_else_who_is_gone_is_a_conflict_and_ends_no_session(
     user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add = queries.add
-
-    async def for_nobody(session: Any, _owner: Any, title: str, body: str) -> Any:
-        return await add(session, uuid4(), title, body)
-
-    monkeypatch.setattr(queries, "add", for_nobody)
+    new = items.new
+    monkeypatch.setattr(items, "new", lambda _owner, content: new(uuid4(), content))
     reply = await user.client.post("/api/v1/items", json=ITEM)
     assert (reply.status_code, reply.json()["error"]) == (409, "conflict")
     monkeypatch.undo()

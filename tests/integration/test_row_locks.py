@@ -8,21 +8,21 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from asyncpg import LockNotAvailableError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 import slipway.exports.queries as exports
 import slipway.jobs.queries as jobs
 import slipway.sessions.queries as sessions
 import slipway.users.queries as users
 from slipway.auth.lifetimes import Lifetimes
-from slipway.auth.models import User
 from slipway.http.paging import PageRequest
 from slipway.jobs.kinds import Job
-from slipway.migrations.errors import sqlstate_of
 from slipway.settings import Settings
+from slipway.storage.audit import Action
 from slipway.storage.engine import Database
+from slipway.storage.statements import Statement, one
+from slipway.storage.unit import Transaction
 
 EMAIL = "ada@example.com"
 TOKEN = b"token"
@@ -42,78 +42,82 @@ class Rows:
         return Job(1, "greet", {}, {}, 1, self.lease, datetime.now(UTC))
 
 
-Work = Callable[[AsyncSession, Rows], Awaitable[object]]
+Work = Callable[[Transaction, Rows], Awaitable[object]]
+
+
+TEST = Action("tests", "lock")
+_SESSION = Statement(
+    text(
+        "INSERT INTO sessions (id, user_id, expires_at, user_agent)"
+        " VALUES (gen_random_uuid(), :user, now() + interval '1 day', '') RETURNING id"
+    )
+)
+_JOB = Statement(text("INSERT INTO jobs (name, payload, lease, run_after) VALUES ('greet', '{}', :lease, now())"))
 
 
 @pytest.fixture
 async def rows(db: Database) -> Rows:
-    lease, row = uuid4(), None
-    async with db.transaction() as session:
-        user = User(email=EMAIL, password_hash="hash", permissions=["admin:write"])
-        session.add(user)
-        await session.flush()
-        row = (
-            await session.execute(
-                text(
-                    "INSERT INTO sessions (id, user_id, expires_at, user_agent) VALUES (gen_random_uuid(), :user,"
-                    " now() + interval '1 day', '') RETURNING id"
-                ),
-                {"user": user.id},
-            )
-        ).scalar_one()
-        await sessions.add_refresh_token(session, row, TOKEN)
-        export = await exports.add(session, user.id, "csv", timedelta(days=1))
-        await session.execute(
-            text("INSERT INTO jobs (name, payload, lease, run_after) VALUES ('greet', '{}', :lease, now())"),
-            {"lease": lease},
-        )
-        account = await sessions.account_by_id(session, user.id)
+    lease = uuid4()
+
+    async def work(transaction: Transaction) -> tuple[UUID, UUID, UUID]:
+        user = await users.add(transaction, EMAIL, "", "hash", ["admin:write"])
+        row = one(await transaction.row(_SESSION, user=user.id))
+        await sessions.add_refresh_token(transaction, row.id, TOKEN)
+        wanted = {"id": uuid4(), "owner_id": user.id, "format": "csv", "lifetime": timedelta(days=1)}
+        export = one(await transaction.row(exports.ADD, **wanted))
+        await transaction.row(_JOB, lease=lease)
+        return user.id, row.id, export.id
+
+    user_id, session_id, export_id = await db.unit(TEST, work)
+    account = await db.read(lambda session: sessions.account_by_id(session, user_id))
     assert account is not None
-    return Rows(user.id, row, export.id, lease, account)
+    return Rows(user_id, session_id, export_id, lease, account)
 
 
-def sql(statement: str) -> Work:
-    async def work(session: AsyncSession, rows: Rows) -> object:
-        return await session.execute(text(statement), {"user": rows.user, "session": rows.session})
+def sql(clause: str) -> Work:
+    statement = Statement(text(clause))
+
+    async def work(transaction: Transaction, rows: Rows) -> object:
+        return await transaction.row(statement, user=rows.user, session=rows.session)
 
     return work
 
 
-async def verified(session: AsyncSession, rows: Rows) -> object:
-    return await sessions.lock_verified_account(session, rows.account)
+async def verified(transaction: Transaction, rows: Rows) -> object:
+    return await sessions.lock_verified_account(transaction, rows.account)
 
 
-async def by_email(session: AsyncSession, _: Rows) -> object:
-    return await sessions.account_by_email(session, EMAIL, lock=True)
+async def by_email(transaction: Transaction, _: Rows) -> object:
+    return await sessions.account_by_email(transaction, EMAIL, lock=True)
 
 
-async def unlocked(session: AsyncSession, _: Rows) -> object:
-    return await sessions.account_by_email(session, EMAIL)
+async def unlocked(transaction: Transaction, _: Rows) -> object:
+    return await sessions.account_by_email(transaction, EMAIL)
 
 
-async def lock_user(session: AsyncSession, rows: Rows) -> object:
-    return await sessions.lock_user(session, rows.user)
+async def lock_user(transaction: Transaction, rows: Rows) -> object:
+    return await sessions.lock_user(transaction, rows.user)
 
 
-async def family(session: AsyncSession, _: Rows) -> object:
-    return await sessions.lock_family(session, TOKEN, Lifetimes.of(Settings()))
+async def family(transaction: Transaction, _: Rows) -> object:
+    return await sessions.lock_family(transaction, TOKEN, Lifetimes.of(Settings()))
 
 
-async def for_update(session: AsyncSession, rows: Rows) -> object:
-    return await users.get_for_update(session, rows.user)
+async def for_update(transaction: Transaction, rows: Rows) -> object:
+    return await users.get_for_update(transaction, rows.user)
 
 
-async def administrators(session: AsyncSession, _: Rows) -> object:
-    return await users.lock_administrators(session)
+async def administrators(transaction: Transaction, _: Rows) -> object:
+    return await users.lock_administrators(transaction)
 
 
-async def hold(session: AsyncSession, rows: Rows) -> object:
-    await jobs.hold(session, rows.job())
+async def hold(transaction: Transaction, rows: Rows) -> object:
+    await jobs.hold(transaction, rows.job())
     return True
 
 
-async def begin(session: AsyncSession, rows: Rows) -> object:
-    return await exports.begin(session, rows.export)
+async def begin(transaction: Transaction, rows: Rows) -> object:
+    return await transaction.row(exports.LOCK_UNMADE, export_id=rows.export)
 
 
 rename = sql("UPDATE users SET display_name = 'Ada' WHERE id = :user")
@@ -124,19 +128,25 @@ end_job = sql("DELETE FROM jobs")
 remove_user = sql("DELETE FROM users WHERE id = :user")
 
 
+_LITTLE_PATIENCE = Statement(text("SET LOCAL lock_timeout = '50ms'"))
+
+
 async def _meets(db: Database, rows: Rows, first: Work, then: Work) -> bool:
     """Whether the second must wait for the first's commit."""
-    async with db.transaction() as one:
-        assert await first(one, rows)
+
+    async def beside(transaction: Transaction) -> None:
+        await transaction.row(_LITTLE_PATIENCE)
+        await then(transaction, rows)
+
+    async def work(transaction: Transaction) -> bool:
+        assert await first(transaction, rows)
         try:
-            async with db.transaction() as other:
-                await other.execute(text("SET LOCAL lock_timeout = '50ms'"))
-                await then(other, rows)
-        except DBAPIError as error:
-            if sqlstate_of(error) != "55P03":
-                raise
+            await db.unit(TEST, beside)
+        except LockNotAvailableError:
             return True
-    return False
+        return False
+
+    return await db.unit(TEST, work)
 
 
 SIDE_BY_SIDE = [
@@ -177,10 +187,10 @@ async def test_what_contradicts_waits_for_the_commit_and_nothing_else_does(
 
 
 async def test_a_locked_user_is_shown_as_they_are_under_the_lock(db: Database, rows: Rows) -> None:
-    async with db.transaction() as session:
-        user = await users.get_for_update(session, rows.user)
-        assert user is not None
-        assert user.email == EMAIL
-        assert user.pending_email is None
-        assert list(await users.lock_administrators(session)) == [rows.user]
-        assert len(await users.page(session, PageRequest(1, 1, None), None)) == 1
+    async def work(transaction: Transaction) -> tuple[users.Known | None, list[UUID]]:
+        return await users.get_for_update(transaction, rows.user), list(await users.lock_administrators(transaction))
+
+    user, administrators = await db.unit(TEST, work)
+    assert user is not None
+    assert (user.email, user.pending_email, administrators) == (EMAIL, None, [rows.user])
+    assert len(await db.read(lambda session: users.page(session, PageRequest(1, 1, None), None))) == 1

@@ -30,8 +30,12 @@ from slipway.redis.gateway import AWAY, RedisGateway
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
 from slipway.storage import engine
-from slipway.storage.engine import Database, after_commit
+from slipway.storage.audit import Action
+from slipway.storage.engine import Database
+from slipway.storage.unit import Transaction
 from slipway.telemetry.registry import REGISTRY
+
+ACT = Action("tests", "act")
 
 
 @pytest.fixture(autouse=True)
@@ -104,24 +108,27 @@ async def test_an_act_that_fails_after_the_commit_is_an_error_and_the_others_are
 ) -> None:
     done: list[str] = []
 
-    async def fail() -> None:
+    async def work(transaction: Transaction) -> str:
+        await transaction.begin()
+        assert done == []
+        return "done"
+
+    async def act(result: str) -> None:
+        done.append(result)
         raise KeyError("bug")
 
-    async def act() -> None:
-        done.append("act")
-
-    async with db.transaction() as session:
-        after_commit(session, fail)
-        after_commit(session, act)
-        assert done == []
-    assert done == ["act"]
+    assert await db.unit(ACT, work, then=act) == "done"
+    assert done == ["done"]
     assert said(caplog, engine.logger.name) == [("ERROR", "An act after commit failed")]
     assert records(caplog, engine.logger.name)[0].exc_info is not None
+
+    async def fail(transaction: Transaction) -> str:
+        await transaction.begin()
+        raise ZeroDivisionError
+
     with suppress(ZeroDivisionError):
-        async with db.transaction() as session:
-            after_commit(session, act)
-            raise ZeroDivisionError
-    assert done == ["act"], "nothing follows a transaction that was rolled back"
+        await db.unit(ACT, fail, then=act)
+    assert done == ["done"], "nothing follows a transaction that was rolled back"
 
 
 async def test_the_pool_tells_who_has_its_connections_and_who_waits(app_settings: Settings) -> None:

@@ -96,9 +96,8 @@ async def test_what_is_refused_leaves_neither_and_a_connection_that_goes_on(
 ) -> None:
     await make(db)
     monkeypatch.setitem(globals(), "OWNER", UUID(int=8))
-    with pytest.raises(asyncpg.ForeignKeyViolationError) as refused:
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
         await make(db)
-    assert as_problem(refused.value) is not None
     assert await counted(database) == (1, 1, 1)
     assert db.idle_connections == 1
 

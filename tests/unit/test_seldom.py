@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import asyncpg
@@ -14,8 +15,6 @@ import pytest
 from click.testing import CliRunner
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from servers.asgi import WholeEdge
 from servers.raw_requests import BY_CHUNKS, head
@@ -41,6 +40,7 @@ from slipway.settings import Settings
 from slipway.settings.sources import SettingsError, load_settings
 from slipway.storage.engine import DeadlineConnection
 from slipway.storage.login import Login, LoginError
+from slipway.storage.unit import Transaction
 from slipway.telemetry.logs import JsonHandler, LineWriter
 from slipway.telemetry.redaction import REDACTED, redact
 from slipway.users.schemas import UserCreate
@@ -241,16 +241,14 @@ def test_pauses_double_up_to_a_bound_and_are_never_all_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "raised"), [("users_email_key", ConflictError), ("items_owner_id_fkey", IntegrityError)]
+    ("broken", "raised"), [("users_email_key", ConflictError), ("users_pkey", asyncpg.UniqueViolationError)]
 )
 async def test_only_a_taken_address_is_a_conflict(broken: str, raised: type[Exception]) -> None:
-    class Session:
-        def add(self, _: object) -> None:
-            return
-
-        async def flush(self) -> None:
-            raise IntegrityError("INSERT", {}, Exception(f'violates constraint "{broken}"'))
+    async def refuse(*_: object, **__: object) -> None:
+        error = asyncpg.UniqueViolationError("duplicate key")
+        error.constraint_name = broken
+        raise error
 
     new = UserCreate(email="ada@example.com", password=SecretStr("a long enough password"))
     with pytest.raises(raised):
-        await create(cast("AsyncSession", Session()), new, "hash")
+        await create(cast("Transaction", SimpleNamespace(entry=SimpleNamespace(), row=refuse)), new, "hash")
