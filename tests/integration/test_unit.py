@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from fastapi import Response
+from pydantic import SecretStr
 from sqlalchemy import bindparam, insert, text
 
 from servers.databases import TestDatabase, superuser_sql
@@ -315,3 +316,21 @@ async def test_what_follows_a_commit_and_fails_does_not_undo_its_success(
     await db.unit(service.CREATE, add, then=fail)
     assert await counted(database) == (1, 1, 1)
     assert "An act after commit failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "broken", [{"password": SecretStr("wrong")}, {"username": "nobody"}, {"database": "none"}, {"port": 1}]
+)
+async def test_a_connection_that_is_refused_is_told_as_a_read_tells_it(
+    database: TestDatabase, settings: Settings, broken: dict[str, Any]
+) -> None:
+    pool = Database(settings, replace(database.app, **broken))
+    try:
+        with pytest.raises((asyncpg.PostgresError, OSError)) as unit:
+            await create(pool)
+        with pytest.raises(Exception) as read:  # noqa: PT011 - SQLAlchemy's word for the same
+            await pool.read(lambda session: session.execute(text("SELECT 1")))
+    finally:
+        await pool.close()
+    problems = [as_problem(error.value) for error in (unit, read)]
+    assert [problem and problem.status for problem in problems] == [503, 503]

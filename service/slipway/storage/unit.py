@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import asyncpg
 from opentelemetry.trace import SpanKind
 from sqlalchemy import Insert, Table, bindparam, insert, literal_column, select
+from sqlalchemy.exc import EmulatedDBAPIException
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.expression import CTE
@@ -165,7 +166,7 @@ async def rows_of(writer: Writer, statement: Statement, **values: Any) -> Sequen
 async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callable[[Transaction], Awaitable[T]]) -> T:
     """Run `work` and commit it; once more where that is safe. Raises what work raises, and asyncpg's errors."""
     for last in (False, True):
-        pooled = await engine.raw_connection()
+        pooled = await _checked_out(engine)
         transaction = Transaction(pooled.driver_connection, Entry.of(action), limit)
         try:
             result = await work(transaction)
@@ -187,6 +188,14 @@ async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callab
         finally:
             pooled.close()
     raise AssertionError  # the second turn returns or raises
+
+
+async def _checked_out(engine: AsyncEngine) -> Any:
+    try:
+        return await engine.raw_connection()
+    except EmulatedDBAPIException as error:
+        # The driver's own error, as of statements: elsewhere SQLAlchemy makes one of its own of it.
+        raise error.driver_exception from None
 
 
 async def _give_back(pooled: Any, transaction: Transaction, *, known: bool) -> None:
