@@ -18,10 +18,6 @@ CODE = {
         'body: Mapped[str] = mapped_column(default="")',
         'body: Mapped[str] = mapped_column("content", key="body", default="")',
     ),
-    "items/queries.py": (
-        ".returning(*_TABLE.c)",
-        ".returning(*(column.label(column.key) for column in _TABLE.c))",
-    ),
 }
 """File → what it holds, and what instead: the column `body` of items is called `content`."""
 

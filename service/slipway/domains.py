@@ -1,15 +1,19 @@
-"""The domains of this service. To add one, add it to `DOMAINS`: nothing else reads them one by one."""
+"""The domains of this service. To add one, import what it declares: these imports are the list, and nothing else is.
+
+Those that are asked most stand first: a request looks through their routes in this order.
+"""
 
 from __future__ import annotations
 
-from slipway.audit.domain import DOMAIN as AUDIT
 from slipway.auth.permissions import ADMIN, defaults
-from slipway.exports.domain import DOMAIN as EXPORTS
+from slipway.domain import Domain
+from slipway.users.domain import DOMAIN as USERS
 from slipway.items.domain import DOMAIN as ITEMS
 from slipway.sessions.domain import DOMAIN as SESSIONS
-from slipway.users.domain import DOMAIN as USERS
+from slipway.exports.domain import DOMAIN as EXPORTS
+from slipway.audit.domain import DOMAIN as AUDIT
 
-DOMAINS = (USERS, ITEMS, SESSIONS, EXPORTS, AUDIT)
+DOMAINS = tuple(each for each in tuple(globals().values()) if isinstance(each, Domain))
 
 ADMINISTRATOR = sorted([ADMIN, *defaults()])
 """The permissions of the first administrator: every domain has declared its own by now."""

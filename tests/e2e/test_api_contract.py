@@ -32,7 +32,7 @@ NEED_A_SECRET = {"POST /api/v1/auth/token", "POST /api/v1/auth/refresh"}
 """Operations that can't succeed with data made up."""
 
 
-def _schemathesis(slipway: SlipwayProcess, phases: str, examples: int, folder: Path, **which: tuple[str, ...]) -> str:
+def schemathesis(slipway: SlipwayProcess, phases: str, examples: int, folder: Path, **which: tuple[str, ...]) -> str:
     """Bounded in examples and time. `include` or `exclude` names operations."""
     headers = sign_in(slipway)
     ((word, names),) = which.items()
@@ -75,14 +75,14 @@ async def test_no_request_that_the_document_allows_or_forbids_meets_a_server_err
     serve: Serve, tmp_path: Path
 ) -> None:
     slipway = serve(openapi="true", **PATIENT)
-    report = _schemathesis(slipway, "examples,coverage,fuzzing", 15, tmp_path, exclude=(*ENDING, *CHANGING))
+    report = schemathesis(slipway, "examples,coverage,fuzzing", 15, tmp_path, exclude=(*ENDING, *CHANGING))
     assert _number(report, r"Tested: (\d+)") == _operations(slipway) - len(ENDING) - len(CHANGING)
-    report = _schemathesis(slipway, "examples,coverage,fuzzing", 15, tmp_path, include=CHANGING)
+    report = schemathesis(slipway, "examples,coverage,fuzzing", 15, tmp_path, include=CHANGING)
     assert _number(report, r"Tested: (\d+)") == len(CHANGING)
     assert httpx.get(f"{slipway.ops}/livez").status_code == 200
 
 
 async def test_no_sequence_of_requests_meets_a_server_error(serve: Serve, tmp_path: Path) -> None:
     slipway = serve(openapi="true", **PATIENT)
-    report = _schemathesis(slipway, "stateful", 30, tmp_path, exclude=(*ENDING, *TELLING))
+    report = schemathesis(slipway, "stateful", 30, tmp_path, exclude=(*ENDING, *TELLING))
     assert _number(report, r"Tested: (\d+)") >= 12, report[-6000:]

@@ -13,6 +13,7 @@ import pytest
 
 from slipway.app import open_app
 from slipway.auth.models import User
+from slipway.auth.permissions import ADMIN, defaults
 from slipway.edge.drain import DrainState
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
@@ -79,9 +80,9 @@ async def enter(anonymous: httpx.AsyncClient, user_id: str, email: str) -> Perso
 
 @pytest.fixture
 async def user(sign_in: SignIn) -> Person:
-    return await sign_in("items:read", "items:write")
+    return await sign_in(*defaults())
 
 
 @pytest.fixture
 async def admin(sign_in: SignIn) -> Person:
-    return await sign_in("admin:write", "items:read", "items:write")
+    return await sign_in(ADMIN, *defaults())

@@ -10,46 +10,53 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import Text
 
 from servers.databases import TestDatabase, create_database, drop_database
 from servers.migration_images import session, value
 from servers.postgres import PostgresServer
 from slipway.jobs.expiries import Below, Expiry
 from slipway.settings import Settings
+from slipway.storage.models import Base
 from slipway.worker import EXPIRIES
 
 ROWS = 100_000
 # Row n expires n minutes before or after now: one in a hundred has expired.
-FILL = """
-CREATE FUNCTION pg_temp.id(n int) RETURNS uuid LANGUAGE sql AS $$ SELECT md5(n::text)::uuid $$;
-CREATE TEMP TABLE numbers AS
-    SELECT n::text::bytea AS hash, pg_temp.id(n) AS id, now() + interval '1 minute' * (n - ROWS / 100) AS at
-    FROM generate_series(1, ROWS) n;
+NUMBERS = """
 SET session_replication_role = replica;
-INSERT INTO sessions (id, user_id, created_at, expires_at) SELECT id, id, at - interval '90 days', at FROM numbers;
-INSERT INTO refresh_tokens (token_hash, session_id, used_at) SELECT hash, id, at - interval '30 days' FROM numbers;
-INSERT INTO exports (id, owner_id, format, expires_at) SELECT id, id, 'csv', at FROM numbers;
-INSERT INTO export_chunks SELECT id, 0, 'x' FROM numbers;
-INSERT INTO password_resets (token_hash, user_id, expires_at) SELECT hash, id, at FROM numbers;
-INSERT INTO email_changes (user_id, email, email_before, expires_at) SELECT id, 'new', 'old', at FROM numbers;
-INSERT INTO idempotency_keys (key_hash, user_id, fingerprint, expires_at) SELECT hash, id, 'f', at FROM numbers;
-INSERT INTO audit (attempt, kind, at) SELECT id, 'work', at - interval '400 days' FROM numbers;
-INSERT INTO login_attempts SELECT hash, 1, at, at - interval '1 day' FROM numbers;
-ANALYZE;
+CREATE TEMP TABLE numbers AS
+    SELECT n::text::bytea AS hash, md5(n::text)::uuid AS id, now() + interval '1 minute' * (n - ROWS / 100) AS at
+    FROM generate_series(1, ROWS) n;
 """
+FILL = {
+    "sessions": "(id, user_id, created_at, expires_at) SELECT id, id, at - interval '90 days', at",
+    "refresh_tokens": "(token_hash, session_id, used_at) SELECT hash, id, at - interval '30 days'",
+    "exports": "(id, owner_id, format, expires_at) SELECT id, id, 'csv', at",
+    "export_chunks": "SELECT id, 0, 'x'",
+    "password_resets": "(token_hash, user_id, expires_at) SELECT hash, id, at",
+    "email_changes": "(user_id, email, email_before, expires_at) SELECT id, 'new', 'old', at",
+    "idempotency_keys": "(key_hash, user_id, fingerprint, expires_at) SELECT hash, id, 'f', at",
+    "audit": "(attempt, kind, at) SELECT id, 'work', at - interval '400 days'",
+    "login_attempts": "SELECT hash, 1, at, at - interval '1 day'",
+    "users": "(id, email, password_hash) SELECT id, id::text, '-'",
+}
+"""What is in a table, but for those of `VersionedRow`: these have no other columns that must be there but texts."""
+
+
+def filling(expiry: Expiry) -> str:
+    texts = [
+        column.name
+        for column in Base.metadata.tables[expiry.table].c
+        if column.server_default is None and not column.nullable and isinstance(column.type, Text)
+    ]
+    named = "".join(f", {name}" for name in texts)
+    return f"(id, owner_id, version, {expiry.oldest}{named}) SELECT id, id, 1, at{', hash::text' * len(texts)}"
 
 
 @pytest.fixture(scope="module")
 def crowded(postgres: PostgresServer, migrated_template: str) -> Iterator[TestDatabase]:
-    """Every table that something expires in has a hundred thousand rows."""
-
-    async def build() -> TestDatabase:
-        database = await create_database(postgres, template=migrated_template)
-        async with session(database.url_superuser) as superuser:
-            await superuser.execute(FILL.replace("ROWS", str(ROWS)))
-        return database
-
-    database = asyncio.run(build())
+    """A table that is looked at gets a hundred thousand rows."""
+    database = asyncio.run(create_database(postgres, template=migrated_template))
     yield database
     asyncio.run(drop_database(database))
 
@@ -60,12 +67,18 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes(below)
 
 
+async def fill(database: TestDatabase, table: str, rows: str) -> None:
+    if await value(database.url_owner, f"SELECT count(*) FROM {table}") == 0:  # noqa: S608 - ours
+        async with session(database.url_superuser) as superuser:
+            await superuser.execute(NUMBERS.replace("ROWS", str(ROWS)))
+            await superuser.execute(f"INSERT INTO {table} {rows} FROM numbers; ANALYZE {table}")
+
+
 async def faults(database: TestDatabase, expiry: Expiry) -> list[str]:
-    """What keeps an expiry from being served: rows that a test should have, tables read as a whole, no condition."""
-    found = []
+    """What keeps an expiry from being served: tables read as a whole, sorting, no condition for an index."""
+    found: list[str] = []
     for table in (expiry.table, *([expiry.below.table] if expiry.below else [])):
-        count = await value(database.url_owner, f"SELECT count(*) FROM {table}")  # noqa: S608 - ours
-        found += [f"{table} has {count} rows here: add some to FILL"] if count < ROWS else []
+        await fill(database, table, FILL.get(table) or filling(expiry))
     # What a function of the owner's does is hidden from EXPLAIN; asked of the owner, the same without it isn't.
     url = database.url_app if expiry.function is None else database.url_owner
     statement = "EXPLAIN (FORMAT JSON) " + replace(expiry, function=None).delete()
@@ -86,10 +99,8 @@ async def test_each_expiry_is_served_by_an_index_over_a_hundred_thousand_rows(
     assert await faults(crowded, expiry) == []
 
 
-async def test_an_expiry_without_an_index_or_without_rows_would_be_noticed(crowded: TestDatabase) -> None:
+async def test_an_expiry_without_an_index_would_be_noticed(crowded: TestDatabase) -> None:
     unserved = Expiry("sessions", "last_used_at", "last_used_at < now() - interval '1 day'")
     assert "no index is asked for last_used_at" in await faults(crowded, unserved)
     unserved_below = Expiry("users", "id", "true", below=Below("sessions", "user_agent::uuid"))
     assert "sessions is read as a whole" in await faults(crowded, unserved_below)
-    empty = Expiry("jobs", "dead_at", "dead_at < now()")
-    assert "jobs has 0 rows here: add some to FILL" in await faults(crowded, empty)

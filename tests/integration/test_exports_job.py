@@ -15,7 +15,7 @@ from servers.jobs import done, rows, working
 from servers.waiting import until
 from slipway.auth.models import User
 from slipway.exports import job as export_job
-from slipway.exports import queries, service
+from slipway.exports import service
 from slipway.exports.job import ExportJob
 from slipway.exports.models import Export, ExportChunk
 from slipway.exports.schemas import ExportFormat
@@ -49,11 +49,11 @@ async def ask(db: Database, settings: Settings, owner: UUID, kind: ExportFormat)
     asked = await db.unit(
         service.REQUEST, lambda transaction: service.request_export(transaction, JobQueue(), settings, owner, kind)
     )
-    return service.existing(await db.read(lambda session: queries.get(session, owner, asked.id)))
+    return await db.read(lambda session: session.get_one(Export, asked.id))
 
 
 async def find(db: Database, export: Export) -> Export:
-    return service.existing(await db.read(lambda session: queries.get(session, export.owner_id, export.id)))
+    return await db.read(lambda session: session.get_one(Export, export.id))
 
 
 async def content(db: Database, export: Export) -> bytes:

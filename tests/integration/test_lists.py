@@ -8,13 +8,17 @@ import httpx
 import pytest
 
 from integration.conftest import PASSWORD, Person
+from integration.kept import KEPT, Kept, each_kept
 
 ROWS = 5
 Make = Callable[[Person, int], Awaitable[object]]
 
 
-async def make_item(person: Person, number: int) -> object:
-    return await person.client.post("/api/v1/items", json={"title": f"Hull {number}"})
+def making(kept: Kept) -> Make:
+    async def make(person: Person, number: int) -> object:
+        return await person.client.post(kept.at, json=kept.saying(f"Hull {number}"))
+
+    return make
 
 
 async def make_export(person: Person, number: int) -> object:
@@ -36,8 +40,8 @@ async def make_user(person: Person, number: int) -> object:
 
 
 LISTS: list[tuple[str, Make]] = [
-    ("/api/v1/items", make_item),
-    ("/api/v1/items?q=hull", make_item),
+    *((kept.at, making(kept)) for kept in KEPT),
+    *((f"{kept.at}?q=hull", making(kept)) for kept in KEPT if kept.searched),
     ("/api/v1/exports", make_export),
     ("/api/v1/auth/sessions", make_session),
     ("/api/v1/users", make_user),
@@ -75,19 +79,20 @@ async def test_each_row_is_met_once_by_number_and_by_cursor_and_all_are_counted(
     assert ([row["id"] for row in whole["items"]], whole["next_cursor"]) == (ids, None)
 
 
-async def test_a_total_is_true_as_soon_as_an_item_is_made_or_deleted(user: Person) -> None:
+@each_kept
+async def test_a_total_is_true_as_soon_as_one_is_made_or_deleted(user: Person, kept: Kept) -> None:
     async def total() -> int:
-        return int((await listed(user, "/api/v1/items", per_page=1, page=2)).json()["total"])
+        return int((await listed(user, kept.at, per_page=1, page=2)).json()["total"])
 
     for number in range(3):
-        await make_item(user, number)
+        await making(kept)(user, number)
     assert await total() == 3
-    made = await user.client.post("/api/v1/items", json={"title": "one more"})
+    made = await user.client.post(kept.at, json=kept.body)
     assert await total() == 4
     await user.client.delete(made.headers["Location"])
     assert await total() == 3
-    first = (await listed(user, "/api/v1/items", per_page=1)).json()["items"][0]
-    await user.client.patch(f"/api/v1/items/{first['id']}", json={"body": "changed"})
+    first = (await listed(user, kept.at, per_page=1)).json()["items"][0]
+    await user.client.patch(f"{kept.at}/{first['id']}", json={kept.texts[-1]: "changed"})
     assert await total() == 3
 
 

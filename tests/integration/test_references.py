@@ -11,7 +11,7 @@ import pytest
 from integration.conftest import PASSWORD, Person
 from integration.sql import run_sql
 from slipway.auth.principals import Principals
-from slipway.items import service as items
+from slipway.items.service import ITEMS
 from slipway.resources import Resources
 from slipway.sessions import service
 
@@ -41,8 +41,8 @@ async def test_without_looking_again_it_would_be_a_conflict(
 async def test_a_reference_to_somebody_else_who_is_gone_is_a_conflict_and_ends_no_session(
     user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    new = items.new
-    monkeypatch.setattr(items, "new", lambda _owner, content: new(uuid4(), content))
+    new = ITEMS.new
+    monkeypatch.setattr(ITEMS, "new", lambda _, content: new(uuid4(), content))
     reply = await user.client.post("/api/v1/items", json=ITEM)
     assert (reply.status_code, reply.json()["error"]) == (409, "conflict")
     monkeypatch.undo()

@@ -10,20 +10,22 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import bindparam, delete, text
 from sqlalchemy.exc import DBAPIError
 
 from servers.asgi import Lines
 from slipway.auth.models import User
-from slipway.items import queries, service
 from slipway.items.models import Item
+from slipway.items.service import ITEMS
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
 from slipway.storage.models import new_id
+from slipway.storage.statements import Statement
 from slipway.storage.unit import Transaction
 from slipway.telemetry.logs import configure_logging
 
 TITLE = "A title that only this test writes"
+DELETE = Statement(delete(Item.__table__).where(Item.id == bindparam("row_id")))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -81,9 +83,9 @@ async def test_each_statement_of_a_unit_is_a_line_and_its_row_of_the_audit_log_i
 
     async def work(transaction: Transaction) -> None:
         transaction.entry.resource = item
-        await transaction.row(queries.DELETE, item_id=item)
+        await transaction.row(DELETE, row_id=item)
 
-    await debugged.database.unit(service.DELETE, work)
+    await debugged.database.unit(ITEMS.deletion, work)
     told = await _statements(lines)
     assert [line["message"] for line in told] == ["BEGIN", "DELETE items", "INSERT audit"]
     assert told[2]["statement"].startswith("INSERT INTO audit (attempt, kind, action, resource")
@@ -93,7 +95,7 @@ async def test_each_statement_of_a_unit_is_a_line_and_its_row_of_the_audit_log_i
 
 async def test_reads_of_every_kind_are_lines(debugged: Resources, lines: Lines) -> None:
     await debugged.database.fetch_row("SELECT id FROM users WHERE id = $1", new_id())
-    await debugged.database.read(lambda session: queries.get(session, new_id(), None))
+    await debugged.database.read(lambda session: session.get(Item, new_id()))
     told = await _statements(lines)
     assert [line["message"] for line in told] == ["SELECT users", "SELECT items"]
     assert told[0]["duration_ms"] > 0
@@ -130,7 +132,7 @@ async def test_a_statement_that_fails_is_a_line_with_the_kind_of_its_error(debug
 
 async def test_no_value_is_in_the_log(debugged: Resources, lines: Lines) -> None:
     item = await _write(debugged)
-    await debugged.database.read(lambda session: queries.get(session, item, None))
+    await debugged.database.read(lambda session: session.get(Item, item))
     await debugged.database.fetch_row("SELECT title FROM items WHERE title = 'only-here' OR id = $1", item)
     assert len(await _statements(lines)) == 6
     for value in ("only-here", TITLE, str(item), item.hex):

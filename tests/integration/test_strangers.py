@@ -14,15 +14,15 @@ from fastapi.routing import APIRoute
 from sqlalchemy import bindparam, select, text
 
 from integration.conftest import Person, SignIn
+from integration.kept import DOCUMENT, KEPT, Kept, body_of, each_kept
 from integration.sql import run_sql
-from slipway.app import ROUTERS, openapi_document
-from slipway.items import queries
+from slipway.app import ROUTERS
+from slipway.auth.permissions import defaults
 from slipway.items.models import Item
+from slipway.items.service import ITEMS
 from slipway.resources import Resources
-from slipway.settings import Settings
 from slipway.storage.statements import Statement
 
-DOCUMENT = openapi_document(Settings())
 LIVING = {"x-request-id", "ratelimit"}
 """Headers that differ between any two replies."""
 
@@ -39,14 +39,12 @@ def routes() -> Iterator[tuple[str, str, str]]:
 
 
 ROUTES = list(routes())
+PLACES = sorted({path.split("/")[3] for _, path, _ in ROUTES})
+each_place = pytest.mark.parametrize("place", PLACES)
 
 
-def body_of(method: str, path: str) -> Any:
-    operation = DOCUMENT["paths"][path].get(method.lower(), {})
-    for media in operation.get("requestBody", {}).get("content", {}).values():
-        schema = DOCUMENT["components"]["schemas"][media["schema"]["$ref"].rpartition("/")[2]]
-        return schema["examples"][0]
-    return None
+def example(method: str, path: str) -> Any:
+    return body_of(DOCUMENT["paths"][path].get(method.lower(), {})).get("examples", [None])[0]
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -65,15 +63,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 @pytest.fixture
 async def theirs(sign_in: SignIn, resources: Resources) -> dict[str, str]:
     """By the name of an id's parameter: one of somebody else's."""
-    other = await sign_in("items:read", "items:write")
-    item = (await other.client.post("/api/v1/items", json={"title": "private"})).json()["id"]
+    other = await sign_in(*defaults())
+    kept = {each.parameter: (await other.client.post(each.at, json=each.body)).json()["id"] for each in KEPT}
     export = (await other.client.post("/api/v1/exports", json={"format": "csv"})).json()["id"]
     await run_sql(resources, "UPDATE exports SET state = 'done', row_count = 0, byte_count = 0")
     [session] = (await other.client.get("/api/v1/auth/sessions")).json()["items"]
     return {
         "user_id": other.id,
         "owner_id": other.id,
-        "item_id": item,
+        **kept,
         "export_id": export,
         "session_id": session["id"],
     }
@@ -85,7 +83,7 @@ Told = tuple[int, dict[str, str], Any]
 async def told(client: httpx.AsyncClient, method: str, path: str, name: str, id_: str, variant: dict[str, Any]) -> Told:
     url = path.replace(f"{{{name}}}", id_)
     asked = {} if url != path else {name: id_}
-    body = {"json": body_of(method, path)} if "json" not in variant and "content" not in variant else {}
+    body = {"json": example(method, path)} if "json" not in variant and "content" not in variant else {}
     reply = await client.request(method, url, params=asked, **{**body, **variant})
     headers = {key: value for key, value in reply.headers.items() if key not in LIVING}
     document = reply.json() if reply.content else {}
@@ -94,7 +92,9 @@ async def told(client: httpx.AsyncClient, method: str, path: str, name: str, id_
 
 
 def test_routes_with_ids_are_found() -> None:
-    assert {name for _, _, name in ROUTES} == {"user_id", "owner_id", "item_id", "export_id", "session_id"}
+    assert {name for _, _, name in ROUTES} == {
+        "user_id", "owner_id", "export_id", "session_id", *(kept.parameter for kept in KEPT),
+    }  # fmt: skip
     assert len(ROUTES) >= 16
 
 
@@ -102,11 +102,15 @@ Expected = Callable[[str, Told], bool]
 
 
 async def faults(
-    client: httpx.AsyncClient, theirs: dict[str, str], variants: dict[str, dict[str, Any]], expected: Expected
+    client: httpx.AsyncClient,
+    theirs: dict[str, str],
+    variants: dict[str, dict[str, Any]],
+    expected: Expected,
+    place: str,
 ) -> list[str]:
     """Where what is somebody's is answered otherwise than what doesn't exist, or not as `expected`."""
     found = []
-    for method, path, name in ROUTES:
+    for method, path, name in (route for route in ROUTES if route[1].startswith(f"/api/v1/{place}")):
         for what, variant in variants.items():
             ours, nobodys = [
                 await told(client, method, path, name, id_, variant) for id_ in (theirs[name], str(uuid4()))
@@ -116,41 +120,46 @@ async def faults(
     return found
 
 
-async def test_what_is_a_strangers_is_answered_like_what_does_not_exist(user: Person, theirs: dict[str, str]) -> None:
+@each_place
+async def test_what_is_a_strangers_is_answered_like_what_does_not_exist(
+    user: Person, theirs: dict[str, str], place: str
+) -> None:
     def expected(what: str, reply: Told) -> bool:
         return reply[0] == 404 or (reply[0] == 422 and what not in {"as it is", "with its ETag", "with another ETag"})
 
-    assert await faults(user.client, theirs, VARIANTS, expected) == []
+    assert await faults(user.client, theirs, VARIANTS, expected, place) == []
 
 
+@each_place
 async def test_nor_does_who_may_nothing_or_is_not_signed_in_learn_anything(
-    sign_in: SignIn, anonymous: httpx.AsyncClient, theirs: dict[str, str]
+    sign_in: SignIn, anonymous: httpx.AsyncClient, theirs: dict[str, str], place: str
 ) -> None:
     nobody = await sign_in()
     plain = {"as it is": VARIANTS["as it is"]}
-    assert await faults(nobody.client, theirs, plain, lambda _, reply: reply[0] in {403, 404}) == []
+    assert await faults(nobody.client, theirs, plain, lambda _, reply: reply[0] in {403, 404}, place) == []
     signs: dict[str, dict[str, Any]] = {"without a token": {}, "wrong": {"headers": {"Authorization": "bearer wrong"}}}
-    assert await faults(anonymous, theirs, signs, lambda _, reply: reply[0] == 401) == []
+    assert await faults(anonymous, theirs, signs, lambda _, reply: reply[0] == 401, place) == []
 
 
 async def test_without_the_restriction_an_etag_would_tell(
     user: Person, theirs: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    anyones = select(*Item.__table__.c).where(Item.id == bindparam("item_id"))
-    monkeypatch.setattr(queries, "LOCK", Statement(anyones))
-    found = await faults(user.client, theirs, {"stale": VARIANTS["with another ETag"]}, lambda *_: True)
+    anyones = select(*Item.__table__.c).where(Item.id == bindparam("row_id"))
+    monkeypatch.setattr(ITEMS, "lock", Statement(anyones))
+    found = await faults(user.client, theirs, {"stale": VARIANTS["with another ETag"]}, lambda *_: True, "items")
     assert any("PATCH /api/v1/items/{item_id} by item_id, stale: (412" in fault for fault in found)
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_a_stranger_waits_for_no_lock_of_an_item(
-    user: Person, theirs: dict[str, str], resources: Resources, method: str
+@each_kept
+async def test_a_stranger_waits_for_no_lock(
+    user: Person, theirs: dict[str, str], resources: Resources, kept: Kept
 ) -> None:
+    id_ = theirs[kept.parameter]
     async with resources.database.transaction() as session:
-        await session.execute(text("SELECT FROM items WHERE id = :id FOR UPDATE"), {"id": theirs["item_id"]})
-        path = "/api/v1/items/{item_id}"
-        asking = told(user.client, method, path, "item_id", theirs["item_id"], {})
-        assert (await asyncio.wait_for(asking, 5))[0] == 404
+        await session.execute(text(f"SELECT FROM {kept.table} WHERE id = :id FOR UPDATE"), {"id": id_})
+        for method in ("PUT", "PATCH", "DELETE"):
+            asking = told(user.client, method, kept.one, kept.parameter, id_, {})
+            assert (await asyncio.wait_for(asking, 5))[0] == 404
 
 
 ADMINISTRATIVE: list[Callable[[Person, str], Awaitable[httpx.Response]]] = [

@@ -9,17 +9,14 @@ import httpx
 import pytest
 
 from integration.conftest import PASSWORD, Person
+from integration.kept import KEPT
 
-ITEM = ""
-"""An item that is there."""
 USER = "/api/v1/users/{user}"
 ADDRESS = "a@example.com"
 MEMBERS: list[tuple[str, str, dict[str, Any], str]] = [
-    ("POST", "/api/v1/items", {"title": "x", "body": "x"}, "title"),
-    ("POST", "/api/v1/items", {"title": "x", "body": "x"}, "body"),
-    ("PUT", ITEM, {"title": "x"}, "title"),
-    ("PATCH", ITEM, {}, "title"),
-    ("PATCH", ITEM, {}, "body"),
+    *(("POST", kept.at, kept.body, member) for kept in KEPT for member in kept.texts),
+    *(("PUT", kept.one, kept.body, member) for kept in KEPT for member in kept.texts),
+    *(("PATCH", kept.one, {}, member) for kept in KEPT for member in kept.texts),
     ("POST", "/api/v1/users", {"email": ADDRESS, "password": PASSWORD}, "display_name"),
     ("POST", "/api/v1/users", {"password": PASSWORD}, "email"),
     ("PUT", USER, {"email": ADDRESS, "is_active": True}, "display_name"),
@@ -40,18 +37,19 @@ SECRETS: list[tuple[str, str, dict[str, Any], str]] = [
 NUL, HALF, SWAPPED = "a long text\x00 indeed", "a long text\ud800 indeed", "a long text\udc00\ud800 indeed"
 
 
-async def _send(admin: Person, method: str, path: str, content: object) -> httpx.Response:
+async def _send(admin: Person, method: str, path: str, content: object, **ids: str) -> httpx.Response:
     body = json.dumps(content).encode()
-    address = path.format(user=admin.id)
+    address = path.format(user=admin.id, **ids)
     return await admin.client.request(method, address, content=body, headers={"Content-Type": "application/json"})
 
 
-async def test_text_that_cannot_be_stored_is_the_clients_mistake_in_every_member(admin: Person) -> None:
-    item = (await admin.client.post("/api/v1/items", json={"title": "x"})).headers["Location"]
-    for method, path, content, member in MEMBERS:
+@pytest.mark.parametrize("place", sorted({path.split("/")[3] for _, path, _, _ in MEMBERS}))
+async def test_text_that_cannot_be_stored_is_the_clients_mistake_in_every_member(admin: Person, place: str) -> None:
+    ids = {kept.parameter: (await admin.client.post(kept.at, json=kept.body)).json()["id"] for kept in KEPT}
+    for method, path, content, member in (each for each in MEMBERS if each[1].split("/")[3] == place):
         for text in (NUL, HALF, SWAPPED):
             value: object = [text] if member == "permissions" else text
-            reply = await _send(admin, method, path or item, content | {member: value})
+            reply = await _send(admin, method, path, content | {member: value}, **ids)
             assert reply.status_code == 422, (method, path, member, reply.text)
             assert reply.json()["details"][0]["location"].startswith(f"body.{member}")
 

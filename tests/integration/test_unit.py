@@ -20,9 +20,9 @@ from servers.silence import silent_proxy
 from servers.waiting import until
 from slipway.context.deadline import set_deadline
 from slipway.edge.faults import as_problem
-from slipway.items import service
 from slipway.items.models import Item
 from slipway.items.schemas import ItemContent
+from slipway.items.service import ITEMS
 from slipway.settings import Settings
 from slipway.storage.audit import Action
 from slipway.storage.engine import Database
@@ -51,9 +51,10 @@ async def owner(database: TestDatabase) -> None:
 
 async def create(database: Database) -> UUID:
     """As the API does: one statement, which commits by itself."""
-    item = service.new(OWNER, HULL)
-    await database.unit(service.CREATE, lambda tx: service.create(tx, None, item, Response()))
-    return item.id
+    item = ITEMS.new(OWNER, HULL)
+    await database.unit(ITEMS.creation, lambda tx: ITEMS.add(tx, None, item, Response()))
+    item_id: UUID = item.id
+    return item_id
 
 
 async def add(transaction: Transaction) -> UUID:
@@ -64,7 +65,7 @@ async def add(transaction: Transaction) -> UUID:
 
 
 async def create_in_steps(database: Database) -> UUID:
-    return await database.unit(service.CREATE, add)
+    return await database.unit(ITEMS.creation, add)
 
 
 WAYS = pytest.mark.parametrize("make", [create, create_in_steps])
@@ -125,9 +126,9 @@ async def test_a_constraint_that_fails_at_commit_is_an_error(db: Database, datab
 
 async def _swallow(transaction: Transaction) -> None:
     """Work that goes on after an error, with nothing left to say but COMMIT."""
-    item = service.new(OWNER, HULL)
+    item = ITEMS.new(OWNER, HULL)
     await transaction.row(PID)
-    await service.create(transaction, None, item, Response())
+    await ITEMS.add(transaction, None, item, Response())
     with pytest.raises(asyncpg.DivisionByZeroError):
         await transaction._connection.fetchrow(FAIL.text)  # noqa: SLF001 - behind the back of what it may do
 
@@ -153,7 +154,7 @@ async def test_unasked_it_would_pass_for_a_success(
 
 async def test_nothing_can_follow_what_may_be_committed(db: Database) -> None:
     async def more(transaction: Transaction) -> None:
-        await service.create(transaction, None, service.new(OWNER, HULL), Response())
+        await ITEMS.add(transaction, None, ITEMS.new(OWNER, HULL), Response())
         await transaction.row(PID)
 
     with pytest.raises(RuntimeError, match="concluded"):
@@ -174,7 +175,7 @@ async def test_a_connection_lost_before_the_commit_has_done_nothing_and_the_work
             await superuser_sql(database.server, f"SELECT pg_terminate_backend({row.pid})")
         await transaction.row(PID)
 
-    await db.unit(service.CREATE, work)
+    await db.unit(ITEMS.creation, work)
     assert len(set(pids)) == 2
     assert await counted(database) == (1, 1, 1)
 
@@ -313,7 +314,7 @@ async def test_what_follows_a_commit_and_fails_does_not_undo_its_success(
     async def fail(_: UUID) -> None:
         raise OSError("no cache")
 
-    await db.unit(service.CREATE, add, then=fail)
+    await db.unit(ITEMS.creation, add, then=fail)
     assert await counted(database) == (1, 1, 1)
     assert "An act after commit failed" in caplog.text
 

@@ -16,8 +16,8 @@ from servers.databases import APP, TestDatabase, create_database, create_roles
 from servers.migration_images import owner_settings, session
 from servers.postgres import PostgresServer
 from servers.waiting import until
-from slipway.items import service
 from slipway.items.schemas import ItemContent
+from slipway.items.service import ITEMS
 from slipway.migrations.runner import upgrade
 from slipway.settings import Settings
 from slipway.storage.engine import Database
@@ -61,14 +61,14 @@ class Writers:
     async def _write(self, *, steps: bool) -> None:
         with suppress(Exception):
             while not self.ended:
-                item = service.new(OWNER, HULL)
+                item = ITEMS.new(OWNER, HULL)
 
                 async def work(transaction: Transaction, item: Any = item) -> None:
                     if steps:
                         await transaction.rows(NOTHING)
-                    await service.create(transaction, None, item, Response())
+                    await ITEMS.add(transaction, None, item, Response())
 
-                await self._database.unit(service.CREATE, work)
+                await self._database.unit(ITEMS.creation, work)
                 self.acknowledged.append(item.id)
 
     async def end(self) -> None:

@@ -17,7 +17,7 @@ import httpx
 
 from servers.waiting import free_port
 
-KEPT_FROM_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR")
+KEPT_FROM_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH")
 
 
 def wait_ready(ops: str, ended: Callable[[], str], within: float) -> None:

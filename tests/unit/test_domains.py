@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import fields
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+import slipway
 from slipway.app import ROUTERS
 from slipway.domains import DOMAINS
 from slipway.resources import Resources
 from slipway.worker import EXPIRIES
 
-PROTOCOLS = ["users.UserParts", "sessions.SessionParts", "items.ItemParts", "exports.ExportParts"]
+PACKAGE = Path(slipway.__file__).parent
+CONTRACTS = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+PARTS = [f"slipway.{path.parent.name}.parts" for path in sorted(PACKAGE.glob("*/parts.py"))]
+PROTOCOLS = [
+    each
+    for module in ("slipway.http.owned", *PARTS)
+    for each in vars(import_module(module)).values()
+    if getattr(each, "_is_protocol", False) and each.__module__ == module
+]
 
 
-@pytest.mark.parametrize("named", PROTOCOLS)
-def test_a_process_has_the_parts_that_a_domain_names(named: str) -> None:
-    package, _, name = named.partition(".")
-    protocol = getattr(import_module(f"slipway.{package}.parts"), name)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_process_has_the_parts_that_a_domain_names(protocol: type) -> None:
     wanted = {key: kind for each in protocol.__mro__ for key, kind in getattr(each, "__annotations__", {}).items()}
     had = {field.name: field.type for field in fields(Resources)}
     assert wanted.items() <= had.items()
-    assert len(wanted) >= 2
+    assert wanted
+
+
+def test_the_parts_of_all_are_looked_at() -> None:
+    assert {each.__name__ for each in PROTOCOLS} >= {"UserParts", "SessionParts", "ExportParts", "OwnedParts"}
+
+
+def test_every_module_has_a_floor_and_a_domain_is_in_the_list() -> None:
+    [floors] = [each for each in CONTRACTS if each["type"] == "layers"]
+    named = {name for layer in floors["layers"] for name in layer.split(" | ")}
+    modules = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    domains = {path.parent.name for path in PACKAGE.glob("*/domain.py")}
+    assert modules - {"__init__"} <= named | domains
+    assert [name for name in domains if import_module(f"slipway.{name}.domain").DOMAIN not in DOMAINS] == []
 
 
 def test_every_router_expiry_and_tag_of_a_domain_is_served() -> None:

@@ -8,16 +8,14 @@ from uuid import UUID
 from sqlalchemy import BigInteger, ForeignKey, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from slipway.storage.models import Base, new_id
+from slipway.storage.models import Base, OwnedRow
 
 
-class Export(Base):
+class Export(OwnedRow, Base):
     """A file of somebody's items: `queued`, `running`, then `done` or `failed`."""
 
     __tablename__ = "exports"
 
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    owner_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     format: Mapped[str]
     state: Mapped[str] = mapped_column(server_default=text("'queued'"))
     row_count: Mapped[int | None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 from uuid import UUID
 
@@ -11,11 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.exports.formats import ItemRow
 from slipway.exports.models import Export, ExportChunk
-from slipway.http.paging import PageRequest
 from slipway.items.models import Item
 from slipway.storage.statements import Statement
 
-_UNEXPIRED = Export.expires_at > func.now()
+UNEXPIRED = Export.expires_at > func.now()
 _TABLE = cast("Table", Export.__table__)
 _CHUNKS = cast("Table", ExportChunk.__table__)
 
@@ -34,7 +32,7 @@ UNFINISHED = Statement(
     .select_from(_TABLE)
     .where(
         _TABLE.c.owner_id == bindparam("owner_id", type_=Uuid),
-        _UNEXPIRED,
+        UNEXPIRED,
         or_(_TABLE.c.state == "queued", _TABLE.c.state == "running"),
     )
 )
@@ -56,25 +54,6 @@ FAIL = Statement(
     .where(_ITS_ID, _TABLE.c.state != "done")
     .values(state="failed", error=bindparam("error"), finished_at=func.now())
 )
-
-
-async def get(session: AsyncSession, owner_id: UUID, export_id: UUID) -> Export | None:
-    """One's own, unless its time is over."""
-    statement = select(Export).where(Export.id == export_id, Export.owner_id == owner_id, _UNEXPIRED)
-    return (await session.scalars(statement)).one_or_none()
-
-
-async def page(session: AsyncSession, wanted: PageRequest, owner_id: UUID) -> Sequence[Export]:
-    """Oldest first; one row more than wanted, so that the caller knows whether more follow."""
-    statement = select(Export).where(Export.owner_id == owner_id, _UNEXPIRED).order_by(Export.id)
-    if wanted.after:
-        statement = statement.where(Export.id > wanted.after)
-    return (await session.scalars(statement.limit(wanted.per_page + 1).offset(wanted.offset))).all()
-
-
-async def count(session: AsyncSession, owner_id: UUID) -> int:
-    statement = select(func.count()).select_from(Export).where(Export.owner_id == owner_id, _UNEXPIRED)
-    return (await session.execute(statement)).scalar_one()
 
 
 async def items_after(session: AsyncSession, owner_id: UUID, last: UUID | None, limit: int) -> list[ItemRow]:

@@ -7,19 +7,19 @@ from uuid import UUID
 from fastapi import Request, Response
 from starlette.responses import StreamingResponse
 
-from slipway.exports import queries, service
+from slipway.exports import service
 from slipway.exports.formats import MEDIA_TYPES
-from slipway.exports.models import Export
 from slipway.exports.parts import parts_of
 from slipway.exports.schemas import ExportOut, ExportRequest
+from slipway.exports.service import EXPORTS
 from slipway.http.idempotency import IdempotencyKeyHeader, claim_key, key_of, remember
-from slipway.http.paging import Page, PageQuery, build_page
+from slipway.http.paging import Page, PageQuery
 from slipway.http.problems import AuthenticationError, AuthorizationError, ConflictError, NotFoundError, responses
 from slipway.http.routing import domain_router
 from slipway.items.permissions import ItemsReader
 from slipway.storage.unit import Transaction
 
-router = domain_router("/api/v1/exports", "exports", AuthenticationError, AuthorizationError)
+router = domain_router(EXPORTS.at, "exports", AuthenticationError, AuthorizationError)
 
 
 @router.post(
@@ -36,7 +36,7 @@ async def request_export(
         await claim_key(transaction, once)
         export = await service.request_export(transaction, parts.queue, parts.settings, user.id, wanted.format)
         body = ExportOut.model_validate(export).model_dump_json()
-        reply = Response(body, 202, {"Location": f"/api/v1/exports/{export.id}"}, "application/json")
+        reply = Response(body, 202, {"Location": f"{EXPORTS.at}/{export.id}"}, "application/json")
         return await remember(transaction, once, reply)
 
     return await parts.database.unit(service.REQUEST, work)
@@ -45,16 +45,13 @@ async def request_export(
 @router.get("", summary="List exports")
 async def list_exports(request: Request, user: ItemsReader, wanted: PageQuery) -> Page[ExportOut]:
     """One's own, oldest first, as long as their files are kept."""
-    database = parts_of(request).database
-    rows = await database.read(lambda session: queries.page(session, wanted, user.id))
-    total = await wanted.total(rows, lambda: database.read(lambda session: queries.count(session, user.id)))
-    return build_page(rows, wanted, total, ExportOut.model_validate)
+    return await EXPORTS.page(request, wanted, user.id)
 
 
 @router.get("/{export_id}", summary="Read an export's state", responses=responses(NotFoundError))
 async def read_export(request: Request, export_id: UUID, user: ItemsReader) -> ExportOut:
     """One's own; once its state is `done`, the file is at `/file` below it."""
-    return ExportOut.model_validate(await _own(request, user, export_id))
+    return ExportOut.model_validate(await EXPORTS.visible(request, export_id, user.id))
 
 
 @router.get(
@@ -74,7 +71,7 @@ async def read_export(request: Request, export_id: UUID, user: ItemsReader) -> E
 )
 async def read_file(request: Request, export_id: UUID, user: ItemsReader) -> StreamingResponse:
     """Streamed, with its length. 409 until it is made, then with `Retry-After`; 409 without one when it failed."""
-    export = service.finished(await _own(request, user, export_id))
+    export = service.finished(await EXPORTS.visible(request, export_id, user.id))
     return StreamingResponse(
         service.file_of(parts_of(request).database, export),
         headers={
@@ -84,8 +81,3 @@ async def read_file(request: Request, export_id: UUID, user: ItemsReader) -> Str
         },
         media_type=MEDIA_TYPES[export.format],
     )
-
-
-async def _own(request: Request, user: ItemsReader, export_id: UUID) -> Export:
-    database = parts_of(request).database
-    return service.existing(await database.read(lambda session: queries.get(session, user.id, export_id)))

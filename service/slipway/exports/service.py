@@ -8,8 +8,9 @@ from uuid import UUID
 
 from slipway.exports import queries
 from slipway.exports.models import Export
-from slipway.exports.schemas import ExportFormat
-from slipway.http.problems import ConflictError, NotFoundError
+from slipway.exports.schemas import ExportFormat, ExportOut
+from slipway.http.owned import Owned
+from slipway.http.problems import ConflictError
 from slipway.jobs.queue import JobQueue
 from slipway.settings import Settings
 from slipway.storage.audit import Action
@@ -17,6 +18,8 @@ from slipway.storage.engine import Database
 from slipway.storage.models import new_id
 from slipway.storage.statements import Row, one
 from slipway.storage.unit import Transaction
+
+EXPORTS = Owned(Export, ExportOut, at="/api/v1/exports", one="export", shown=queries.UNEXPIRED)
 
 JOB = "export_items"
 
@@ -46,13 +49,6 @@ async def request_export(
     export = await transaction.row(queries.ADD, id=export_id, owner_id=owner_id, format=kind, lifetime=lifetime)
     await queue.enqueue(transaction, JOB, {"export_id": str(export_id)}, dedupe_key=f"{JOB}:{export_id}")
     return one(export)
-
-
-def existing(export: Export | None) -> Export:
-    """Raises NotFoundError for what isn't there, or is another's."""
-    if export is None:
-        raise NotFoundError("There is no such export.")
-    return export
 
 
 def finished(export: Export) -> Export:

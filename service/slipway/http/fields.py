@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 from unicodedata import category
 
 from pydantic import (
     AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     EmailStr,
@@ -46,6 +48,18 @@ Name = Annotated[CleanText, AfterValidator(_seen)]
 
 Email = Annotated[EmailStr, StringConstraints(max_length=254), AfterValidator(_storable)]
 """An e-mail address as typed; unique however it is written (slipway.auth.addresses)."""
+
+
+def _in_utc(value: datetime) -> datetime:
+    # A day before the first year, or after the last, in UTC: neither Python nor its driver can say that.
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be within the years 1 to 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A date and time with its zone, which PostgreSQL can store."""
 
 
 def _without_null(schema: dict[str, Any]) -> None:

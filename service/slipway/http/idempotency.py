@@ -61,9 +61,9 @@ class IdempotentReplay(Exception):  # noqa: N818 - no error: it carries the repl
         self.response = response
 
 
-_LIFETIME = func.make_interval(0, 0, 0, 0, 0, 0, bindparam("ttl", type_=Integer))
+_LIFETIME = func.make_interval(0, 0, 0, 0, 0, 0, bindparam("key_ttl", type_=Integer))
 _AFRESH = {
-    "fingerprint": bindparam("fingerprint"),
+    "fingerprint": bindparam("key_fingerprint"),
     "status": None,
     "headers": None,
     "body": None,
@@ -76,7 +76,7 @@ def _claim(**reply: Any) -> ReturningInsert[Any]:
     afresh = {**_AFRESH, **reply}
     return (
         insert(_ROWS)
-        .values(key_hash=bindparam("key_hash"), user_id=bindparam("user_id"), **afresh)
+        .values(key_hash=bindparam("key_hash"), user_id=bindparam("key_user_id"), **afresh)
         .on_conflict_do_update(index_elements=[_ROWS.c.key_hash], set_=afresh, where=_ROWS.c.expires_at < func.now())
         .returning(_ROWS.c.key_hash)
     )
@@ -125,7 +125,11 @@ class Key:
         Raises IdempotentReplay when that one committed, ValidationError when the key was used for another request.
         """
         claimed = await transaction.row(
-            _CLAIM, key_hash=self.key_hash, fingerprint=self.fingerprint, user_id=self.user_id, ttl=self.ttl
+            _CLAIM,
+            key_hash=self.key_hash,
+            key_fingerprint=self.fingerprint,
+            key_user_id=self.user_id,
+            key_ttl=self.ttl,
         )
         if claimed is None:
             await self._replay(transaction)
@@ -145,9 +149,9 @@ class Key:
         done = await transaction.conclude(
             create.keyed,
             key_hash=self.key_hash,
-            fingerprint=self.fingerprint,
-            user_id=self.user_id,
-            ttl=self.ttl,
+            key_fingerprint=self.fingerprint,
+            key_user_id=self.user_id,
+            key_ttl=self.ttl,
             reply_status=response.status_code,
             reply_headers=_kept(response),
             reply_body=bytes(response.body),

@@ -6,9 +6,9 @@ from datetime import datetime
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import DateTime, Text
+from sqlalchemy import DateTime, ForeignKey, Index, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
 
 class Base(DeclarativeBase):
@@ -24,3 +24,25 @@ class Base(DeclarativeBase):
 def new_id() -> UUID:
     """A UUIDv7: unique, and in order of creation, so that indexes grow at their end."""
     return uuid_utils.compat.uuid7()
+
+
+class OwnedRow:
+    """Columns of what belongs to a user and goes with them, and the index by which each finds their own."""
+
+    __tablename__: str
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id, sort_order=-2)
+    owner_id: Mapped[UUID] = mapped_column(Uuid, ForeignKey("users.id", ondelete="CASCADE"), sort_order=-1)
+
+    @declared_attr.directive
+    @classmethod
+    def __table_args__(cls) -> tuple[Index, ...]:
+        return (Index(f"{cls.__tablename__}_owner_id_id_idx", "owner_id", "id"),)
+
+
+class VersionedRow(OwnedRow):
+    """Besides, those of what its owner changes."""
+
+    version: Mapped[int] = mapped_column(default=1, sort_order=1)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=2)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now(), sort_order=3)
