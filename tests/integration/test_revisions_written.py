@@ -13,11 +13,10 @@ from servers.databases import TestDatabase
 from servers.migration_images import Step, image, owner_settings, session
 from slipway.cli import root
 from slipway.local import revisions
-from slipway.local.revisions import generated, slug, write_revision
+from slipway.local.revisions import slug, write_revision
 from slipway.migrations.errors import MigrationError
 from slipway.migrations.runner import upgrade
 from slipway.migrations.script import read_chain
-from slipway.storage.models import Base
 
 FIRST = Step("0001", ["CREATE TABLE shelves (id uuid PRIMARY KEY)", "CREATE TABLE left_alone (id int)"])
 
@@ -79,13 +78,6 @@ async def test_a_folder_that_can_not_be_written_is_named(empty_database: TestDat
     (versions / "0002_boxes.py").write_text("")
     with pytest.raises(MigrationError, match=r"0002_boxes\.py can't be written: File exists\."):
         await write_revision(owner_settings(empty_database), "Boxes", "expand", versions, models())
-
-
-async def test_the_models_have_nothing_that_our_own_revisions_lack(database: TestDatabase) -> None:
-    async with revisions.open_session(
-        owner_settings(database), 0.0, revisions.Progress(lambda _: None, revisions.unheard)
-    ) as opened:
-        assert await opened.sqlalchemy.run_sync(generated, Base.metadata) == ("", frozenset())
 
 
 def test_the_kind_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

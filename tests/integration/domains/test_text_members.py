@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from integration.conftest import PASSWORD, Person
-from integration.kept import KEPT
+from integration.domains.kept import KEPT
 
 USER = "/api/v1/users/{user}"
 ADDRESS = "a@example.com"

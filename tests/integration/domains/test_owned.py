@@ -13,7 +13,7 @@ from fastapi import Depends, FastAPI, Response
 from sqlalchemy import text
 
 from integration.conftest import Person
-from integration.kept import DOCUMENT, KEPT, Kept, body_of, each_kept
+from integration.domains.kept import DOCUMENT, KEPT, Kept, body_of, each_kept
 from servers.databases import TestDatabase, superuser_sql
 from servers.migration_images import value
 from slipway.http.idempotency import Key, OneCreate

@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 
 import slipway
+from servers.databases import TestDatabase
+from servers.migration_images import owner_settings
 from slipway.app import ROUTERS
 from slipway.domains import DOMAINS
+from slipway.local import revisions
+from slipway.local.revisions import generated
 from slipway.resources import Resources
+from slipway.storage.models import Base
 from slipway.worker import EXPIRIES
 
 PACKAGE = Path(slipway.__file__).parent
@@ -53,3 +58,10 @@ def test_every_router_expiry_and_tag_of_a_domain_is_served() -> None:
     assert {expiry for domain in DOMAINS for expiry in domain.expiries} < set(EXPIRIES)
     told = {name for domain in DOMAINS for name in domain.tags}
     assert {tag for router in routers for tag in router.tags} == told
+
+
+async def test_the_models_have_nothing_that_our_own_revisions_lack(database: TestDatabase) -> None:
+    async with revisions.open_session(
+        owner_settings(database), 0.0, revisions.Progress(lambda _: None, revisions.unheard)
+    ) as opened:
+        assert await opened.sqlalchemy.run_sync(generated, Base.metadata) == ("", frozenset())

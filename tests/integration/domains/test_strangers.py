@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import bindparam, select, text
 
 from integration.conftest import Person, SignIn
-from integration.kept import DOCUMENT, KEPT, Kept, body_of, each_kept
+from integration.domains.kept import DOCUMENT, KEPT, Kept, body_of, each_kept
 from integration.sql import run_sql
 from slipway.app import ROUTERS
 from slipway.auth.permissions import defaults

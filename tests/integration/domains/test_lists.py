@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from integration.conftest import PASSWORD, Person
-from integration.kept import KEPT, Kept, each_kept
+from integration.domains.kept import KEPT, Kept, each_kept
 
 ROWS = 5
 Make = Callable[[Person, int], Awaitable[object]]
