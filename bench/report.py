@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-HEADINGS = ("Figure", "Measured", "Required", "Goal")
+HEADINGS = ("Figure", "Measured", "Plain stack", "Required", "Goal")
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
     name: str
     measured: str
+    plain: str = ""
     required: str = ""
     goal: str = ""
 
     @property
-    def cells(self) -> tuple[str, str, str, str]:
-        return self.name, self.measured, self.required, self.goal
+    def cells(self) -> tuple[str, str, str, str, str]:
+        return self.name, self.measured, self.plain, self.required, self.goal
 
 
 def as_text(figures: list[Figure]) -> str:
@@ -31,7 +32,7 @@ def as_text(figures: list[Figure]) -> str:
 
 
 def as_markdown(figures: list[Figure]) -> str:
-    rows = [HEADINGS, ("---", "---:", "---:", "---:"), *(figure.cells for figure in figures)]
+    rows = [HEADINGS, ("---", "---:", "---:", "---:", "---:"), *(figure.cells for figure in figures)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from time import monotonic, perf_counter, sleep
 
-from bench.accounts import TOKEN_PATH, email_of
+from bench.accounts import TOKEN_PATH, email_of, sign_in
 from bench.asking import UnexpectedStatusError, ask
 from bench.stage import PASSWORD, Slipway
 
@@ -76,6 +76,16 @@ def _probe_until_done(slipway: Slipway, clients: list[Future[int]]) -> list[floa
     finally:
         connection.close()
     return latencies
+
+
+def time_of_sign_in(slipway: Slipway, count: int) -> float:
+    """Median milliseconds of right passwords, of `count` users, one at a time."""
+    times = []
+    for number in range(1, count + 1):
+        began = perf_counter()
+        sign_in(slipway, email_of(number))
+        times.append((perf_counter() - began) * 1000)
+    return statistics.median(times)
 
 
 @dataclass(frozen=True, slots=True)

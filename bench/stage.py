@@ -1,14 +1,16 @@
-"""Everything a run needs: PostgreSQL, Redis, a collector, the bare route, and Slipway set up as in production."""
+"""Everything a run needs: databases, a collector, what Slipway is compared with, and Slipway as in production."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 from bench.processes import SLIPWAY, Server, python, run_once, split_cores
 
 from servers.databases import APP, TestDatabase, create_database, create_roles
@@ -16,9 +18,21 @@ from servers.postgres import PostgresServer
 from servers.redis import RedisServer
 from servers.waiting import free_port
 from slipway.auth.keys import generate_keys
+from slipway.settings import Settings
 
 EMAIL = "admin@bench.example"
 PASSWORD = "the pass phrase of a benchmark"
+
+EXPIRING = 300_000
+"""Rows of the audit log from before the run, 250 of which expire in each second of it: as many as the purge deletes."""
+
+_TELL_OF_OLD_WRITES = """
+INSERT INTO audit (attempt, kind, action, resource, actor, session, address, request_id, at)
+SELECT uuidv7(age), 'work', 'items.create', 'items/' || uuidv7(age), uuidv7(), uuidv7(), '127.0.0.1',
+    replace(gen_random_uuid()::text, '-', ''), now() + age
+FROM generate_series(1, $1::int) AS number,
+    LATERAL (SELECT make_interval(secs => number * 0.004 - $2::int) AS age) AS written
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +60,37 @@ class Stage:
         self._collector_port = free_port()
         port = free_port()
         self.bare = Server("bare", python("bare.py", port), folder, ready_port=port, ready_path="/", core=core)
+        self.plain_secret = secrets.token_hex(32)
+        port = free_port()
+        self.plain = Server(
+            "plain",
+            python("plain.py", port),
+            folder,
+            ready_port=port,
+            ready_path="/health",
+            core=core,
+            settings={
+                "PLAIN_SECRET": self.plain_secret,
+                "PLAIN_DATABASE_URL": database.url_app.replace("postgresql://", "postgresql+asyncpg://"),
+                "PLAIN_REDIS_URL": redis.url,
+                "PLAIN_OTLP_ENDPOINT": self._collector,
+            },
+        )
 
     @property
     def bare_url(self) -> str:
         return f"http://127.0.0.1:{self.bare.ready_port}/"
 
+    @property
+    def plain_url(self) -> str:
+        return f"http://127.0.0.1:{self.plain.ready_port}"
+
+    @property
+    def _collector(self) -> str:
+        return f"http://127.0.0.1:{self._collector_port}"
+
     def start(self) -> None:
-        """Migrate, write the files that a pod finds mounted, start the collector and the bare route."""
+        """Migrate, write the files that a pod finds mounted, start all but what is loaded."""
         migration = {"SLIPWAY_DATABASE_URL": self.database.url_owner, "SLIPWAY_DATABASE_GRANT_TO": APP}
         run_once([SLIPWAY, "db", "upgrade"], migration, self._folder)
         generate_keys(self._folder / "keys")
@@ -62,15 +100,28 @@ class Stage:
         (login / "password").write_text(PASSWORD, encoding="utf-8")
         port = self._collector_port
         self.keep(Server("collector", python("collector.py", port), self._folder, ready_port=port, ready_path="/"))
+        asyncio.run(self._tell_of_old_writes())
+        # It purges all the time, on the cores of the databases.
+        self.keep(self.slipway("worker", command="worker", purge_interval="1").server)
         self.keep(self.bare)
+        self.keep(self.plain)
+
+    async def _tell_of_old_writes(self) -> None:
+        connection = await asyncpg.connect(self.database.url_superuser, timeout=10)
+        try:
+            retention = Settings.model_fields["audit_retention"].default
+            await connection.execute(_TELL_OF_OLD_WRITES, EXPIRING, retention, timeout=120)
+            await connection.execute("VACUUM ANALYZE audit", timeout=120)
+        finally:
+            await connection.close()
 
     def keep(self, server: Server) -> float:
         """Start a server that runs to the end of the stage; the seconds until it was ready."""
         self._stack.callback(server.stop)
         return server.start()
 
-    def slipway(self, name: str, **changes: str) -> Slipway:
-        """`changes` are settings by their name without `SLIPWAY_`, in any case."""
+    def slipway(self, name: str, *, command: str = "serve", **changes: str) -> Slipway:
+        """`changes` are settings by their name without `SLIPWAY_`, in any case. A worker isn't what is loaded."""
         port, ops_port = free_port(), free_port()
         settings = {
             "ENVIRONMENT": "production",
@@ -83,7 +134,7 @@ class Stage:
             "ADMIN_CREDENTIALS_DIR": str(self._folder / "admin"),
             "DATABASE_URL": self.database.url_app,
             "REDIS_URL": self._redis.url,
-            "OTLP_ENDPOINT": f"http://127.0.0.1:{self._collector_port}",
+            "OTLP_ENDPOINT": self._collector,
             # Counted for every request, never reached: one client sends what thousands of users would.
             "RATE_LIMIT": "100000000",
             "LOGIN_ADDRESS_ATTEMPTS": "1000000",
@@ -92,11 +143,11 @@ class Stage:
         }
         server = Server(
             name,
-            [SLIPWAY, "serve"],
+            [SLIPWAY, command],
             self._folder,
             ready_port=ops_port,
             ready_path="/readyz",
-            core=self.core,
+            core=self.core if command == "serve" else None,
             settings={f"SLIPWAY_{setting}": value for setting, value in settings.items()},
         )
         return Slipway(server, port, ops_port)

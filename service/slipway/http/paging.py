@@ -88,13 +88,14 @@ def decode_cursor(cursor: str) -> UUID:
         raise ValidationError(details=[fault]) from None
 
 
-def page_request(
+async def page_request(
     page: Annotated[int, Query(ge=1, le=LAST_PAGE, description="Number of the page.", examples=[1])] = 1,
     per_page: Annotated[int, Query(ge=1, le=100, description="Entries on a page.", examples=[20])] = 20,
     cursor: Annotated[
         str | None, Query(max_length=64, description="`next_cursor` of an earlier reply; `page` is ignored then.")
     ] = None,
 ) -> PageRequest:
+    """A coroutine, though it waits for nothing: FastAPI runs a plain function in a thread."""
     return PageRequest(page, per_page, decode_cursor(cursor) if cursor else None)
 
 

@@ -24,7 +24,7 @@ class Preconditions:
     unwanted: frozenset[str] | None = None
 
 
-def _preconditions(
+async def _preconditions(
     request: Request,
     _if_match: Annotated[
         str | None,
@@ -36,6 +36,7 @@ def _preconditions(
         ),
     ] = None,
 ) -> Preconditions:
+    """A coroutine, though it waits for nothing: FastAPI runs a plain function in a thread."""
     return Preconditions(_tags(request, "If-Match"), _tags(request, "If-None-Match"))
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib import import_module
+from inspect import iscoroutinefunction
+from typing import Any
 from pathlib import Path
 
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 
 import slipway
 from servers.databases import TestDatabase
@@ -65,3 +70,20 @@ async def test_the_models_have_nothing_that_our_own_revisions_lack(database: Tes
         owner_settings(database), 0.0, revisions.Progress(lambda _: None, revisions.unheard)
     ) as opened:
         assert await opened.sqlalchemy.run_sync(generated, Base.metadata) == ("", frozenset())
+
+
+def test_neither_a_route_nor_what_it_depends_on_takes_a_thread() -> None:
+    """FastAPI runs whatever isn't a coroutine in one, which costs more than most of them do."""
+    routes = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)]
+    called = {call for route in routes for call in _called(route.dependant)}
+    assert len(called) > len(routes)
+    assert [
+        call for call in called if not (iscoroutinefunction(call) or iscoroutinefunction(type(call).__call__))
+    ] == []
+
+
+def _called(dependant: Dependant) -> Iterator[Callable[..., Any]]:
+    if dependant.call is not None:
+        yield dependant.call
+    for below in dependant.dependencies:
+        yield from _called(below)
