@@ -304,6 +304,29 @@ async def test_a_value_of_somebody_else_under_our_name_is_not_served(start: Star
     assert await process.cache.get_or_load("key", Row().load) == b"old"
 
 
+async def test_what_is_invalidated_in_one_turn_of_the_loop_is_one_command(start: Start) -> None:
+    process = await start()
+    keys = [f"key{number}" for number in range(20)]
+    answered = REGISTRY.get_sample_value("slipway_redis_calls_total", {"result": "answered"}) or 0
+    await asyncio.gather(*(process.cache.invalidate(key) for key in keys))
+    assert REGISTRY.get_sample_value("slipway_redis_calls_total", {"result": "answered"}) == answered + 1
+    names = [f"slipway:cache:{key}" for key in keys]
+    assert await process.gateway.call(lambda redis: redis.mget(names), "mget") == [b"-"] * 20
+
+
+async def test_who_is_cancelled_takes_nobody_s_invalidation_along(start: Start) -> None:
+    one, other = await start(), await start()
+    for key in ("mine", "theirs"):
+        await other.cache.get_or_load(key, Row().load)
+    mine, theirs = (asyncio.create_task(one.cache.invalidate(key)) for key in ("mine", "theirs"))
+    await asyncio.sleep(0)
+    mine.cancel()
+    await theirs
+    other.forget()
+    for key in ("mine", "theirs"):
+        assert await other.cache.get_or_load(key, Row(b"new").load) == b"new"
+
+
 async def test_many_keys_are_invalidated_in_few_commands(start: Start) -> None:
     process = await start()
     answered = REGISTRY.get_sample_value("slipway_redis_calls_total", {"result": "answered"}) or 0

@@ -144,6 +144,9 @@ class Cache:
         self._local = LocalLevel(local_max_bytes, clock)
         self._flights: dict[str, asyncio.Task[bytes | None]] = {}
         self._fills: set[asyncio.Task[object]] = set()
+        self._doomed: dict[str, None] = {}
+        self._burial: asyncio.Task[None] | None = None
+        """What takes along the keys that are in `_doomed`, until it is sent."""
         self._overdue: dict[str, None] = {}
         gateway.before_return(self._bury_overdue)
 
@@ -177,12 +180,20 @@ class Cache:
         When Redis is away, its return is held back until it was told (while this process lives).
         """
         self._forget(keys)
+        self._doomed.update(dict.fromkeys(keys))
+        if self._burial is None:
+            self._burial = asyncio.create_task(self._bury_together(), name="cache-invalidate")
+        await asyncio.shield(self._burial)
+        # Again: somebody may have read from Redis before the tombstone lay there.
+        self._forget(keys)
+
+    async def _bury_together(self) -> None:
+        """One command for all that is invalidated in this turn of the loop: commits end several to a turn."""
+        keys, self._doomed, self._burial = tuple(self._doomed), {}, None
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
             if await self._gateway.call(partial(_bury, batch), "cache.invalidate") is AWAY:
                 self._remember(batch)
-        # Again: somebody may have read from Redis before the tombstone lay there.
-        self._forget(keys)
 
     def _forget(self, keys: tuple[str, ...]) -> None:
         for key in keys:

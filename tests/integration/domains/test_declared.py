@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib import import_module
 from inspect import iscoroutinefunction
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.dependencies.models import Dependant
