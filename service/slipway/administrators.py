@@ -46,7 +46,7 @@ async def create_administrator(database: Database, passwords: PasswordHasher, em
 
 async def create_first_administrator(database: Database, passwords: PasswordHasher, email: str, password: str) -> bool:
     """The same, but only in a database without users."""
-    if await database.read(queries.exists):
+    if await queries.exists(database):
         return False
     return await _create(database, passwords, email, password, only_first=True)
 
@@ -59,6 +59,7 @@ async def _create(
     async def work(transaction: Transaction) -> bool:
         await transaction.row(_LOCK)
         if await _is_there(transaction, email, only_first=only_first):
+            transaction.leave_nothing()
             return False
         await queries.add(transaction, email, "", password_hash, ADMINISTRATOR)
         return True

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from servers.staging import staged
 from slipway.app import open_app
 from slipway.auth.models import User
 from slipway.auth.permissions import ADMIN, defaults
@@ -61,7 +62,7 @@ async def sign_in(resources: Resources, anonymous: httpx.AsyncClient) -> SignIn:
 
     async def make(*permissions: str) -> Person:
         email = f"{secrets.token_hex(4)}@example.com"
-        async with resources.database.transaction() as session:
+        async with staged(resources.database) as session:
             user = User(email=email, password_hash=password_hash, permissions=list(permissions))
             session.add(user)
             await session.flush()

@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy import text
 
+from servers.staging import staged
 from slipway.resources import Resources
 
 
 async def run_sql(resources: Resources, statement: str, **values: object) -> list[Any]:
     """The rows, if any; committed when this returns."""
-    async with resources.database.transaction() as session:
+    async with staged(resources.database) as session:
         result = await session.execute(text(statement), values)
         return list(result.all()) if result.returns_rows else []

@@ -12,19 +12,22 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from servers.databases import APP, TestDatabase, superuser_sql
 from servers.postgres import PostgresServer
 from servers.waiting import until
 from slipway.resources import open_database, open_resources
 from slipway.settings import Settings
+from slipway.storage.audit import Action
 from slipway.storage.engine import Database
 from slipway.storage.login import Login
+from slipway.storage.statements import Statement, one
+from slipway.storage.unit import Asked, Transaction
 from slipway.telemetry.registry import REGISTRY
 
 PROMISED = 2.0
+TRY = Action("tests", "try")
+MOMENT = Statement(text("SELECT pg_sleep(0.002)"))
 
 
 @pytest.fixture
@@ -61,17 +64,23 @@ async def connections_of(server: PostgresServer, login: Login) -> int:
     return int(counted)
 
 
-async def who(session: AsyncSession) -> str:
-    return str((await session.execute(text("SELECT session_user"))).scalar_one())
+WHO = Statement(text("SELECT session_user AS name"))
+
+
+async def who(asked: Asked) -> str:
+    return str(one(await asked.row(WHO)).name)
 
 
 async def hold(database: Database, begun: asyncio.Event, release: asyncio.Event) -> tuple[str, str]:
     """A transaction that is busy until it is released; who it ran as at its start and at its end."""
-    async with database.transaction() as session:
-        first = await who(session)
+
+    async def work(transaction: Transaction) -> tuple[str, str]:
+        first = await who(transaction)
         begun.set()
         await release.wait()
-        return first, await who(session)
+        return first, await who(transaction)
+
+    return await database.unit(TRY, work)
 
 
 async def busy(database: Database, count: int, release: asyncio.Event) -> list[asyncio.Task[tuple[str, str]]]:
@@ -101,7 +110,7 @@ async def test_idle_connections_end_at_once_and_busy_ones_after_their_transactio
     await opened.change_login(new)
     await until(lambda: _has(postgres, old, 2))
     assert opened.role == new.username
-    assert await opened.read(who) == new.username
+    assert await who(opened) == new.username
 
     release.set()
     assert [await task for task in running] == [(old.username, old.username)] * 2
@@ -153,11 +162,14 @@ async def test_disposing_of_the_pool_instead_would_leave_idle_connections(
 async def work(database: Database, roles: set[str], stop: asyncio.Event) -> int:
     """Transactions and reads without a pause until told to stop; any error ends it."""
     done = 0
+
+    async def slowly(transaction: Transaction) -> None:
+        roles.add(await who(transaction))
+        await transaction.row(MOMENT)
+
     while not stop.is_set():
-        async with database.transaction() as session:
-            roles.add(await who(session))
-            await session.execute(text("SELECT pg_sleep(0.002)"))
-        roles.add(await database.read(who))
+        await database.unit(TRY, slowly)
+        roles.add(await who(database))
         done += 2
     return done
 
@@ -182,7 +194,7 @@ async def test_a_login_that_the_server_refuses_is_not_taken(opened: Database, lo
     with pytest.raises(asyncpg.InvalidPasswordError):
         await opened.change_login(wrong)
     assert opened.role == logins[0].username
-    assert await opened.read(who) == logins[0].username
+    assert await who(opened) == logins[0].username
 
 
 def write(folder: Path, login: Login, **changes: str) -> None:
@@ -249,14 +261,12 @@ async def test_a_connection_that_was_being_made_with_a_login_that_is_locked_mean
         return await real(*where, **arguments)
 
     monkeypatch.setattr(asyncpg, "connect", connect)
-    async with opened.transaction() as session:
-        assert await who(session) == logins[1].username
+    assert await opened.unit(TRY, who) == logins[1].username
 
 
 async def test_a_login_that_is_refused_and_did_not_change_is_an_error(
     opened: Database, logins: tuple[Login, Login], postgres: PostgresServer
 ) -> None:
     await superuser_sql(postgres, f"ALTER ROLE {logins[0].username} PASSWORD 'another'")
-    with pytest.raises(DBAPIError, match="password authentication failed"):
-        async with opened.transaction() as session:
-            await who(session)
+    with pytest.raises(asyncpg.InvalidPasswordError, match="password authentication failed"):
+        await opened.unit(TRY, who)

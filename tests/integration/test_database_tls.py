@@ -14,6 +14,7 @@ import trustme
 from sqlalchemy import text
 
 from servers.postgres import WITH_TLS, PostgresServer
+from servers.staging import staged
 from slipway.migrations.session import connect
 from slipway.settings import Settings
 from slipway.storage.engine import Database
@@ -70,7 +71,7 @@ async def _uses_tls(server: PostgresServer, tls: str, bundle: Path | None, asked
     settings = Settings(database_url=url, database_tls=tls, database_ca_file=bundle)  # type: ignore[arg-type]
     database = Database(settings, login_from_settings(settings))
     try:
-        async with database.transaction() as session:
+        async with staged(database) as session:
             encrypted: bool = (await session.execute(IN_USE)).scalar_one()
             return encrypted
     finally:
@@ -156,10 +157,10 @@ async def test_a_changed_login_is_reached_as_it_asks(postgres_with_tls: Postgres
     settings = Settings(database_url=plain)  # type: ignore[arg-type]
     database = Database(settings, login_from_settings(settings))
     try:
-        async with database.transaction() as session:
+        async with staged(database) as session:
             assert not (await session.execute(IN_USE)).scalar_one()
         await database.change_login(Login.from_url(asking))
-        async with database.transaction() as session:
+        async with staged(database) as session:
             assert (await session.execute(IN_USE)).scalar_one()
     finally:
         await database.close()
@@ -170,7 +171,7 @@ async def test_parameters_of_a_url_reach_the_server_and_undo_no_limit_of_ours(po
     settings = Settings(database_url=f"{postgres.url()}?application_name=shop&options={options}")  # type: ignore[arg-type]
     database = Database(settings, login_from_settings(settings))
     try:
-        async with database.transaction() as session:
+        async with staged(database) as session:
             shown = [
                 (await session.execute(text(f"SHOW {name}"))).scalar_one()
                 for name in ("search_path", "application_name", "statement_timeout")

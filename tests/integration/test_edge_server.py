@@ -15,6 +15,7 @@ from sqlalchemy.pool import QueuePool
 from starlette.responses import StreamingResponse
 
 from servers.asgi import WholeEdge
+from servers.staging import staged
 from servers.waiting import free_port, until
 from slipway.edge import sweeper
 from slipway.settings import Settings
@@ -34,7 +35,7 @@ def sleeping_api(db: Database) -> FastAPI:
 
     @app.get("/sleep/{seconds}")
     async def sleep(seconds: float) -> str:
-        async with db.transaction() as session:
+        async with staged(db) as session:
             await session.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
         return "slept"
 
@@ -79,7 +80,7 @@ def _in_use(db: Database) -> int:
 async def _sleeping(db: Database) -> int:
     query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()"
     query += " AND state = 'active'"
-    async with db.transaction() as session:
+    async with staged(db) as session:
         return int((await session.execute(text(query))).scalar_one())
 
 

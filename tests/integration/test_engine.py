@@ -23,14 +23,31 @@ from slipway.context.deadline import set_deadline
 from slipway.edge.faults import as_problem
 from slipway.settings import Settings
 from slipway.storage import engine
+from slipway.storage.audit import Action
 from slipway.storage.engine import Database
 from slipway.storage.login import Encryption
+from slipway.storage.statements import Row, Statement, one
+from slipway.storage.unit import Transaction
+
+TRY = Action("tests", "try")
+ONE = Statement(text("SELECT 1"))
 
 
-async def test_a_transaction_reaches_the_database(empty_database: TestDatabase) -> None:
+def _asked(statement: Statement) -> Callable[[Transaction], Awaitable[Row]]:
+    """A work that leaves nothing: the databases here are empty, and have no audit log."""
+
+    async def work(transaction: Transaction) -> Row:
+        row = one(await transaction.row(statement))
+        transaction.leave_nothing()
+        return row
+
+    return work
+
+
+async def test_a_unit_of_work_reaches_the_database(empty_database: TestDatabase) -> None:
     database = Database(Settings(), empty_database.owner)
-    async with database.transaction() as session:
-        assert (await session.execute(text("SELECT current_user"))).scalar_one() == "slipway_owner"
+    row = await database.unit(TRY, _asked(Statement(text("SELECT current_user AS role"))))
+    assert row.role == "slipway_owner"
     await database.close()
 
 
@@ -48,12 +65,11 @@ async def _open_connections(database: TestDatabase) -> int:
 async def _use_at_once(database: Database, number: int) -> None:
     together = asyncio.Barrier(number)
 
-    async def use() -> None:
-        async with database.transaction() as session:
-            await session.execute(text("SELECT 1"))
-            await together.wait()
+    async def use(transaction: Transaction) -> None:
+        await _asked(ONE)(transaction)
+        await together.wait()
 
-    await asyncio.gather(*(use() for _ in range(number)))
+    await asyncio.gather(*(database.unit(TRY, use) for _ in range(number)))
 
 
 async def test_overflow_connections_are_kept_for_the_next_burst_and_closed_once_idle(
@@ -186,8 +202,8 @@ async def test_the_kernel_is_told_to_drop_a_silent_peer(empty_database: TestData
 async def _statement_timeout(database: Database, within: float) -> str:
     """What the server keeps to in a transaction of a request that has so many seconds left."""
     set_deadline(monotonic() + within)
-    async with database.transaction() as session:
-        return str((await session.execute(text("SELECT current_setting('statement_timeout')"))).scalar_one())
+    row = await database.unit(TRY, _asked(Statement(text("SELECT current_setting('statement_timeout') AS limit"))))
+    return str(row.limit)
 
 
 async def test_the_server_ends_what_outlasts_a_request_by_itself(empty_database: TestDatabase) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import text
 
 from servers.jobs import done, rows, working
+from servers.staging import staged
 from slipway.exports.service import MOST_UNFINISHED
 from slipway.resources import Resources
 from slipway.worker import job_kinds
@@ -59,7 +60,7 @@ async def test_own_exports_are_listed(user: Any) -> None:
 
 async def test_an_expired_export_is_gone(user: Any, resources: Resources) -> None:
     asked = await user.client.post("/api/v1/exports", json={"format": "csv"})
-    async with resources.database.transaction() as session:
+    async with staged(resources.database) as session:
         await session.execute(text("UPDATE exports SET expires_at = now()"))
     assert (await user.client.get(asked.headers["location"])).status_code == 404
 

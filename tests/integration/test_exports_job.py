@@ -11,7 +11,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select, text
 
-from servers.jobs import done, rows, working
+from servers.jobs import TRY, done, rows, working
+from servers.staging import staged
 from servers.waiting import until
 from slipway.auth.models import User
 from slipway.exports import job as export_job
@@ -35,7 +36,7 @@ def settings(settings: Settings) -> Settings:
 
 
 async def make_owner(db: Database, *titles: str, body: str = "") -> UUID:
-    async with db.transaction() as session:
+    async with staged(db) as session:
         user = User(email=f"{len(titles)}@example.com", password_hash="-")
         session.add(user)
         await session.flush()
@@ -158,7 +159,7 @@ async def two_runs_at_once(
     monkeypatch.setattr(export_job, "BATCH_ROWS", 2)
     first = asyncio.create_task(ExportJob(db).run(await _taken(db)))
     await asyncio.wait_for(stalled.wait(), 5)
-    async with db.transaction() as session:
+    async with staged(db) as session:
         await session.execute(text("UPDATE jobs SET run_after = now()"))
         await session.execute(text("DELETE FROM items WHERE title <> 'third'"))
     await ExportJob(db).run(await _taken(db))
@@ -168,9 +169,8 @@ async def two_runs_at_once(
 
 
 async def _taken(db: Database) -> Job:
-    async with db.transaction() as session:
-        [job] = await job_queries.take(session, [service.JOB], 1, timedelta(hours=1))
-        return job
+    [job] = await db.unit(TRY, lambda transaction: job_queries.take(transaction, [service.JOB], 1, timedelta(hours=1)))
+    return job
 
 
 async def test_a_stalled_run_adds_nothing_to_the_file_of_the_next(
@@ -239,7 +239,7 @@ async def test_a_file_that_is_purged_while_it_is_read_does_not_look_complete(
     export = await made(db, settings, await make_owner(db, "first", "second"), "jsonl")
     reading = service.file_of(db, export)
     await anext(reading)
-    async with db.transaction() as session:
+    async with staged(db) as session:
         await session.execute(text("DELETE FROM exports"))
     with pytest.raises(TornExportError):
         await anext(reading)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from servers.databases import TestDatabase
 from servers.jobs import enqueue, rows
+from servers.staging import staged
 from slipway.cli import root
 from slipway.storage.engine import Database
 
@@ -28,7 +29,7 @@ async def dead_letters(slipway: Slipway, db: Database) -> list[int]:
     del slipway
     for name in ("send_mail", "export_items", "waits", "runs"):
         await enqueue(db, name, {"link": "hunter2"}, dedupe_key=name)
-    async with db.transaction() as session:
+    async with staged(db) as session:
         await session.execute(
             text(
                 "UPDATE jobs SET dead_at = now(), attempts = 8, last_error = 'JobError: The mail server is away.',"
@@ -73,6 +74,13 @@ async def test_all_dead_letters_are_put_back_at_once(slipway: Slipway, db: Datab
     done = await slipway("retry", "--all")
     assert done.output == f"Put back: {dead_letters[0]}, {dead_letters[1]}.\n"
     assert all(row.dead_at is None for row in await rows(db))
+    assert (await slipway("retry", "--all")).output == "Put back: none.\n"
+    assert await _told(db) == [("jobs.revive", None)]
+
+
+async def _told(db: Database) -> list[tuple[str, str | None]]:
+    told = text("SELECT action, resource FROM audit WHERE action LIKE 'jobs.%' ORDER BY attempt")
+    return [tuple(row) for row in await db.read(lambda session: session.execute(told))]
 
 
 async def test_a_dead_letter_whose_work_is_queued_again_stays(
@@ -90,6 +98,8 @@ async def test_a_job_is_dropped_unless_it_runs(slipway: Slipway, db: Database, d
     assert (await slipway("drop", str(waiting))).exit_code == 0
     assert (await slipway("drop", str(running))).exit_code == 1
     assert [row.id for row in await rows(db)] == [dead_letters[1], running]
+    dropped = [("jobs.drop", f"jobs/{job}") for job in (dead_letters[0], waiting)]
+    assert await _told(db) == dropped, "what runs wasn't, and nothing tells that it was"
 
 
 @pytest.mark.parametrize("arguments", [["retry"], ["retry", "1", "--all"], ["retry", "x"], ["drop", "0"]])

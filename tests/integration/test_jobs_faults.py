@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from servers.databases import APP, PASSWORD, TestDatabase, superuser_sql
 from servers.jobs import QUICK, done, enqueue, rows, working
+from servers.staging import staged
 from servers.waiting import until
 from slipway.jobs.kinds import Job, Kind
 from slipway.jobs.listener import Listener
@@ -94,7 +95,7 @@ async def test_a_job_that_ends_its_workers_is_not_tried_for_ever(settings: Setti
         told.append(reason)
 
     await enqueue(db, "slow")
-    async with db.transaction() as session:
+    async with staged(db) as session:
         # As a third worker that died leaves it.
         await session.execute(text("UPDATE jobs SET attempts = 3, lease = gen_random_uuid(), run_after = now()"))
     async with working(settings, db, {"slow": Kind(run, given_up)}):

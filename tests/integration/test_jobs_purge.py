@@ -10,6 +10,7 @@ from sqlalchemy import text
 from servers.databases import TestDatabase
 from servers.jobs import rows, working
 from servers.migration_images import session as connected
+from servers.staging import staged
 from servers.waiting import until
 from slipway.exports.job import CHUNK_BYTES
 from slipway.jobs.expiries import Below, Expiry
@@ -56,7 +57,7 @@ INSERT INTO audit (attempt, kind, at) VALUES (gen_random_uuid(), 'work', {expiry
 
 async def fill(db: Database) -> None:
     for n, expiry in ((1, "now() - interval '2 days'"), (2, "now() + interval '2 days'")):
-        async with db.transaction() as session:
+        async with staged(db) as session:
             for statement in ROWS.format(n=n, expiry=expiry).split(";\n"):
                 if statement.strip():
                     await session.execute(text(statement))
@@ -65,7 +66,9 @@ async def fill(db: Database) -> None:
 async def counts(db: Database, tables: tuple[str, ...] = (*TABLES, "export_chunks", "users")) -> dict[str, int]:
     found = {}
     for table in tables:
-        statement = text(f"SELECT count(*) FROM {table}")  # noqa: S608 - names from this file
+        # What purge and workers themselves leave in the audit log names an action.
+        ours = " WHERE action IS NULL" if table == "audit" else ""
+        statement = text(f"SELECT count(*) FROM {table}{ours}")  # noqa: S608 - names from this file
         found[table] = await db.read(lambda session, asked=statement: session.scalar(asked))  # type: ignore[misc]
     return found
 
@@ -104,7 +107,7 @@ async def test_a_session_past_its_longest_lifetime_is_deleted_however_much_it_wa
     settings: Settings, db: Database
 ) -> None:
     await fill(db)
-    async with db.transaction() as session:
+    async with staged(db) as session:
         await session.execute(text("UPDATE sessions SET expires_at = now() + interval '9 days', last_used_at = now()"))
         await session.execute(text("UPDATE refresh_tokens SET used_at = now() WHERE token_hash = 'used1'"))
         old = "created_at = now() - interval '90 days 1 second' WHERE id = (SELECT session_id FROM refresh_tokens"
@@ -115,7 +118,7 @@ async def test_a_session_past_its_longest_lifetime_is_deleted_however_much_it_wa
 
 async def test_more_than_a_batch_is_deleted_in_one_run_in_several(settings: Settings, db: Database) -> None:
     await fill(db)
-    async with db.transaction() as session:
+    async with staged(db) as session:
         old = "INSERT INTO login_attempts SELECT n::text::bytea, 1, 'epoch', 'epoch' FROM generate_series(1, 10) n"
         await session.execute(text(old))
         many = "SELECT n::text::bytea, id, now() FROM sessions, generate_series(1, 10) n WHERE expires_at < now()"
@@ -142,7 +145,7 @@ async def test_no_transaction_deletes_more_than_a_batch_not_even_by_foreign_key(
     settings: Settings, db: Database, database: TestDatabase
 ) -> None:
     await fill(db)
-    async with db.transaction() as session:
+    async with staged(db) as session:
         for statement in MANY_BELOW:
             await session.execute(text(statement))
     async with connected(database.url_owner) as owner:
@@ -155,7 +158,7 @@ async def test_no_transaction_deletes_more_than_a_batch_not_even_by_foreign_key(
 async def test_nothing_is_deleted_before_its_time(settings: Settings, db: Database) -> None:
     """Of each lifetime that a setting names: a row just within it, and one just past it."""
     await fill(db)
-    async with db.transaction() as session:
+    async with staged(db) as session:
         for statement in (
             "DELETE FROM login_attempts",
             "INSERT INTO login_attempts SELECT n::text::bytea, 1, 'epoch', now() - interval '1 hour' * n"
@@ -181,7 +184,7 @@ def test_no_transaction_is_large() -> None:
 
 async def test_rows_that_others_hold_are_left_for_the_next_time(settings: Settings, db: Database) -> None:
     await fill(db)
-    async with db.transaction() as busy:
+    async with staged(db) as busy:
         await busy.execute(text("SELECT FROM password_resets FOR UPDATE"))
         await purge_once(settings, db)
         assert await counts(db, ("password_resets", "login_attempts")) == {"password_resets": 2, "login_attempts": 1}
@@ -200,6 +203,4 @@ async def test_every_worker_of_this_release_purges_and_gives_addresses_their_key
 
 
 async def _purged(db: Database) -> bool:
-    # The audit log gets rows of what workers do meanwhile.
-    tables = [table for table in TABLES if table != "audit"]
-    return await counts(db, tables) == dict.fromkeys(tables, 1)
+    return await counts(db, TABLES) == dict.fromkeys(TABLES, 1)

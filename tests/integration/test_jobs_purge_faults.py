@@ -20,6 +20,7 @@ from slipway.jobs import periodic
 from slipway.jobs.kinds import JobError
 from slipway.jobs.periodic import Purge
 from slipway.settings import Settings
+from slipway.storage import unit
 from slipway.storage.engine import Database
 from slipway.telemetry.registry import REGISTRY
 from slipway.worker import EXPIRIES
@@ -123,8 +124,9 @@ async def test_without_failing_alone_those_after_it_would_grow(
 
 
 async def test_the_limit_of_requests_is_none_of_the_purge(
-    settings: Settings, db: Database, database: TestDatabase
+    settings: Settings, db: Database, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(unit, "SILENCE", 0.0)
     await fill(db)
     async with connected(database.url_owner) as owner:
         await owner.execute(SLOW.format(table="login_attempts", seconds=0.3))

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from servers.jobs import done, enqueue, rows, working
+from servers.jobs import TRY, done, enqueue, rows, working
 from slipway.context.request import RequestContext, current
 from slipway.jobs.kinds import Job, Kind
 from slipway.jobs.queue import JobQueue
 from slipway.settings import Settings
 from slipway.storage.engine import Database
+from slipway.storage.unit import Transaction
 from slipway.telemetry.tracing import Tracing
 
 
@@ -21,9 +21,11 @@ class TakeItBackError(Exception):
 
 
 async def enqueue_and_roll_back(db: Database) -> None:
-    async with db.transaction() as session:
-        await JobQueue().enqueue(session, "greet", {})
+    async def work(transaction: Transaction) -> None:
+        await JobQueue().enqueue(transaction, "greet", {})
         raise TakeItBackError
+
+    await db.unit(TRY, work)
 
 
 async def test_a_rollback_takes_the_job_back(db: Database) -> None:
@@ -35,9 +37,8 @@ async def test_a_rollback_takes_the_job_back(db: Database) -> None:
 async def test_through_the_raw_connection_the_job_would_survive_a_rollback(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def raw(_: object, session: AsyncSession, name: str, _payload: Mapping[str, object]) -> None:
-        connection = await (await session.connection()).get_raw_connection()
-        driver: Any = connection.driver_connection
+    async def raw(_: object, transaction: Transaction, name: str, _payload: Mapping[str, object]) -> None:
+        driver: Any = transaction._connection  # noqa: SLF001 - behind its back, so without BEGIN
         await driver.execute("INSERT INTO jobs (name, payload) VALUES ($1, '{}')", name)
 
     monkeypatch.setattr(JobQueue, "enqueue", raw)

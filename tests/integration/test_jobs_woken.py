@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
-from servers.jobs import done, enqueue, rows, working
+from servers.jobs import TRY, done, enqueue, rows, working
+from servers.staging import staged
 from servers.waiting import until
 from slipway.jobs import queries
 from slipway.jobs.kinds import Job, Kind
@@ -40,7 +41,7 @@ class Seen:
 
 
 async def _listens(db: Database) -> bool:
-    async with db.transaction() as session:
+    async with staged(db) as session:
         statement = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
         return bool((await session.execute(text(statement))).scalar_one())
 
@@ -64,12 +65,11 @@ async def test_a_dead_letter_that_is_put_back_is_done_at_once_with_all_its_attem
 ) -> None:
     ran = Seen()
     await enqueue(db, "greet")
-    async with db.transaction() as session:
+    async with staged(db) as session:
         await session.execute(text("UPDATE jobs SET dead_at = now(), attempts = 8"))
     async with working(settings, db, {"greet": Kind(ran)}, HOURLY):
         await until(lambda: _listens(db))
-        async with db.transaction() as session:
-            assert len(await queries.revive(session, None)) == 1
+        assert len(await db.unit(TRY, lambda transaction: queries.revive(transaction, None))) == 1
         await asyncio.wait_for(ran.begun.wait(), 10)
         await done(db)
     assert ran.attempts == [1]

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
 from servers.jobs import done, enqueue, rows, working
+from servers.staging import staged
 from servers.waiting import until
 from slipway.jobs import queries
 from slipway.jobs.kinds import Job, JobError, Kind, LeaseLostError
@@ -38,7 +39,7 @@ def dead(db: Database) -> Callable[[], Awaitable[JobRow | None]]:
 
 
 async def sql(db: Database, statement: str) -> None:
-    async with db.transaction() as session:
+    async with staged(db) as session:
         await session.execute(text(statement))
 
 

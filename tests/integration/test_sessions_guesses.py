@@ -193,7 +193,7 @@ async def left_by_their_clients(resources: Resources, email: str, passwords: lis
     """Guesses whose requests are cancelled while they are being looked at, or wait for that."""
 
     async def guess(password: str) -> None:
-        account = await resources.database.read(lambda session: queries.account_by_email(session, email))
+        account = await queries.account_by_email(resources.database, email)
         assert account is not None
         reservation = await resources.throttle.reserve(str(account.id), "192.0.2.7")
         await proof.compare(resources, reservation, password, account)

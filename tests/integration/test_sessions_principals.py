@@ -12,6 +12,7 @@ from sqlalchemy import func
 
 from integration.sql import run_sql
 from servers.clock import Clock
+from servers.staging import staged
 from slipway.auth import principals
 from slipway.auth.models import User
 from slipway.auth.principals import Principals
@@ -32,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 async def session_id(resources: Resources) -> UUID:
     user = User(email="ada@example.com", password_hash="x", permissions=["items:read"])
-    async with resources.database.transaction() as session:
+    async with staged(resources.database) as session:
         session.add(user)
         await session.flush()
         row = Session(user_id=user.id, expires_at=func.now() + func.make_interval(0, 0, 0, 1))
@@ -64,7 +65,7 @@ def reads(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> list[object]
 
 
 async def revoke(resources: Resources, session_id: UUID) -> None:
-    async with resources.database.transaction() as session:
+    async with staged(resources.database) as session:
         assert await queries.revoke_session(session, session_id, "test")
     resources.principals.forget([session_id])
 

@@ -11,13 +11,15 @@ import pytest
 from integration.conftest import Person, SignIn
 from integration.form import enter
 from integration.sql import run_sql
+from servers.jobs import TRY
+from servers.staging import staged
 from slipway.auth.models import User
 from slipway.auth.passwords import Verdict
 from slipway.http.problems import RateLimitedError, UnavailableError
 from slipway.resources import Resources
 from slipway.sessions import attempts, service
 from slipway.sessions.throttle import LoginThrottle
-from slipway.storage.unit import Writer
+from slipway.storage.unit import Transaction
 
 
 @pytest.fixture
@@ -105,11 +107,11 @@ async def test_a_hundred_guesses_at_once_do_not_get_past_the_back_off(
 async def test_a_count_that_reads_before_it_writes_lets_guesses_through(
     anonymous: httpx.AsyncClient, user: Person, checked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def look_then_count(session: Writer, key_hash: bytes, free: int, longest: int) -> int | None:
-        if await attempts.blocked_for(session, key_hash):
+    async def look_then_count(transaction: Transaction, key_hash: bytes, free: int, longest: int) -> int | None:
+        if await attempts.blocked_for(transaction, key_hash):
             return None
         await asyncio.sleep(0.05)
-        return await count(session, key_hash, free, longest) or 1
+        return await count(transaction, key_hash, free, longest) or 1
 
     count = attempts.count_attempt
     monkeypatch.setattr(attempts, "count_attempt", look_then_count)
@@ -180,8 +182,7 @@ async def test_a_success_at_the_limit_lets_the_address_go_on(resources: Resource
     throttle = LoginThrottle(resources.settings.with_changes(login_address_attempts=2), resources.database)
     first = await throttle.reserve("ada", "192.0.2.9")
     second = await throttle.reserve("bob", "192.0.2.9")
-    async with resources.database.transaction() as session:
-        await throttle.succeed(session, second)
+    await resources.database.unit(TRY, lambda transaction: throttle.succeed(transaction, second))
     assert (first.address.failures, second.address.failures) == (1, 2)
     assert await attempt(throttle, "eve", "192.0.2.9") is None
 
@@ -226,7 +227,7 @@ async def attempts_on(client: httpx.AsyncClient, spellings: tuple[str, str]) -> 
 
 
 async def make_user(resources: Resources, email: str) -> None:
-    async with resources.database.transaction() as session:
+    async with staged(resources.database) as session:
         session.add(User(email=unicodedata.normalize("NFC", email), password_hash="no hash"))
 
 

@@ -19,6 +19,7 @@ from integration.conftest import PASSWORD, Person
 from integration.form import enter
 from integration.sql import run_sql
 from servers.redis import RedisServer
+from servers.staging import staged
 from servers.told import counted, records, said
 from servers.waiting import until
 from slipway import readiness
@@ -134,7 +135,7 @@ async def test_an_act_that_fails_after_the_commit_is_an_error_and_the_others_are
 async def test_the_pool_tells_who_has_its_connections_and_who_waits(app_settings: Settings) -> None:
     small = app_settings.with_changes(database_pool_size=1, database_max_overflow=1)
     async with open_resources(small) as resources:
-        async with resources.database.transaction() as one, resources.database.transaction() as other:
+        async with staged(resources.database) as one, staged(resources.database) as other:
             await one.connection()
             await other.connection()
             assert value("slipway_pool_size") == 2

@@ -12,6 +12,7 @@ import pytest
 
 from integration.conftest import PASSWORD, Person, SignIn, enter
 from integration.sql import run_sql
+from servers.staging import staged
 from slipway.app import openapi_document
 from slipway.auth.dependencies import Principal
 from slipway.resources import Resources
@@ -215,7 +216,7 @@ async def test_a_refused_password_is_not_repeated_in_the_reply(admin: Person) ->
 async def test_a_welcome_mail_is_queued_with_the_user(admin: Person, resources: Resources) -> None:
     assert PASSWORD  # the mail carries no password: only name and address
     await admin.client.post("/api/v1/users", json=NEW)
-    async with resources.database.transaction() as session:
+    async with staged(resources.database) as session:
         from sqlalchemy import text  # noqa: PLC0415
 
         payloads = [str(row) for row in await session.execute(text("SELECT * FROM jobs"))]

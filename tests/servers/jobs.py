@@ -15,14 +15,15 @@ from slipway.jobs.models import JobRow
 from slipway.jobs.queue import JobQueue
 from slipway.jobs.worker import Pace, Worker
 from slipway.settings import Settings
+from slipway.storage.audit import Action
 from slipway.storage.engine import Database
 
+TRY = Action("tests", "try")
 QUICK = Pace(lease=0.6, look=0.2)
 
 
 async def enqueue(db: Database, name: str, payload: dict[str, object] | None = None, **options: Any) -> None:
-    async with db.transaction() as session:
-        await JobQueue().enqueue(session, name, payload or {}, **options)
+    await db.unit(TRY, lambda transaction: JobQueue().enqueue(transaction, name, payload or {}, **options))
 
 
 async def rows(db: Database) -> list[JobRow]:

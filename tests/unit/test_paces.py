@@ -51,13 +51,14 @@ async def nothing(_: Job) -> None:
 
 def worker(*answers: object, running: int = 0, **pace: float) -> tuple[Worker, list[object]]:
     """A worker whose database gives these answers, one after another."""
-    made = Worker(Settings(worker_concurrency=4), cast("Database", None), {"greet": Kind(nothing)}, Pace(**pace))
     left = list(answers)
 
-    async def ask(_: object) -> object:
+    async def ask(*_: object) -> object:
         return left.pop(0)
 
-    made._ask = ask  # type: ignore[method-assign,assignment] # noqa: SLF001 - in place of a database
+    database = cast("Database", SimpleNamespace(read=ask))
+    made = Worker(Settings(worker_concurrency=4), database, {"greet": Kind(nothing)}, Pace(**pace))
+    made._write = ask  # type: ignore[method-assign,assignment] # noqa: SLF001 - in place of a database
     made._start = lambda job: made._running.update({job.lease: cast("Any", job)})  # type: ignore[method-assign] # noqa: SLF001
     made._running = {cast("Any", number): cast("Any", None) for number in range(running)}  # noqa: SLF001
     return made, left
@@ -107,7 +108,7 @@ async def test_a_jobs_end_is_tried_for_as_long_as_its_lease_may_last_and_not_bey
     one, _ = worker(lease=10.0)
     now, slept = 0.0, list[float]()
 
-    async def away(_: object) -> None:
+    async def away(*_: object, **__: object) -> None:
         raise TimeoutError
 
     async def sleep(seconds: float) -> None:
@@ -117,9 +118,39 @@ async def test_a_jobs_end_is_tried_for_as_long_as_its_lease_may_last_and_not_bey
 
     monkeypatch.setattr(worker_module, "monotonic", lambda: now)
     monkeypatch.setattr(worker_module.asyncio, "sleep", sleep)
-    one._ask = away  # type: ignore[method-assign,assignment] # noqa: SLF001 - in place of a database
-    await one._settle(cast("Job", None), Outcome("done", None, None))  # noqa: SLF001
+    one._write = away  # type: ignore[method-assign,assignment] # noqa: SLF001 - in place of a database
+    await one._settle(cast("Job", SimpleNamespace(id=1)), Outcome("done", None, None))  # noqa: SLF001
     assert slept == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2])  # another of 5 s would end after its lease
+
+
+async def test_leases_are_prolonged_together_when_the_oldest_is_a_third_over_and_those_of_short_jobs_never(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, _ = worker(lease=30.0)
+    now, asked = 0.0, list[tuple[float, list[str]]]()
+    starts = {0.0: "long", 1.0: "short", 4.0: "longer", 22.0: "other", 39.5: "brief"}
+    ends = {8.0: "short", 17.0: "long", 33.0: "longer", 38.0: "other", 41.0: "brief"}
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+        if now >= 60:
+            raise asyncio.CancelledError
+        for at in sorted(at for at in {*starts, *ends} if at <= now):
+            if lease := cast("Any", starts.pop(at, None)):
+                one._working[lease] = at  # noqa: SLF001 - as `_start` does
+            one._working.pop(cast("Any", ends.pop(at, None)), None)  # noqa: SLF001
+
+    async def renew(leases: set[str]) -> None:
+        asked.append((now, sorted(leases)))
+        one._working.update(dict.fromkeys(cast("Any", leases), now))  # noqa: SLF001
+
+    monkeypatch.setattr(worker_module, "monotonic", lambda: now)
+    monkeypatch.setattr(worker_module.asyncio, "sleep", sleep)
+    one._renew_once = renew  # type: ignore[method-assign,assignment] # noqa: SLF001 - in place of a database
+    with pytest.raises(asyncio.CancelledError):
+        await one._renew()  # noqa: SLF001
+    assert asked == [(10.0, ["long", "longer"]), (20.0, ["longer"]), (30.0, ["longer", "other"])]
 
 
 @pytest.mark.parametrize(("every", "latest"), [(10.0, 10.0), (60.0, 60.0), (3600.0, 60.0)])
@@ -128,9 +159,10 @@ async def test_a_periodic_job_begins_within_its_interval_and_within_a_minute(
 ) -> None:
     firsts: list[float] = []
 
-    async def ensure(_session: object, name: str, first: timedelta) -> None:
+    async def ensure(_transaction: object, name: str, first: timedelta) -> bool:
         assert name == "purge"
         firsts.append(first.total_seconds())
+        return True
 
     monkeypatch.setattr("slipway.jobs.queries.ensure", ensure)
     kinds = {"greet": Kind(nothing), "purge": Kind(nothing, every=every)}

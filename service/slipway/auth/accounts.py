@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, Table, Uuid, and_, bindparam, dele
 from slipway.auth.addresses import address_key
 from slipway.auth.models import EmailChange, User
 from slipway.storage.statements import Statement
-from slipway.storage.unit import Writer, row_of
+from slipway.storage.unit import Transaction
 
 # Rows of earlier releases, and of two people whose addresses have one key, are found as those releases found them.
 UNKEYED = User.email_keyed.is_distinct_from(User.email)
@@ -34,6 +34,6 @@ _END_EMAIL_CHANGE = Statement(
 )
 
 
-async def end_email_change(writer: Writer, user_id: UUID) -> None:
+async def end_email_change(transaction: Transaction, user_id: UUID) -> None:
     """What waits to be confirmed is void."""
-    await row_of(writer, _END_EMAIL_CHANGE, user_id=user_id)
+    await transaction.row(_END_EMAIL_CHANGE, user_id=user_id)

@@ -41,9 +41,11 @@ class ExportJob:
             await hold(transaction, job)
             transaction.entry.resource = export_id
             unmade = await transaction.row(queries.LOCK_UNMADE, export_id=export_id)
-            if unmade is not None:
-                await transaction.row(queries.DROP_CHUNKS, export_id=export_id)
-                await transaction.row(queries.BEGIN, export_id=export_id)
+            if unmade is None:
+                transaction.leave_nothing()
+                return None
+            await transaction.row(queries.DROP_CHUNKS, export_id=export_id)
+            await transaction.row(queries.BEGIN, export_id=export_id)
             return unmade
 
         export = await self._database.unit(MAKE, begin)
@@ -68,7 +70,8 @@ class ExportJob:
         async def fail(transaction: Transaction) -> None:
             await hold(transaction, job)
             transaction.entry.resource = export_id
-            await transaction.row(queries.FAIL, export_id=export_id, error=FAILED)
+            if await transaction.row(queries.FAIL, export_id=export_id, error=FAILED) is None:
+                transaction.leave_nothing()
 
         await self._database.unit(GIVE_UP, fail)
 

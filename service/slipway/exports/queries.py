@@ -53,6 +53,7 @@ FAIL = Statement(
     update(_TABLE)
     .where(_ITS_ID, _TABLE.c.state != "done")
     .values(state="failed", error=bindparam("error"), finished_at=func.now())
+    .returning(_TABLE.c.id)
 )
 
 

@@ -10,7 +10,6 @@ from typing import TypeVar
 import asyncpg
 import click
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.jobs import queries
 from slipway.settings.sources import SettingsError, load_settings, tell_of_unread_env_file
@@ -30,7 +29,7 @@ def jobs() -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Most lines shown.")
 def show(*, dead: bool, limit: int) -> None:
     """List jobs, oldest first. What they carry isn't shown: it may be secret."""
-    found = _ask(lambda session: queries.listed(session, dead=dead, limit=limit))
+    found = _ask(lambda database: database.read(lambda session: queries.listed(session, dead=dead, limit=limit)))
     lines = [("ID", "NAME", "STATE", "ATTEMPTS", "AGE", "LAST ERROR"), *map(_line, found)]
     widths = [max(len(line[column]) for line in lines) for column in range(5)]
     for line in lines:
@@ -45,7 +44,8 @@ def retry(ids: tuple[int, ...], *, everything: bool) -> None:
     """Put dead letters back into the queue, with all their attempts before them again."""
     if bool(ids) == everything:
         raise click.UsageError("Name the jobs to put back, or say --all.")
-    revived = _ask(lambda session: queries.revive(session, None if everything else ids))
+    wanted = None if everything else ids
+    revived = _ask(lambda database: queries.write(database, "revive", lambda tx: queries.revive(tx, wanted)))
     click.echo(f"Put back: {', '.join(map(str, revived)) or 'none'}.")
     left = sorted(set(ids) - set(revived))
     if left:
@@ -58,7 +58,8 @@ def retry(ids: tuple[int, ...], *, everything: bool) -> None:
 @click.argument("job_id", type=click.IntRange(min=1), metavar="ID")
 def drop(job_id: int) -> None:
     """Delete a job that doesn't run. What it was to do won't be done."""
-    if not _ask(lambda session: queries.drop(session, job_id)):
+    dropped = _ask(lambda database: queries.write(database, "drop", lambda tx: queries.drop(tx, job_id), job_id=job_id))
+    if not dropped:
         raise click.ClickException(f"There is no job {job_id} that could be dropped (running ones can't).")
     click.echo(f"Dropped: {job_id}.")
 
@@ -76,16 +77,16 @@ def _age(age: timedelta) -> str:
     return f"{seconds}s"
 
 
-def _ask(statements: Callable[[AsyncSession], Awaitable[T]]) -> T:
-    """Run statements in a transaction of their own; faults that people can mend end with a sentence."""
+def _ask(question: Callable[[Database], Awaitable[T]]) -> T:
+    """The answer to one question; faults that people can mend end with a sentence."""
 
     async def work() -> T:
         settings = load_settings()
         tell_of_unread_env_file(settings)
         database = Database(settings, login_from_settings(settings))
         try:
-            async with asyncio.timeout(settings.request_deadline), database.transaction() as session:
-                return await statements(session)
+            async with asyncio.timeout(settings.request_deadline):
+                return await question(database)
         finally:
             await database.close()
 

@@ -1,4 +1,4 @@
-"""Deleting what has expired: a batch a transaction, so that no statement is long and nobody waits for a lock.
+"""Deleting what has expired: a batch a unit of work, so that no statement is long and nobody waits for a lock.
 
 It runs as one periodic job for all workers together (see `Kind.every`), so it never meets itself. Failure policy: each
 expiry has its own share of the job's time and fails alone; those after it are purged all the same. What failed is
@@ -19,7 +19,10 @@ from sqlalchemy import func, select, text
 from slipway.jobs.expiries import Expiry
 from slipway.jobs.kinds import Job, JobError
 from slipway.settings import Settings
+from slipway.storage.audit import Action
 from slipway.storage.engine import Database
+from slipway.storage.statements import Statement, one
+from slipway.storage.unit import Transaction
 from slipway.telemetry.registry import REGISTRY
 
 JOB = "purge_expired"
@@ -50,7 +53,7 @@ class Purge:
         self._expiries = expiries
         # One more share than there are expiries, for saying how it went.
         self._share = settings.job_timeout / (len(expiries) + 1)
-        self._local = (
+        local = (
             # In place of the limits of requests, which a connection has.
             ("statement_timeout", f"{max(1, int(self._share * 1000))}ms"),
             ("lock_timeout", f"{int(LOCK_PATIENCE * 1000)}ms"),
@@ -58,6 +61,7 @@ class Purge:
             # has expired would be read and sorted for each batch; so nothing is left to plan but to follow the index.
             *((f"enable_{way}", "off") for way in ("sort", "bitmapscan", "seqscan")),
         )
+        self._local = Statement(select(*(func.set_config(name, value, True) for name, value in local)))
 
     async def run(self, _job: Job) -> None:
         """Raises JobError that names the tables that couldn't be purged, once all others were."""
@@ -89,9 +93,16 @@ class Purge:
 
     async def _delete_batch(self, expiry: Expiry) -> bool:
         """Whether the batch was full; otherwise no more are there, or others hold them just now."""
-        async with self._database.transaction() as session:
-            await session.execute(select(*(func.set_config(name, value, True) for name, value in self._local)))
-            gone, below = (await session.execute(text(expiry.delete()), expiry.parameters(self._settings))).one()
+        statement = Statement(text(expiry.delete()))
+
+        async def work(transaction: Transaction) -> tuple[int, int]:
+            await transaction.row(self._local)
+            gone, below = one(await transaction.row(statement, **expiry.parameters(self._settings)))
+            if not gone + below:
+                transaction.leave_nothing()
+            return gone, below
+
+        gone, below = await self._database.unit(Action(expiry.table, "purge"), work, limit=self._share)
         PURGED.labels(expiry.table).inc(gone)
         if expiry.below is not None:
             PURGED.labels(expiry.below.table).inc(below)

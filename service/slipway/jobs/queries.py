@@ -1,14 +1,35 @@
-"""SQL about jobs. Statements that end or prolong a run name its lease, so that a run that lost it changes nothing."""
+"""SQL about jobs. Statements that end or prolong a run name its lease, so that a run that lost it changes nothing.
+
+What writes says whether, or what, it changed; nothing is falsy, for `write`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, case, delete, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    BigInteger,
+    Interval,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.elements import ColumnElement
@@ -16,14 +37,35 @@ from sqlalchemy.sql.elements import ColumnElement
 from slipway.jobs.kinds import Job, LeaseLostError
 from slipway.jobs.models import LIVE_DEDUPE_KEY, JobRow
 from slipway.jobs.queue import CHANNEL
+from slipway.storage.audit import Action
+from slipway.storage.engine import Database
 from slipway.storage.statements import Statement
 from slipway.storage.unit import Transaction
+
+T = TypeVar("T")
 
 COUNTED_UP_TO = 10_000
 """Where counting stops, so that looking at a long queue costs no more than at a short one."""
 
+
+async def write(
+    database: Database, verb: str, statements: Callable[[Transaction], Awaitable[T]], *, job_id: int | None = None
+) -> T:
+    """One of the writes below, told as `jobs.<verb>`; one that changed nothing leaves nothing, however often it is."""
+
+    async def work(transaction: Transaction) -> T:
+        transaction.entry.resource = job_id
+        changed = await statements(transaction)
+        if not changed:
+            transaction.leave_nothing()
+        return changed
+
+    return await database.unit(Action("jobs", verb), work)
+
+
 # MATERIALIZED: the rows are locked once, however the planner joins them.
-_TAKE = text("""
+_TAKE = Statement(
+    text("""
     WITH due AS MATERIALIZED (
         SELECT id FROM jobs
         WHERE dead_at IS NULL AND run_after <= now() AND name = ANY(:names)
@@ -37,12 +79,13 @@ _TAKE = text("""
     WHERE jobs.id = due.id
     RETURNING jobs.id, name, payload, context, attempts, lease, created_at
 """)
+)
 
 
-async def take(session: AsyncSession, names: Collection[str], wanted: int, lasting: timedelta) -> list[Job]:
+async def take(transaction: Transaction, names: Collection[str], wanted: int, lasting: timedelta) -> list[Job]:
     """Lease up to `wanted` due jobs, longest due first: new ones, retries, and those whose worker's lease ran out."""
-    rows = await session.execute(_TAKE, {"names": list(names), "wanted": wanted, "lasting": lasting})
-    return [Job(**row) for row in rows.mappings()]
+    rows = await transaction.rows(_TAKE, names=list(names), wanted=wanted, lasting=lasting)
+    return [Job(**row) for row in rows]
 
 
 async def until_due(session: AsyncSession, names: Collection[str]) -> timedelta | None:
@@ -56,10 +99,18 @@ async def until_due(session: AsyncSession, names: Collection[str]) -> timedelta 
     return due
 
 
-async def renew(session: AsyncSession, leases: Collection[UUID], lasting: timedelta) -> set[UUID]:
+_LEASES = JobRow.lease == func.any(bindparam("leases", type_=ARRAY(Uuid)))
+_RENEW = Statement(
+    update(JobRow)
+    .where(_LEASES)
+    .values(run_after=func.now() + bindparam("lasting", type_=Interval))
+    .returning(JobRow.lease)
+)
+
+
+async def renew(transaction: Transaction, leases: Collection[UUID], lasting: timedelta) -> set[UUID]:
     """Prolong leases; returns those still held."""
-    statement = update(JobRow).where(JobRow.lease.in_(leases)).values(run_after=func.now() + lasting)
-    return {lease for lease in await session.scalars(statement.returning(JobRow.lease)) if lease is not None}
+    return {row.lease for row in await transaction.rows(_RENEW, leases=list(leases), lasting=lasting)}
 
 
 _HOLD = Statement(
@@ -75,44 +126,71 @@ async def hold(transaction: Transaction, job: Job) -> None:
         raise LeaseLostError
 
 
-async def finish(session: AsyncSession, job: Job) -> None:
-    await session.execute(delete(JobRow).where(JobRow.id == job.id, JobRow.lease == job.lease))
+_HELD = and_(JobRow.id == bindparam("job_id"), JobRow.lease == bindparam("held"))
+_FINISH = Statement(delete(JobRow).where(_HELD).returning(JobRow.id))
+_AFTER = func.now() + bindparam("delay", type_=Interval)
+_ERROR = bindparam("error", type_=Text)
+_AGAIN = Statement(
+    update(JobRow)
+    .where(_HELD)
+    .values(
+        lease=null(), run_after=_AFTER, last_error=_ERROR, attempts=case((_ERROR.is_(None), 0), else_=JobRow.attempts)
+    )
+    .returning(JobRow.id)
+)
+_BURY = Statement(
+    update(JobRow).where(_HELD).values(lease=null(), last_error=_ERROR, dead_at=func.now()).returning(JobRow.id)
+)
 
 
-async def again(session: AsyncSession, job: Job, delay: timedelta, error: str | None) -> None:
+async def finish(transaction: Transaction, job: Job) -> bool:
+    """It is done."""
+    return await transaction.row(_FINISH, job_id=job.id, held=job.lease) is not None
+
+
+async def again(transaction: Transaction, job: Job, delay: timedelta, error: str | None) -> bool:
     """Let the job come due after `delay`: after a failure with its `error`, or as the next turn of a periodic one."""
-    values: dict[str, object] = {"lease": None, "run_after": func.now() + delay, "last_error": error}
-    if error is None:
-        values["attempts"] = 0
-    await session.execute(update(JobRow).where(JobRow.id == job.id, JobRow.lease == job.lease).values(values))
+    values = {"job_id": job.id, "held": job.lease, "delay": delay, "error": error}
+    return await transaction.row(_AGAIN, **values) is not None
 
 
-async def bury(session: AsyncSession, job: Job, error: str) -> None:
+async def bury(transaction: Transaction, job: Job, error: str) -> bool:
     """Make the job a dead letter."""
-    await session.execute(
-        update(JobRow)
-        .where(JobRow.id == job.id, JobRow.lease == job.lease)
-        .values(lease=None, last_error=error, dead_at=func.now())
-    )
+    return await transaction.row(_BURY, job_id=job.id, held=job.lease, error=error) is not None
 
 
-async def give_back(session: AsyncSession, leases: Collection[UUID]) -> None:
+_GIVE_BACK = Statement(
+    update(JobRow)
+    .where(_LEASES)
+    .values(lease=null(), attempts=JobRow.attempts - 1, run_after=func.now())
+    .returning(JobRow.id)
+)
+_WAKE = Statement(select(func.pg_notify(CHANNEL, "")))
+
+
+async def give_back(transaction: Transaction, leases: Collection[UUID]) -> bool:
     """Let other workers have these jobs at once; the runs that were broken off don't count as attempts."""
-    await session.execute(
-        update(JobRow)
-        .where(JobRow.lease.in_(leases))
-        .values(lease=None, attempts=JobRow.attempts - 1, run_after=func.now())
+    given = await transaction.rows(_GIVE_BACK, leases=list(leases))
+    await transaction.row(_WAKE)
+    return bool(given)
+
+
+_ENSURE = Statement(
+    insert(JobRow)
+    .values(
+        name=bindparam("name"),
+        payload=literal_column("'{}'::jsonb"),
+        dedupe_key=bindparam("dedupe_key", type_=Text),
+        run_after=_AFTER,
     )
-    await _wake(session)
+    .on_conflict_do_nothing(index_elements=[JobRow.dedupe_key], index_where=LIVE_DEDUPE_KEY)
+    .returning(JobRow.id)
+)
 
 
-async def ensure(session: AsyncSession, name: str, delay: timedelta) -> None:
+async def ensure(transaction: Transaction, name: str, delay: timedelta) -> bool:
     """See that the one row of a periodic job is there."""
-    await session.execute(
-        insert(JobRow)
-        .values(name=name, payload={}, dedupe_key=f"periodic:{name}", run_after=func.now() + delay)
-        .on_conflict_do_nothing(index_elements=[JobRow.dedupe_key], index_where=LIVE_DEDUPE_KEY)
-    )
+    return await transaction.row(_ENSURE, name=name, dedupe_key=f"periodic:{name}", delay=delay) is not None
 
 
 async def count(session: AsyncSession) -> tuple[int, int]:
@@ -149,35 +227,37 @@ async def listed(session: AsyncSession, *, dead: bool, limit: int) -> list[Liste
     return [Listed(*row) for row in await session.execute(statement)]
 
 
-async def revive(session: AsyncSession, ids: Sequence[int] | None) -> list[int]:
+_OTHER = aliased(JobRow)
+_REVIVED = (
+    update(JobRow)
+    .where(
+        JobRow.dead_at.is_not(None),
+        ~exists().where(_OTHER.dedupe_key == JobRow.dedupe_key, or_(_OTHER.dead_at.is_(None), _OTHER.id < JobRow.id)),
+    )
+    .values(dead_at=null(), attempts=0, run_after=func.now())
+    .returning(JobRow.id)
+)
+_REVIVE_ALL = Statement(_REVIVED)
+_REVIVE = Statement(_REVIVED.where(JobRow.id == func.any(bindparam("ids", type_=ARRAY(BigInteger)))))
+
+
+async def revive(transaction: Transaction, ids: Sequence[int] | None) -> list[int]:
     """Put dead letters back, all when `ids` is None, and return their ids.
 
     One whose dedupe key a live job has taken meanwhile stays dead, and so do all but the first of equal keys.
     """
-    other = aliased(JobRow)
-    taken = select(other.id).where(
-        other.dedupe_key == JobRow.dedupe_key,
-        or_(other.dead_at.is_(None), other.id < JobRow.id),
-    )
-    statement = (
-        update(JobRow)
-        .where(JobRow.dead_at.is_not(None), ~taken.exists())
-        .values(dead_at=None, attempts=0, run_after=func.now())
-        .returning(JobRow.id)
-    )
-    if ids is not None:
-        statement = statement.where(JobRow.id.in_(ids))
-    revived = sorted(await session.scalars(statement))
-    await _wake(session)
-    return revived
+    found = await (transaction.rows(_REVIVE_ALL) if ids is None else transaction.rows(_REVIVE, ids=list(ids)))
+    await transaction.row(_WAKE)
+    return sorted(row.id for row in found)
 
 
-async def drop(session: AsyncSession, job_id: int) -> bool:
+_DROP = Statement(
+    delete(JobRow)
+    .where(JobRow.id == bindparam("job_id"), or_(JobRow.lease.is_(None), JobRow.run_after < func.now()))
+    .returning(JobRow.id)
+)
+
+
+async def drop(transaction: Transaction, job_id: int) -> bool:
     """Delete a job that doesn't run; whether there was one."""
-    idle = or_(JobRow.lease.is_(None), JobRow.run_after < func.now())
-    statement = delete(JobRow).where(JobRow.id == job_id, idle).returning(JobRow.id)
-    return await session.scalar(statement) is not None
-
-
-async def _wake(session: AsyncSession) -> None:
-    await session.execute(select(func.pg_notify(CHANNEL, "")))
+    return await transaction.row(_DROP, job_id=job_id) is not None

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from slipway.context.request import current
 from slipway.jobs.models import LIVE_DEDUPE_KEY, JobRow
 from slipway.storage.statements import Statement
-from slipway.storage.unit import Writer, row_of
+from slipway.storage.unit import Transaction
 from slipway.telemetry.tracing import inject_headers
 
 CHANNEL = "slipway_jobs"
@@ -47,17 +47,17 @@ class JobQueue:
 
     async def enqueue(
         self,
-        writer: Writer,
+        transaction: Transaction,
         name: str,
         payload: Mapping[str, object],
         *,
         dedupe_key: str | None = None,
         run_after: timedelta | None = None,
     ) -> None:
-        """Add a job in `writer`'s transaction; due after `run_after` (at once when None).
+        """Add a job in `transaction`; due after `run_after` (at once when None).
 
         `payload` must be JSON. With a `dedupe_key` nothing is added while a job of that key waits or runs.
-        Raises what the writer raises; nothing is retried here.
+        Raises what that raises; nothing is retried here.
         """
         values = {
             "name": name,
@@ -66,7 +66,7 @@ class JobQueue:
             "dedupe_key": dedupe_key,
             "delay": run_after or timedelta(),
         }
-        await row_of(writer, _ENQUEUE, **values)
+        await transaction.row(_ENQUEUE, **values)
 
 
 def _context() -> dict[str, str]:

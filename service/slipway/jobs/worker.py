@@ -17,8 +17,6 @@ from time import monotonic
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from slipway.jobs import queries
 from slipway.jobs.away import DATABASE_AWAY, pauses
 from slipway.jobs.kinds import Job, JobError, Kind, LeaseLostError
@@ -28,6 +26,7 @@ from slipway.jobs.outcomes import Outcome, Retries, outcome
 from slipway.jobs.tracing import job_context
 from slipway.settings import Settings
 from slipway.storage.engine import Database
+from slipway.storage.unit import Transaction
 
 T = TypeVar("T")
 
@@ -39,7 +38,7 @@ class Pace:
     """How a worker holds its jobs and finds others."""
 
     lease: float = 30.0
-    """Seconds that a lease lasts; it is prolonged three times in them."""
+    """Seconds that a lease lasts; it is prolonged when a third of them is over."""
     look: float = 5.0
     """Seconds between looks without being woken."""
 
@@ -57,7 +56,8 @@ class Worker:
         self._lasting = timedelta(seconds=self._pace.lease)
         self._retries = Retries(settings.job_max_attempts, settings.job_backoff)
         self._running: dict[UUID, asyncio.Task[None]] = {}
-        self._working: set[UUID] = set()
+        self._working: dict[UUID, float] = {}
+        """By lease, when it was taken or prolonged."""
         self._wake = asyncio.Event()
         self._stopping = False
         self._stopped = asyncio.Event()
@@ -108,24 +108,24 @@ class Worker:
         room = self._settings.worker_concurrency - len(self._running)
         if room <= 0:
             return look
-        jobs = await self._ask(lambda session: queries.take(session, self._kinds, room, self._lasting))
+        jobs = await self._write("take", lambda tx: queries.take(tx, self._kinds, room, self._lasting))
         for job in jobs:
             self._start(job)
         if len(jobs) == room:
             return look
-        due = await self._ask(lambda session: queries.until_due(session, self._kinds))
+        due = await self._database.read(lambda session: queries.until_due(session, self._kinds))
         # Overdue now means that others hold its row for a moment.
         return look if due is None else min(look, max(0.05, due.total_seconds()))
 
     def _start(self, job: Job) -> None:
         task = asyncio.create_task(self._run(job), name=f"job {job.id}")
         self._running[job.lease] = task
-        self._working.add(job.lease)
+        self._working[job.lease] = monotonic()
         task.add_done_callback(lambda _: self._ended(job))
 
     def _ended(self, job: Job) -> None:
         self._running.pop(job.lease, None)
-        self._working.discard(job.lease)
+        self._working.pop(job.lease, None)
         self._wake.set()
 
     async def _run(self, job: Job) -> None:
@@ -135,7 +135,7 @@ class Worker:
             error = await self._attempt(kind, job)
             took = monotonic() - started
             # What is left of the lease is enough to say how it ended; prolonging it now would race with that.
-            self._working.discard(job.lease)
+            self._working.pop(job.lease, None)
             if isinstance(error, LeaseLostError):
                 log.warning("job went to another worker", extra=_fields(job, took))
                 return
@@ -172,18 +172,18 @@ class Worker:
     async def _settle(self, job: Job, end: Outcome) -> None:
         """Write how the job ended, trying as long as the lease may last; after that it comes due again anyway."""
 
-        async def write(session: AsyncSession) -> None:
+        def ended(transaction: Transaction) -> Awaitable[bool]:
             if end.result == "dead":
-                await queries.bury(session, job, end.error or "")
-            elif end.delay is not None:
-                await queries.again(session, job, end.delay, end.error)
-            else:
-                await queries.finish(session, job)
+                return queries.bury(transaction, job, end.error or "")
+            if end.delay is not None:
+                return queries.again(transaction, job, end.delay, end.error)
+            return queries.finish(transaction, job)
 
+        verb = "bury" if end.result == "dead" else "finish" if end.error is None else "put_off"
         until = monotonic() + self._pace.lease
         for pause in pauses():
             try:
-                await self._ask(write)
+                await self._write(verb, ended, job_id=job.id)
             except DATABASE_AWAY as error:
                 _count_away(error, "a job's end can't be written")
             else:
@@ -192,42 +192,58 @@ class Worker:
                 return
             await asyncio.sleep(pause)
 
-    async def _ask(self, statements: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        async with asyncio.timeout(self._settings.request_deadline), self._database.transaction() as session:
-            return await statements(session)
+    async def _write(
+        self, verb: str, statements: Callable[[Transaction], Awaitable[T]], *, job_id: int | None = None
+    ) -> T:
+        async with asyncio.timeout(self._settings.request_deadline):
+            return await queries.write(self._database, verb, statements, job_id=job_id)
 
     async def _renew(self) -> None:
-        """Prolong the leases of running jobs; break off runs whose lease another worker may have by now."""
+        """Prolong the leases of running jobs, all at once when the oldest is a third over.
+
+        So what is done sooner is never prolonged, and the audit log has at most a row for each third of a lease.
+        """
+        third = self._pace.lease / 3
         while True:
-            await asyncio.sleep(self._pace.lease / 3)
-            if self._working:
-                try:
-                    await self._renew_once(set(self._working))
-                except DATABASE_AWAY as error:
-                    _count_away(error, "leases can't be prolonged")
+            now = monotonic()
+            pause = min(self._working.values(), default=now) + third - now
+            if pause > 0:
+                await asyncio.sleep(pause)
+                continue
+            try:
+                await self._renew_once(set(self._working))
+            except DATABASE_AWAY as error:
+                _count_away(error, "leases can't be prolonged")
+                await asyncio.sleep(third)
 
     async def _renew_once(self, leases: set[UUID]) -> None:
-        held = await self._ask(lambda session: queries.renew(session, leases, self._lasting))
-        for lease in (leases - held) & self._working:
+        """Break off runs whose lease another worker may have by now."""
+        asked = monotonic()
+        held = await self._write("prolong", lambda tx: queries.renew(tx, leases, self._lasting))
+        self._working.update(dict.fromkeys(held & self._working.keys(), asked))
+        for lease in (leases - held) & self._working.keys():
+            del self._working[lease]
             self._running[lease].cancel()
 
     async def _look_after(self) -> None:
         """Keep the periodic jobs' rows there, and the gauges true."""
         while True:
             try:
-                await self._ask(self._ensure_periodic)
-                waiting, dead = await self._ask(queries.count)
+                await self._write("add", self._ensure_periodic)
+                waiting, dead = await self._database.read(queries.count)
                 WAITING.set(waiting)
                 DEAD.set(dead)
             except DATABASE_AWAY as error:
                 _count_away(error, "jobs can't be counted")
             await asyncio.sleep(self._pace.look * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers
 
-    async def _ensure_periodic(self, session: AsyncSession) -> None:
+    async def _ensure_periodic(self, transaction: Transaction) -> bool:
+        added = False
         for name, kind in self._kinds.items():
             if kind.every is not None:
                 first = timedelta(seconds=min(60.0, kind.every) * random.random())  # noqa: S311 - jitter
-                await queries.ensure(session, name, first)
+                added |= await queries.ensure(transaction, name, first)
+        return added
 
     async def _give_back(self) -> None:
         leases = list(self._running)
@@ -238,7 +254,7 @@ class Worker:
             task.cancel()
         await asyncio.wait(tasks, timeout=1)
         try:
-            await self._ask(lambda session: queries.give_back(session, leases))
+            await self._write("give_back", lambda tx: queries.give_back(tx, leases))
         except DATABASE_AWAY as error:
             # Their leases run out instead.
             _count_away(error, "jobs can't be given back")

@@ -9,7 +9,7 @@ from sqlalchemy import LargeBinary, Table, bindparam, case, delete, func, select
 
 from slipway.sessions.models import LoginAttempt
 from slipway.storage.statements import Statement
-from slipway.storage.unit import Writer, row_of
+from slipway.storage.unit import Asked, Transaction
 
 FORGET_ATTEMPTS_AFTER = timedelta(days=1)
 """Failures older than this count no more. Longer than any back-off, so that waiting for it gains no guesses."""
@@ -56,26 +56,26 @@ _GIVE_BACK = Statement(
 )
 
 
-async def count_attempt(writer: Writer, key_hash: bytes, free: int, longest: int) -> int | None:
+async def count_attempt(transaction: Transaction, key_hash: bytes, free: int, longest: int) -> int | None:
     """Count a guess and set how long the next must wait, in one statement; None when it must wait itself.
 
     From the `free`-th failure on the wait doubles from one second up to `longest`.
     """
     values = {"key_hash": key_hash, "free": free, "longest": longest, "forget": FORGET_ATTEMPTS_AFTER}
-    row = await row_of(writer, _COUNT_ATTEMPT, **values)
+    row = await transaction.row(_COUNT_ATTEMPT, **values)
     return row.failures if row else None
 
 
-async def blocked_for(writer: Writer, key_hash: bytes) -> float:
+async def blocked_for(asked: Asked, key_hash: bytes) -> float:
     """Seconds until the next guess may be made; 0 when it may be now."""
-    row = await row_of(writer, _BLOCKED_FOR, hash=key_hash)
+    row = await asked.row(_BLOCKED_FOR, hash=key_hash)
     return max(0.0, float(row.left)) if row else 0.0
 
 
-async def forget_attempts(writer: Writer, key_hash: bytes) -> None:
-    await row_of(writer, _FORGET, hash=key_hash)
+async def forget_attempts(transaction: Transaction, key_hash: bytes) -> None:
+    await transaction.row(_FORGET, hash=key_hash)
 
 
-async def give_attempt_back(writer: Writer, key_hash: bytes, failures: int) -> None:
+async def give_attempt_back(transaction: Transaction, key_hash: bytes, failures: int) -> None:
     """Uncount a guess; the wait it caused ends too, unless others failed since it counted `failures`."""
-    await row_of(writer, _GIVE_BACK, hash=key_hash, counted=failures)
+    await transaction.row(_GIVE_BACK, hash=key_hash, counted=failures)

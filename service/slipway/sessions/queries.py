@@ -29,8 +29,8 @@ from slipway.auth.lifetimes import Lifetimes
 from slipway.auth.models import User
 from slipway.http.paging import PageRequest
 from slipway.sessions.models import PasswordReset, RefreshToken, Session
-from slipway.storage.statements import Statement
-from slipway.storage.unit import Writer, row_of, rows_of
+from slipway.storage.statements import Statement, one
+from slipway.storage.unit import Asked, Transaction
 
 _USERS, _SESSIONS, _TOKENS, _RESETS = (
     cast("Table", model.__table__) for model in (User, Session, RefreshToken, PasswordReset)
@@ -67,10 +67,10 @@ class UsedToken(NamedTuple):
 _ACCOUNT = (User.id, User.email, User.password_hash, User.permissions, User.is_active)
 
 
-async def account_by_email(writer: Writer, email: str, *, lock: bool = False) -> Account | None:
+async def account_by_email(asked: Asked, email: str, *, lock: bool = False) -> Account | None:
     """Whose address it is; locked, it stays theirs until the commit."""
     statement = by_address(email).with_only_columns(*_ACCOUNT)
-    row = await row_of(writer, Statement(statement.with_for_update(read=True) if lock else statement))
+    row = await asked.row(Statement(statement.with_for_update(read=True) if lock else statement))
     return Account(*row) if row else None
 
 
@@ -100,19 +100,19 @@ _SET_PASSWORD = Statement(
 )
 
 
-async def lock_verified_account(writer: Writer, account: Account) -> bool:
+async def lock_verified_account(transaction: Transaction, account: Account) -> bool:
     """Whether the password that was verified is still the account's; then it stays so until the commit."""
-    return await row_of(writer, _LOCK_VERIFIED, user_id=account.id, verified=account.password_hash) is not None
+    return await transaction.row(_LOCK_VERIFIED, user_id=account.id, verified=account.password_hash) is not None
 
 
-async def lock_user(writer: Writer, user_id: UUID) -> bool:
+async def lock_user(transaction: Transaction, user_id: UUID) -> bool:
     """Whether there is such a user; their row is locked, so that sign-ins under way end before or begin after."""
-    return await row_of(writer, _LOCK_USER, user_id=user_id) is not None
+    return await transaction.row(_LOCK_USER, user_id=user_id) is not None
 
 
-async def set_password(writer: Writer, user_id: UUID, password_hash: str, *, instead_of: str | None) -> bool:
+async def set_password(transaction: Transaction, user_id: UUID, password_hash: str, *, instead_of: str | None) -> bool:
     """Store a hash; only over `instead_of` where that is given. Whether it was stored."""
-    stored = await row_of(writer, _SET_PASSWORD, user_id=user_id, new_hash=password_hash, instead_of=instead_of)
+    stored = await transaction.row(_SET_PASSWORD, user_id=user_id, new_hash=password_hash, instead_of=instead_of)
     return stored is not None
 
 
@@ -131,11 +131,11 @@ _ADD_SESSION = Statement(
 
 
 async def add_session(
-    writer: Writer, session_id: UUID, user_id: UUID, left: timedelta, token_hash: bytes, **device: str
+    transaction: Transaction, session_id: UUID, user_id: UUID, left: timedelta, token_hash: bytes, **device: str
 ) -> None:
     """A session and the first refresh token of its family."""
-    await row_of(writer, _ADD_SESSION, id=session_id, user_id=user_id, left=left, **device)
-    await add_refresh_token(writer, session_id, token_hash)
+    await transaction.row(_ADD_SESSION, id=session_id, user_id=user_id, left=left, **device)
+    await add_refresh_token(transaction, session_id, token_hash)
 
 
 def _ends_at(lifetimes: Lifetimes) -> ColumnElement[Any]:
@@ -189,19 +189,21 @@ _REVOKE_ALL = Statement(
 )
 
 
-async def owner_of_live(writer: Writer, session_id: UUID, lifetimes: Lifetimes) -> UUID | None:
-    row = await row_of(writer, _OWNER_OF_LIVE, session_id=session_id, longest=lifetimes.longest)
+async def owner_of_live(transaction: Transaction, session_id: UUID, lifetimes: Lifetimes) -> UUID | None:
+    row = await transaction.row(_OWNER_OF_LIVE, session_id=session_id, longest=lifetimes.longest)
     return row.user_id if row else None
 
 
-async def revoke_session(writer: Writer, session_id: UUID, reason: str) -> bool:
+async def revoke_session(transaction: Transaction, session_id: UUID, reason: str) -> bool:
     """End a session; whether it had not ended before."""
-    return await row_of(writer, _REVOKE, session_id=session_id, reason=reason) is not None
+    return await transaction.row(_REVOKE, session_id=session_id, reason=reason) is not None
 
 
-async def revoke_sessions_of(writer: Writer, user_id: UUID, reason: str, *, keep: UUID | None = None) -> Sequence[UUID]:
+async def revoke_sessions_of(
+    transaction: Transaction, user_id: UUID, reason: str, *, keep: UUID | None = None
+) -> Sequence[UUID]:
     """End a user's sessions but `keep`; the ids of those ended. Call Principals.forget with them after the commit."""
-    return [row.id for row in await rows_of(writer, _REVOKE_ALL, owner=user_id, reason=reason, keep=keep)]
+    return [row.id for row in await transaction.rows(_REVOKE_ALL, owner=user_id, reason=reason, keep=keep)]
 
 
 # Refresh tokens
@@ -251,42 +253,42 @@ _EXTEND = Statement(
 )
 
 
-async def add_refresh_token(writer: Writer, session_id: UUID, token_hash: bytes) -> None:
-    await row_of(writer, _ADD_TOKEN, session_id=session_id, hash=token_hash)
+async def add_refresh_token(transaction: Transaction, session_id: UUID, token_hash: bytes) -> None:
+    await transaction.row(_ADD_TOKEN, session_id=session_id, hash=token_hash)
 
 
-async def lock_family(writer: Writer, token_hash: bytes, lifetimes: Lifetimes) -> Family | None:
+async def lock_family(transaction: Transaction, token_hash: bytes, lifetimes: Lifetimes) -> Family | None:
     """The session of a token, locked: what ends sessions comes before this, and is seen, or after the commit.
 
     Deleting a user goes from session to token as well: one order everywhere, no deadlocks.
     """
-    row = await row_of(writer, _LOCK_FAMILY, hash=token_hash, longest=lifetimes.longest)
+    row = await transaction.row(_LOCK_FAMILY, hash=token_hash, longest=lifetimes.longest)
     return Family(*row) if row else None
 
 
-async def session_of(writer: Writer, token_hash: bytes) -> UUID | None:
-    row = await row_of(writer, _SESSION_OF, hash=token_hash)
+async def session_of(transaction: Transaction, token_hash: bytes) -> UUID | None:
+    row = await transaction.row(_SESSION_OF, hash=token_hash)
     return row.session_id if row else None
 
 
-async def use_refresh_token(writer: Writer, token_hash: bytes, successor: bytes) -> bool:
+async def use_refresh_token(transaction: Transaction, token_hash: bytes, successor: bytes) -> bool:
     """Mark a token as used; True for one caller only, however many try."""
-    return await row_of(writer, _USE_TOKEN, hash=token_hash, sealed=successor) is not None
+    return await transaction.row(_USE_TOKEN, hash=token_hash, sealed=successor) is not None
 
 
-async def used_refresh_token(writer: Writer, token_hash: bytes) -> UsedToken | None:
-    row = await row_of(writer, _USED_TOKEN, hash=token_hash)
+async def used_refresh_token(transaction: Transaction, token_hash: bytes) -> UsedToken | None:
+    row = await transaction.row(_USED_TOKEN, hash=token_hash)
     return UsedToken(row.age, row.successor or b"") if row else None
 
 
-async def is_unused(writer: Writer, token_hash: bytes) -> bool:
-    return await row_of(writer, _IS_UNUSED, hash=token_hash) is not None
+async def is_unused(transaction: Transaction, token_hash: bytes) -> bool:
+    return await transaction.row(_IS_UNUSED, hash=token_hash) is not None
 
 
-async def extend_session(writer: Writer, session_id: UUID, lifetimes: Lifetimes) -> timedelta:
+async def extend_session(transaction: Transaction, session_id: UUID, lifetimes: Lifetimes) -> timedelta:
     """Note a use; how long the session lives from now on without another."""
-    row = await row_of(writer, _EXTEND, session_id=session_id, unused=lifetimes.unused, longest=lifetimes.longest)
-    return cast("timedelta", row.left)
+    row = await transaction.row(_EXTEND, session_id=session_id, unused=lifetimes.unused, longest=lifetimes.longest)
+    return cast("timedelta", one(row).left)
 
 
 # Password resets
@@ -311,8 +313,8 @@ _VOID_RESETS = Statement(
 )
 
 
-async def add_password_reset(writer: Writer, user_id: UUID, token_hash: bytes, lifetime: timedelta) -> None:
-    await row_of(writer, _ADD_RESET, user_id=user_id, hash=token_hash, lifetime=lifetime)
+async def add_password_reset(transaction: Transaction, user_id: UUID, token_hash: bytes, lifetime: timedelta) -> None:
+    await transaction.row(_ADD_RESET, user_id=user_id, hash=token_hash, lifetime=lifetime)
 
 
 async def owner_of_reset(session: AsyncSession, token_hash: bytes) -> UUID | None:
@@ -325,10 +327,10 @@ async def owner_of_reset(session: AsyncSession, token_hash: bytes) -> UUID | Non
     return (await session.scalars(statement)).one_or_none()
 
 
-async def use_password_reset(writer: Writer, token_hash: bytes) -> bool:
+async def use_password_reset(transaction: Transaction, token_hash: bytes) -> bool:
     """Mark a token as used; True for one caller only, and for none once it has expired."""
-    return await row_of(writer, _USE_RESET, hash=token_hash) is not None
+    return await transaction.row(_USE_RESET, hash=token_hash) is not None
 
 
-async def void_password_resets(writer: Writer, user_id: UUID) -> None:
-    await row_of(writer, _VOID_RESETS, owner=user_id)
+async def void_password_resets(transaction: Transaction, user_id: UUID) -> None:
+    await transaction.row(_VOID_RESETS, owner=user_id)

@@ -57,6 +57,10 @@ class Result(Enum):
     REFUSED = "refused"
 
 
+UNTOLD = frozenset((Result.REFUSED, Result.REPEATED))
+"""Results that change nothing."""
+
+
 class Outcome(NamedTuple):
     """The grant of a token that is good, and why there is one, or none."""
 
@@ -73,11 +77,14 @@ async def refresh(parts: SessionParts, token: str, scope: frozenset[str] | None 
 
     async def work(transaction: Transaction) -> tuple[Family | None, Outcome]:
         family = await queries.lock_family(transaction, hash_token(token), lifetimes)
-        if family is None:
-            return None, Outcome(Result.REFUSED)
-        transaction.entry.resource = transaction.entry.session = family.session_id
-        transaction.entry.actor = family.user_id
-        return family, await _rotate(transaction, parts.settings, token, family, scope)
+        outcome = Outcome(Result.REFUSED)
+        if family is not None:
+            transaction.entry.resource = transaction.entry.session = family.session_id
+            transaction.entry.actor = family.user_id
+            outcome = await _rotate(transaction, parts.settings, token, family, scope)
+        if outcome.result in UNTOLD:
+            transaction.leave_nothing()
+        return family, outcome
 
     family, outcome = await parts.database.unit(REFRESH, work)
     REFRESHES.labels(outcome.result.value).inc()

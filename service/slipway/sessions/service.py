@@ -81,7 +81,7 @@ async def sign_in(parts: SessionParts, email: str, password: str, device: Device
 
     Unknown address, wrong password and switched-off account are one reply, after the same work.
     """
-    account = await parts.database.read(lambda session: queries.account_by_email(session, email))
+    account = await queries.account_by_email(parts.database, email)
     # Spellings that the look-up takes for one address share a counter, whether there is an account or not.
     reservation = await parts.throttle.reserve(str(account.id) if account else address_key(email), device.address)
     verdict = await compare(parts, reservation, password, account)
@@ -123,7 +123,8 @@ async def _renew_hash(parts: SessionParts, account: Account, password: str) -> N
 
         async def work(transaction: Transaction) -> None:
             transaction.entry.resource = transaction.entry.actor = account.id
-            await queries.set_password(transaction, account.id, renewed, instead_of=account.password_hash)
+            if not await queries.set_password(transaction, account.id, renewed, instead_of=account.password_hash):
+                transaction.leave_nothing()
 
         await parts.database.unit(REHASH, work)
     except (UnavailableError, SQLAlchemyError, PostgresError, OSError) as error:
@@ -140,6 +141,7 @@ async def _start_session(parts: SessionParts, account: Account, device: Device) 
         transaction.entry.actor = account.id
         # The password may have been changed, and the sessions ended, while the old one was being verified.
         if not await queries.lock_verified_account(transaction, account):
+            transaction.leave_nothing()
             return None
         seen = {"address": device.address, "user_agent": device.user_agent}
         await queries.add_session(transaction, session_id, account.id, left, hash_token(token), **seen)
@@ -157,9 +159,9 @@ async def revoke_token(parts: SessionParts, token: str) -> None:
 
     async def work(transaction: Transaction) -> UUID | None:
         session_id = claims.session_id if claims else await queries.session_of(transaction, hash_token(token))
-        if session_id is not None:
-            transaction.entry.resource = session_id
-            await queries.revoke_session(transaction, session_id, "token_revoked")
+        transaction.entry.resource = session_id
+        if session_id is None or not await queries.revoke_session(transaction, session_id, "token_revoked"):
+            transaction.leave_nothing()
         return session_id
 
     session_id = await parts.database.unit(REVOKE, work)
@@ -181,7 +183,10 @@ async def end_sessions(transaction: Transaction, actor: Principal, owner: UUID, 
     transaction.entry.resource = owner
     if not await queries.lock_user(transaction, owner):
         raise no_such_user()
-    return await queries.revoke_sessions_of(transaction, owner, _ended_by(actor, owner), keep=keep)
+    ended = await queries.revoke_sessions_of(transaction, owner, _ended_by(actor, owner), keep=keep)
+    if not ended:
+        transaction.leave_nothing()
+    return ended
 
 
 def _ended_by(actor: Principal, owner: UUID) -> str:
@@ -214,6 +219,7 @@ async def _store_password(parts: SessionParts, actor: Principal, account: Accoun
     async def work(transaction: Transaction) -> Sequence[UUID] | None:
         transaction.entry.resource = actor.id
         if not await queries.set_password(transaction, actor.id, password_hash, instead_of=account.password_hash):
+            transaction.leave_nothing()
             return None
         await queries.void_password_resets(transaction, actor.id)
         await end_email_change(transaction, actor.id)
@@ -249,6 +255,7 @@ async def new_reset_link(database: Database, settings: Settings, email: str) -> 
         # Locked, so that a link is never made for an address that is being given up.
         account = await queries.account_by_email(transaction, email, lock=True)
         if account is None or not account.is_active:
+            transaction.leave_nothing()
             return None
         transaction.entry.resource = account.id
         lifetime = timedelta(seconds=settings.password_reset_ttl)

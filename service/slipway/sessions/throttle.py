@@ -18,7 +18,7 @@ from slipway.http.problems import RateLimitedError
 from slipway.sessions import attempts
 from slipway.settings import Settings
 from slipway.storage.audit import Action
-from slipway.storage.unit import Transaction, Writer
+from slipway.storage.unit import Transaction
 from slipway.telemetry.registry import REGISTRY
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class LoginThrottle:
         account_hash = hash_key(purpose, "account", account)
         address_hash = hash_key(purpose, "address", network_of(address))
         # Without locks first: a flood of guesses must not hold all connections while it queues for one row.
-        await self._database.read(lambda session: self._refuse_blocked(session, account_hash, address_hash))
+        await self._refuse_blocked(account_hash, address_hash)
 
         async def count(transaction: Transaction) -> Reservation:
             # Every transaction takes the account's row first, then the address's: no deadlocks.
@@ -75,39 +75,39 @@ class LoginThrottle:
 
         return await self._database.unit(GUESS, count)
 
-    async def forget_account(self, writer: Writer, account: str) -> None:
+    async def forget_account(self, transaction: Transaction, account: str) -> None:
         """An account may be signed in to at once: its owner has proved who they are in another way."""
-        await attempts.forget_attempts(writer, hash_key("login", "account", account))
+        await attempts.forget_attempts(transaction, hash_key("login", "account", account))
 
-    async def succeed(self, writer: Writer, reservation: Reservation) -> None:
+    async def succeed(self, transaction: Transaction, reservation: Reservation) -> None:
         """The password was right: forget the account's failures and give the address its guess back."""
-        await attempts.forget_attempts(writer, reservation.account.key_hash)
-        await attempts.give_attempt_back(writer, reservation.address.key_hash, reservation.address.failures)
+        await attempts.forget_attempts(transaction, reservation.account.key_hash)
+        await attempts.give_attempt_back(transaction, reservation.address.key_hash, reservation.address.failures)
 
-    async def release(self, writer: Writer, reservation: Reservation) -> None:
+    async def release(self, transaction: Transaction, reservation: Reservation) -> None:
         """The password wasn't looked at: take the guess back."""
         for counted in (reservation.account, reservation.address):
-            await attempts.give_attempt_back(writer, counted.key_hash, counted.failures)
+            await attempts.give_attempt_back(transaction, counted.key_hash, counted.failures)
 
-    async def count_mail(self, writer: Writer, by: str, name: str) -> float:
+    async def count_mail(self, transaction: Transaction, by: str, name: str) -> float:
         """Count a mail that `name` wants or gets, in the caller's transaction.
 
         0 when it may be sent; else how many seconds too early it is, and then it isn't counted.
         """
         key_hash = hash_key("mail", by, name)
-        if await attempts.count_attempt(writer, key_hash, self._account_attempts, self._longest) is not None:
+        if await attempts.count_attempt(transaction, key_hash, self._account_attempts, self._longest) is not None:
             return 0
-        return max(1, await attempts.blocked_for(writer, key_hash))
+        return max(1, await attempts.blocked_for(transaction, key_hash))
 
-    async def _count(self, writer: Writer, by: str, key_hash: bytes, free: int) -> Counted:
-        failures = await attempts.count_attempt(writer, key_hash, free, self._longest)
+    async def _count(self, transaction: Transaction, by: str, key_hash: bytes, free: int) -> Counted:
+        failures = await attempts.count_attempt(transaction, key_hash, free, self._longest)
         if failures is None:
-            raise _refusal(by, await attempts.blocked_for(writer, key_hash))
+            raise _refusal(by, await attempts.blocked_for(transaction, key_hash))
         return Counted(key_hash, failures)
 
-    async def _refuse_blocked(self, writer: Writer, account_hash: bytes, address_hash: bytes) -> None:
+    async def _refuse_blocked(self, account_hash: bytes, address_hash: bytes) -> None:
         for by, key_hash in (("account", account_hash), ("address", address_hash)):
-            wait = await attempts.blocked_for(writer, key_hash)
+            wait = await attempts.blocked_for(self._database, key_hash)
             if wait > 0:
                 raise _refusal(by, wait)
 

@@ -11,8 +11,7 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from operator import itemgetter
 from time import monotonic
@@ -29,7 +28,8 @@ from slipway.context.deadline import remaining
 from slipway.settings import Settings
 from slipway.storage.audit import Action
 from slipway.storage.login import Encryption, Login, LoginError, encryption_of
-from slipway.storage.unit import Transaction, commit
+from slipway.storage.statements import Row, Statement
+from slipway.storage.unit import Transaction, check_out, commit
 from slipway.telemetry.spans import span
 from slipway.telemetry.sql import log_query, statement_name
 
@@ -81,7 +81,7 @@ class _Generation:
 
 
 class Database:
-    """One process's PostgreSQL: `transaction()` for writes, `read()` for reads, `change_login()` when it rotates.
+    """One process's PostgreSQL: `unit()` for writes, `read()` for reads, `change_login()` when it rotates.
 
     Making one raises LoginError when the CA bundle can't be used; PostgreSQL itself needn't be there.
     """
@@ -206,13 +206,16 @@ class Database:
         work: Callable[[Transaction], Awaitable[T]],
         *,
         then: Callable[[T], Awaitable[None]] | None = None,
+        limit: float | None = None,
     ) -> T:
         """Do `work` in one transaction, with its row of the audit log; what is returned is committed.
 
         `work` may run more than once and does nothing outside of its transaction. `then` is for what follows a
-        commit, such as dropping what is cached; its failure is logged. Raises what `work` raises, and asyncpg's errors.
+        commit, such as dropping what is cached; its failure is logged. `limit` is how long a statement is waited for
+        (seconds), where the work sets another limit than `request_deadline`. Raises what `work` raises, and asyncpg's
+        errors.
         """
-        result = await commit(self.engine, self._settings.request_deadline, action, work)
+        result = await commit(self.engine, limit or self._settings.request_deadline, action, work)
         if then is not None:
             try:
                 await then(result)
@@ -220,15 +223,6 @@ class Database:
                 # The work is committed and must be reported as such; what is cached ends by its own bound.
                 logger.exception("An act after commit failed")
         return result
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """For the queue's own work and for tests: committed when the block ends, rolled back when it raises.
-
-        What is written so leaves no row in the audit log: domains write by `unit`.
-        """
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
-            yield session
 
     async def read(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
         """Run a read in autocommit; once more on a fresh connection when the first one was lost.
@@ -249,7 +243,11 @@ class Database:
         ):
             return await query(session)
 
-    async def fetch_row(self, query: str, *arguments: object) -> asyncpg.Record | None:
+    async def row(self, statement: Statement, **values: Any) -> Row | None:
+        """As `fetch_row`, for a statement that transactions are asked as well."""
+        return await self.fetch_row(statement.text, *statement.arguments(values))
+
+    async def fetch_row(self, query: str, *arguments: object) -> Row | None:
         """The first row of one read in PostgreSQL's own syntax (`$1`): the shortest way there is, for hot paths.
 
         In autocommit; once more on a fresh connection when the first one was lost. Raises asyncpg's errors, and
@@ -262,11 +260,12 @@ class Database:
             except LOST:
                 return await self._fetch_row_once(query, arguments)
 
-    async def _fetch_row_once(self, query: str, arguments: tuple[object, ...]) -> asyncpg.Record | None:
+    async def _fetch_row_once(self, query: str, arguments: tuple[object, ...]) -> Row | None:
         async with asyncio.timeout(self._settings.request_deadline):
-            connection = await self.engine.raw_connection()
+            connection = await check_out(self.engine)
             try:
-                return await cast("Any", connection.driver_connection).fetchrow(query, *arguments)
+                driver = cast("Any", connection.driver_connection)
+                return cast("Row | None", await driver.fetchrow(query, *arguments, record_class=Row))
             except BaseException:
                 # Lost, or left in the middle by a cancellation: nobody else gets it.
                 connection.invalidate()

@@ -8,14 +8,14 @@ nothing, so the work is run once more on another one; lost after that, nobody kn
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar, cast
 
 import asyncpg
 from opentelemetry.trace import SpanKind
 from sqlalchemy import Insert, Table, bindparam, insert, literal_column, select
 from sqlalchemy.exc import EmulatedDBAPIException
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.expression import CTE
 from sqlalchemy.util import greenlet_spawn
@@ -75,7 +75,7 @@ def _audited(work: Insert) -> Any:
 class Transaction:
     """What work may do: run statements, and say in `entry` what they are about. BEGIN goes before the first one."""
 
-    __slots__ = ("_begun", "_concluded", "_connection", "_limit", "_patience", "entry", "leaving")
+    __slots__ = ("_begun", "_concluded", "_connection", "_ended", "_limit", "_patience", "entry", "leaving")
 
     def __init__(self, connection: Any, entry: Entry, limit: float) -> None:
         self.entry = entry
@@ -86,6 +86,7 @@ class Transaction:
         self._patience = limit + SILENCE
         self._begun = False
         self._concluded = False
+        self._ended = False
 
     async def row(self, statement: Statement, **values: Any) -> Row | None:
         """The first row of the result, or of those returned."""
@@ -106,18 +107,31 @@ class Transaction:
         As the only statement it commits by itself, under the connection's own limit, which is `request_deadline` from
         here on: so only while most of that is left.
         """
+        self._refuse_more()
         alone = not self._begun and ((left := remaining()) is None or left >= ENOUGH * self._limit)
         if not alone:
             await self.begin()
         self.leaving = alone
         done = await self._row(whole.statement, {**values, **self.entry.values()})
-        self._concluded = done is not None
+        self._concluded = self._ended = done is not None
         self.leaving = self._concluded and alone
         return done
+
+    def leave_nothing(self) -> None:
+        """What was run has found nothing to change: it is rolled back, and not told. Nothing may follow."""
+        self._refuse_more()
+        self._ended = True
+
+    def end(self) -> None:
+        """The connection may be somebody else's from here on."""
+        self._ended = True
 
     async def finish(self) -> None:
         """Tell of the work and commit, in one text. Raises NotCommittedError; work that ran nothing leaves nothing."""
         if not self._begun:
+            return
+        if self._ended and not self._concluded:
+            await self.roll_back()
             return
         self.leaving = True
         text = "COMMIT" if self._concluded else f"{self.entry.insert()};COMMIT"
@@ -132,11 +146,14 @@ class Transaction:
 
     async def begin(self) -> None:
         """Called by all that runs a statement; by work itself where its row of the audit log is all that it leaves."""
-        if self._concluded:
-            raise RuntimeError("This work is concluded, and may be committed: nothing can be added to it.")
+        self._refuse_more()
         if not self._begun:
             await self._connection.execute("BEGIN;", timeout=self._patience)
             self._begun = True
+
+    def _refuse_more(self) -> None:
+        if self._ended:
+            raise RuntimeError("This work is concluded, and may be committed: nothing can be added to it.")
 
     async def _row(self, statement: Statement, values: Mapping[str, Any]) -> Row | None:
         with span(statement.name, kind=SpanKind.CLIENT, attributes=statement.attributes):
@@ -146,28 +163,27 @@ class Transaction:
         return cast("Row | None", found)
 
 
-Writer = Transaction | AsyncSession
-"""A transaction of either kind, for statements that both need until every write is a unit."""
+class Asked(Protocol):
+    """A transaction, or the database where a read belongs to none: for statements that both are asked."""
+
+    async def row(self, statement: Statement, **values: Any) -> Row | None: ...
 
 
-async def row_of(writer: Writer, statement: Statement, **values: Any) -> Any:
-    """The first row, or None."""
-    rows = await rows_of(writer, statement, **values)
-    return rows[0] if rows else None
-
-
-async def rows_of(writer: Writer, statement: Statement, **values: Any) -> Sequence[Any]:
-    if isinstance(writer, Transaction):
-        return await writer.rows(statement, **values)
-    result: Any = await writer.execute(statement.clause, values)
-    return result.all() if getattr(result, "returns_rows", True) else ()
+async def check_out(engine: AsyncEngine) -> Any:
+    """A connection of the pool. Where none can be made it raises the driver's own error, as statements do."""
+    try:
+        return await engine.raw_connection()
+    except EmulatedDBAPIException as error:
+        # Elsewhere SQLAlchemy makes one of its own of it.
+        raise error.driver_exception from None
 
 
 async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callable[[Transaction], Awaitable[T]]) -> T:
     """Run `work` and commit it; once more where that is safe. Raises what work raises, and asyncpg's errors."""
     for last in (False, True):
-        pooled = await _checked_out(engine)
-        transaction = Transaction(pooled.driver_connection, Entry.of(action), limit)
+        entry = Entry.of(action)
+        pooled = await check_out(engine)
+        transaction = Transaction(pooled.driver_connection, entry, limit)
         try:
             result = await work(transaction)
             await transaction.finish()
@@ -186,16 +202,9 @@ async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callab
         else:
             return result
         finally:
+            transaction.end()
             pooled.close()
     raise AssertionError  # the second turn returns or raises
-
-
-async def _checked_out(engine: AsyncEngine) -> Any:
-    try:
-        return await engine.raw_connection()
-    except EmulatedDBAPIException as error:
-        # The driver's own error, as of statements: elsewhere SQLAlchemy makes one of its own of it.
-        raise error.driver_exception from None
 
 
 async def _give_back(pooled: Any, transaction: Transaction, *, known: bool) -> None:

@@ -85,9 +85,11 @@ async def new_link(
     async def work(transaction: Transaction) -> MailedLink | AddressTaken | None:
         transaction.entry.resource = user_id
         if not await queries.email_change_is_wanted(transaction, user_id, email):
+            transaction.leave_nothing()
             return None
         owner = await queries.get_by_email(transaction, email)
         if owner is not None and owner.id != user_id:
+            transaction.leave_nothing()
             return AddressTaken(owner.email) if owner.is_active else None
         await queries.add_email_change_token(transaction, user_id, email, hash_token(token))
         return MailedLink(email, (settings.email_change_url or "{token}").replace("{token}", token))

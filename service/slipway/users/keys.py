@@ -52,7 +52,10 @@ class KeyAddresses:
         async def work(transaction: Transaction) -> tuple[list[Unkeyed], dict[str, UUID]]:
             given = set(await queries.set_keys(transaction, list(firsts.values())))
             left = [row for row in rows if row.id not in given]
-            return left, await queries.holders(transaction, [row.key for row in left])
+            holders = await queries.holders(transaction, [row.key for row in left])
+            if not given:
+                transaction.leave_nothing()
+            return left, holders
 
         if not rows:
             return {}

@@ -41,7 +41,7 @@ from slipway.auth.permissions import ADMIN
 from slipway.http.paging import PageRequest
 from slipway.storage.models import new_id
 from slipway.storage.statements import Statement, one
-from slipway.storage.unit import Transaction, Writer, row_of
+from slipway.storage.unit import Asked, Transaction
 
 _PENDING = (
     select(EmailChange.email)
@@ -176,17 +176,17 @@ async def change(
     return Known(**one(row), pending_email=user.pending_email)
 
 
-async def get_by_email(writer: Writer, email: str) -> Any:
+async def get_by_email(transaction: Transaction, email: str) -> Any:
     """Whose address it is: id, address and whether they are active; None where it is nobody's."""
-    return await row_of(writer, Statement(by_address(email).with_only_columns(User.id, User.email, User.is_active)))
+    return await transaction.row(Statement(by_address(email).with_only_columns(User.id, User.email, User.is_active)))
 
 
 _ANY = Statement(select(_USERS.c.id).limit(1))
 
 
-async def exists(writer: Writer) -> bool:
+async def exists(asked: Asked) -> bool:
     """Whether there is any user at all."""
-    return await row_of(writer, _ANY) is not None
+    return await asked.row(_ANY) is not None
 
 
 def _matching(email: str | None) -> Select[User]:

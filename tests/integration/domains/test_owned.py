@@ -160,7 +160,7 @@ async def test_a_failed_request_does_not_use_up_its_key(user: Person, kept: Kept
 async def test_an_expired_key_starts_afresh(user: Person, resources: Resources, kept: Kept) -> None:
     key = str(uuid4())
     first = await make(user, kept, key=key)
-    async with resources.database.transaction() as session:
+    async with staged(resources.database) as session:
         await session.execute(text("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'"))
     assert first.json()["id"] != (await make(user, kept, key=key)).json()["id"]
 

@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, select, text
 from integration.conftest import Person, SignIn
 from integration.domains.kept import DOCUMENT, KEPT, Kept, body_of, each_kept
 from integration.sql import run_sql
+from servers.staging import staged
 from slipway.app import ROUTERS
 from slipway.auth.permissions import defaults
 from slipway.items.models import Item
@@ -155,7 +156,7 @@ async def test_a_stranger_waits_for_no_lock(
     user: Person, theirs: dict[str, str], resources: Resources, kept: Kept
 ) -> None:
     id_ = theirs[kept.parameter]
-    async with resources.database.transaction() as session:
+    async with staged(resources.database) as session:
         await session.execute(text(f"SELECT FROM {kept.table} WHERE id = :id FOR UPDATE"), {"id": id_})
         for method in ("PUT", "PATCH", "DELETE"):
             asking = told(user.client, method, kept.one, kept.parameter, id_, {})
