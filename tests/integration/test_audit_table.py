@@ -19,9 +19,16 @@ CHANGES = [
     "UPDATE audit SET actor = NULL",
     "DELETE FROM audit",
     "TRUNCATE audit",
-    "SELECT FROM audit FOR UPDATE",
-    "INSERT INTO audit (attempt, kind) VALUES (gen_random_uuid(), 'work')"
+    "INSERT INTO audit (attempt, kind) SELECT attempt, kind FROM audit"
     " ON CONFLICT (attempt) DO UPDATE SET actor = NULL",
+    "MERGE INTO audit USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE",
+    "WITH gone AS (DELETE FROM audit RETURNING 1) SELECT count(*) FROM gone",
+]
+REFUSED = [
+    *CHANGES,
+    "SELECT FROM audit FOR UPDATE",
+    "ALTER TABLE audit DISABLE TRIGGER keep",
+    "DROP TRIGGER keep ON audit",
     "ALTER FUNCTION purge_audit SET search_path = mine",
     "CREATE OR REPLACE FUNCTION purge_audit(older_than interval, batch integer) RETURNS bigint"
     " LANGUAGE sql AS 'SELECT 1'",
@@ -41,12 +48,56 @@ async def left(database: TestDatabase) -> list[int]:
         return [row[0].int for row in await connection.fetch("SELECT attempt FROM audit ORDER BY attempt")]
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", REFUSED)
 async def test_the_service_can_change_nothing_of_it(filled: TestDatabase, change: str) -> None:
     async with session(filled.url_app) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(change)
     assert await left(filled) == list(DAYS)
+
+
+@pytest.fixture
+async def granted(filled: TestDatabase) -> TestDatabase:
+    """As an upgrade by a release that knows nothing of the audit log leaves it, and worse."""
+    async with session(filled.url_owner) as connection:
+        await connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {APP}")
+    return filled
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_nor_can_it_with_all_rights_on_the_table(granted: TestDatabase, change: str) -> None:
+    async with session(granted.url_app) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="stay as they are"):
+            await connection.execute(change)
+        assert await connection.fetchval(PURGE.format("interval '35 days'", 1000)) == 2
+    assert await left(granted) == [1, 29, 31]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_without_the_trigger_those_rights_would_be_enough(granted: TestDatabase, change: str) -> None:
+    """Negative control."""
+    async with session(granted.url_owner) as connection:
+        await connection.execute("DROP TRIGGER keep ON audit")
+    async with session(granted.url_app) as connection:
+        await connection.execute(change)
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        f"CREATE TEMP TABLE pg_class AS SELECT oid, '{APP}'::regrole::oid AS relowner FROM pg_catalog.pg_class;"  # noqa: S608
+        " SET search_path = pg_temp, pg_catalog, public",
+        f"RESET ROLE; SET session_replication_role = replica; SET ROLE {APP}",
+    ],
+    ids=["a catalog of its own", "as a replica"],
+)
+async def test_nor_does_it_get_past_the_trigger_by_what_a_session_may_set(granted: TestDatabase, trick: str) -> None:
+    async with session(granted.url_superuser) as connection:
+        await connection.execute(f"SET ROLE {APP}")
+        await connection.execute(trick)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="stay as they are"):
+            await connection.execute("DELETE FROM public.audit")
+    assert await left(granted) == list(DAYS)
 
 
 async def test_it_can_add_to_it_and_read_it(database: TestDatabase) -> None:

@@ -1,7 +1,8 @@
 """Who did what, and when: a row for each write that was committed, in its own transaction.
 
-The service may read and add rows, and do nothing else with them. What is old is deleted by a function of the owner's,
-which leaves alone whatever is younger than its floor, however it is called.
+The service may read and add rows, and do nothing else with them, whatever rights it is given: only the table's owner
+gets past its trigger. What is old is deleted by a function of the owner's, which leaves alone whatever is younger than
+its floor, however it is called.
 """
 
 from __future__ import annotations
@@ -59,6 +60,22 @@ STATEMENTS = (
     $$
     """,
     "REVOKE ALL ON FUNCTION purge_audit FROM PUBLIC",
+    # Rights can come back: a release before this one gives the service all of them on every table when it upgrades.
+    # The path is fixed, because a caller's could put a `pg_class` of theirs before the true one.
+    """
+    CREATE FUNCTION keep_audit() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+        BEGIN
+            IF current_user <> pg_get_userbyid((SELECT relowner FROM pg_class WHERE oid = TG_RELID)) THEN
+                RAISE EXCEPTION 'Rows of the audit log stay as they are.' USING ERRCODE = 'insufficient_privilege';
+            END IF;
+            RETURN NULL;
+        END
+    $$
+    """,
+    "CREATE TRIGGER keep BEFORE UPDATE OR DELETE OR TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION keep_audit()",
+    "ALTER TABLE audit ENABLE ALWAYS TRIGGER keep",
     # The caller's path would have the owner delete from a table of the caller's.
     """
     DO $$
