@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from integration.conftest import PASSWORD, Person
+from integration.form import enter
 from integration.sql import run_sql
 from slipway.context.request import Origin, RequestContext, current
 from slipway.resources import Resources
@@ -45,6 +46,23 @@ async def test_a_repeat_with_the_same_key_and_what_is_refused_are_not_told(user:
     await user.client.delete(f"/api/v1/items/{uuid4()}", headers={"X-Request-ID": "unknown"})
     await user.client.post("/api/v1/items", json={"title": ""}, headers={"X-Request-ID": "invalid"})
     assert [len(await told(resources, id_)) for id_ in ("first", "repeat", "unknown", "invalid")] == [1, 0, 0, 0]
+
+
+async def test_what_changes_nothing_is_not_told_whatever_is_asked(
+    user: Person, anonymous: httpx.AsyncClient, resources: Resources
+) -> None:
+    """A flood of made-up tokens must not fill the table."""
+    tokens = (await enter(anonymous, user.email)).json()
+    before = len(await run_sql(resources, "SELECT FROM audit"))
+    for _ in range(2):
+        await anonymous.post("/api/v1/auth/refresh", json={"refresh_token": "a" * 43})
+        await anonymous.post("/api/v1/auth/revoke", data={"token": "a" * 43})
+    assert len(await run_sql(resources, "SELECT FROM audit")) == before
+    for token in (tokens["refresh_token"], tokens["access_token"]):
+        revoked = await anonymous.post("/api/v1/auth/revoke", data={"token": token})
+        assert revoked.status_code == 200
+    ended = await run_sql(resources, "SELECT resource FROM audit WHERE action = 'sessions.revoke'")
+    assert len(ended) == 1, "it is ended once"
 
 
 async def sign_in(client: httpx.AsyncClient, email: str, password: str, request_id: str) -> int:
@@ -102,6 +120,30 @@ async def test_nothing_of_it_is_taken_for_sql_whatever_a_client_calls_itself(
     assert row.address == (None if peer is None or address_of(peer) is None else str(address_of(peer)))
     assert (row.actor, row.session) == (UUID(int=1), UUID(int=2))
     assert not request_id.strip() or request_id not in text
+
+
+HOSTILE = "'); DELETE FROM items; --"
+
+
+async def test_what_a_client_says_of_itself_is_in_no_row(user: Person, resources: Resources) -> None:
+    names = ("X-Request-ID", "User-Agent", "X-Forwarded-For", "X-Real-IP", "Forwarded")
+    hostile = dict.fromkeys(names, HOSTILE)
+    key = {"Idempotency-Key": "'||now()||'"}
+    made = await user.client.post("/api/v1/items", json=ITEM, headers={**hostile, **key})
+    assert made.status_code == 201
+    path, request_id = made.headers["location"], made.headers["x-request-id"]
+    changed = await user.client.patch(path, json={"body": HOSTILE}, headers=hostile)
+    assert changed.status_code == 200
+    assert [row[0] for row in await told(resources, request_id)] == ["items.create"]
+    assert "DELETE" not in str(await run_sql(resources, "SELECT audit::text FROM audit"))
+
+
+@pytest.mark.parametrize("field", ["attempt", "actor", "session", "address", "resource"])
+def test_nothing_that_was_not_parsed_becomes_a_part_of_sql(field: str) -> None:
+    entry = Entry.of(Action("tests", "try"))
+    setattr(entry, field, HOSTILE)
+    with pytest.raises((TypeError, ValueError)):
+        entry.insert()
 
 
 @pytest.mark.parametrize(("noun", "verb"), [("items", "x'"), ("Items", "create"), ("", "create"), ("a" * 40, "b")])

@@ -37,6 +37,7 @@ WORK = "work"
 """`kind` of a row that stands beside its write."""
 
 LONGEST_REQUEST_ID = 128
+_PARSED = (UUID, IPv4Address, IPv6Address)
 _WORD = re.compile(r"[a-z_]{1,31}")
 _INSERT = "INSERT INTO audit (attempt, kind, action, resource, actor, session, address, request_id)"
 TOLD = f"{_INSERT} VALUES (…)"
@@ -124,7 +125,11 @@ class Entry:
 
 
 def _quoted(value: UUID | IPv4Address | IPv6Address | None) -> str:
-    return "NULL" if value is None else f"'{value}'"
+    if value is None:
+        return "NULL"
+    if not isinstance(value, _PARSED):
+        raise TypeError("Only ids and addresses become a part of SQL, and only as they were parsed.")
+    return f"'{value}'"
 
 
 def _text_of(given: str | None) -> str:
