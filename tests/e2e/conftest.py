@@ -18,10 +18,13 @@ Serve = Callable[..., SlipwayProcess]
 
 @pytest.fixture
 def serve(database: TestDatabase, tmp_path: Path) -> Iterator[Serve]:
-    """Starts `slipway serve` with an administrator; settings by name without their prefix."""
+    """Starts `slipway serve` with an administrator; settings by name without their prefix.
+
+    What is in `python_path` goes before what is installed.
+    """
     started: list[SlipwayProcess] = []
 
-    def start(command: str = "serve", **settings: object) -> SlipwayProcess:
+    def start(command: str = "serve", python_path: Path | None = None, **settings: object) -> SlipwayProcess:
         admin = tmp_path / "admin"
         if not admin.exists():
             admin.mkdir()
@@ -34,6 +37,7 @@ def serve(database: TestDatabase, tmp_path: Path) -> Iterator[Serve]:
             "SLIPWAY_PASSWORD_ITERATIONS": "1",
             "SLIPWAY_RATE_LIMIT": "1000000",
             "SLIPWAY_DRAIN": "0",
+            **({} if python_path is None else {"PYTHONPATH": str(python_path)}),
             **{f"SLIPWAY_{name.upper()}": str(value) for name, value in settings.items()},
         }
         process = SlipwayProcess(command, tmp_path, environment)

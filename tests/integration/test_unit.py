@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from fastapi import Response
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import SecretStr
 from sqlalchemy import bindparam, insert, text
 
@@ -29,6 +30,7 @@ from slipway.storage.engine import Database
 from slipway.storage.models import new_id
 from slipway.storage.statements import Statement
 from slipway.storage.unit import NotCommittedError, Transaction
+from slipway.telemetry.tracing import Tracing
 
 OWNER = UUID(int=7)
 HULL = ItemContent(title="Hull")
@@ -335,3 +337,18 @@ async def test_a_connection_that_is_refused_is_told_as_a_read_tells_it(
         await pool.close()
     problems = [as_problem(error.value) for error in (unit, read)]
     assert [problem and problem.status for problem in problems] == [503, 503]
+
+
+async def test_each_statement_of_it_and_its_commit_is_a_span_and_no_value_is_in_any(
+    settings: Settings, db: Database
+) -> None:
+    exporter = InMemorySpanExporter()
+    tracing = Tracing(settings.with_changes(trace_sample_ratio=1), exporter=exporter)
+    with tracing.tracer.start_as_current_span("request") as request:
+        item_id = await create_in_steps(db)
+    await create_in_steps(db)
+    tracing.shutdown()
+    done = [span for span in exporter.get_finished_spans() if span.parent is not None]
+    assert [span.name for span in done] == ["INSERT items", "COMMIT"]
+    assert {span.parent.span_id for span in done if span.parent} == {request.get_span_context().span_id}
+    assert str(item_id) not in "".join(span.to_json() for span in done)

@@ -13,11 +13,12 @@ from fastapi import Response
 from sqlalchemy import text
 
 from servers.databases import APP, TestDatabase, create_database, create_roles
-from servers.migration_images import owner_settings, session
+from servers.migration_images import owner_settings, session, value
 from servers.postgres import PostgresServer
 from servers.waiting import until
 from slipway.items.schemas import ItemContent
 from slipway.items.service import ITEMS
+from slipway.jobs.queue import JobQueue
 from slipway.migrations.runner import upgrade
 from slipway.settings import Settings
 from slipway.storage.engine import Database
@@ -28,7 +29,7 @@ from slipway.storage.unit import OneInsert, Transaction
 WRITERS = 1000
 OWNER = UUID(int=7)
 NOTHING = Statement(text("SELECT 1"))
-HULL = ItemContent(title="Hull")
+HULL, WITH_JOB = ItemContent(title="Hull"), ItemContent(title="With a job")
 
 
 @pytest.fixture
@@ -50,22 +51,24 @@ async def mortal() -> AsyncIterator[TestDatabase]:
 
 
 class Writers:
-    """Each makes item after item, until one fails or the end; half of them in one statement, half in several."""
+    """Each makes item after item, until one fails or the end: in one statement, in several, or with a job."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.ended = False
         self.acknowledged: list[UUID] = []
-        self.tasks = [asyncio.create_task(self._write(steps=bool(number % 2))) for number in range(WRITERS)]
+        self.tasks = [asyncio.create_task(self._write(number % 3)) for number in range(WRITERS)]
 
-    async def _write(self, *, steps: bool) -> None:
+    async def _write(self, way: int) -> None:
         with suppress(Exception):
             while not self.ended:
-                item = ITEMS.new(OWNER, HULL)
+                item = ITEMS.new(OWNER, WITH_JOB if way == 2 else HULL)
 
                 async def work(transaction: Transaction, item: Any = item) -> None:
-                    if steps:
+                    if way == 1:
                         await transaction.rows(NOTHING)
+                    if way == 2:
+                        await JobQueue().enqueue(transaction, "greet", {}, dedupe_key=str(item.id))
                     await ITEMS.add(transaction, None, item, Response())
 
                 await self._database.unit(ITEMS.creation, work)
@@ -83,6 +86,15 @@ async def ids(database: TestDatabase) -> tuple[set[UUID], set[UUID]]:
         told = await connection.fetch("SELECT substr(resource, 7)::uuid FROM audit WHERE action = 'items.create'")
     assert len(told) == len({row[0] for row in told})
     return items, {row[0] for row in told}
+
+
+async def alone(database: TestDatabase) -> int:
+    """Items that want a job and have none, and jobs of items that aren't there."""
+    return await value(  # type: ignore[no-any-return]
+        database.url_owner,
+        f"SELECT count(*) FROM (SELECT id::text FROM items WHERE title = '{WITH_JOB.title}') AS made"  # noqa: S608 - ours
+        " FULL JOIN jobs ON dedupe_key = made.id WHERE made.id IS NULL OR dedupe_key IS NULL",
+    )
 
 
 @pytest.fixture
@@ -104,6 +116,7 @@ async def test_each_committed_write_has_its_row_and_no_row_is_without_its_write(
     assert items == told
     assert items >= set(writers.acknowledged)
     assert len(items) > WRITERS
+    assert await alone(mortal) == 0
 
 
 async def test_a_row_that_is_written_after_its_write_would_be_missing(

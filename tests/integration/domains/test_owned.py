@@ -16,6 +16,7 @@ from integration.conftest import Person
 from integration.domains.kept import DOCUMENT, KEPT, Kept, body_of, each_kept
 from servers.databases import TestDatabase, superuser_sql
 from servers.migration_images import value
+from servers.staging import staged
 from slipway.http.idempotency import Key, OneCreate
 from slipway.items.schemas import ItemContent
 from slipway.items.service import ITEMS
