@@ -12,6 +12,7 @@ from sqlalchemy import func
 
 from integration.sql import run_sql
 from servers.clock import Clock
+from servers.jobs import TRY
 from servers.staging import staged
 from slipway.auth import principals
 from slipway.auth.models import User
@@ -65,8 +66,9 @@ def reads(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> list[object]
 
 
 async def revoke(resources: Resources, session_id: UUID) -> None:
-    async with staged(resources.database) as session:
-        assert await queries.revoke_session(session, session_id, "test")
+    assert await resources.database.unit(
+        TRY, lambda transaction: queries.revoke_session(transaction, session_id, "test")
+    )
     resources.principals.forget([session_id])
 
 
