@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
+from slipway.audit.filters import Filters, action_of, moment_of, resource_of
 from slipway.http.problems import AppException
 from slipway.settings import Settings
 from slipway.settings.sources import SettingsError, load_settings, tell_of_unread_env_file
@@ -19,6 +20,8 @@ from slipway.version import VERSION
 
 if TYPE_CHECKING:
     from slipway.telemetry.logs import LineWriter
+
+T = TypeVar("T")
 
 _GROUPS = {
     "db": ("slipway.migrations.cli", "db"),
@@ -202,6 +205,43 @@ def create_admin(email: str, password_file: Any) -> None:
     settings = settings_or_exit()
     tell_of_unread_env_file(settings)
     run_async(create(settings, email, password))
+
+
+@root.group()
+def audit() -> None:
+    """The audit log."""
+
+
+def _read(of: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
+    """A callback that has `of` read an option. What it refuses is a usage error, with its sentence."""
+
+    def read(_context: click.Context, _parameter: click.Parameter, given: str | None) -> T | None:
+        try:
+            return None if given is None else of(given)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}.") from None
+
+    return read
+
+
+@audit.command("export")
+@click.option("--since", callback=_read(moment_of), help="From then on: a time with its zone, 2026-11-30T03:00:00Z.")
+@click.option("--until", callback=_read(moment_of), help="Before then.")
+@click.option("--actor", type=click.UUID, help="Who did it: a user's id.")
+@click.option("--action", callback=_read(action_of), help="What was done: items.create.")
+@click.option("--resource", callback=_read(resource_of), help="With what: items/ID.")
+@click.option("--request-id", help="In which request: its X-Request-ID.")
+def export_audit(**wanted: Any) -> None:
+    """Print the audit log as JSON lines, the oldest first. Without options, all of it."""
+    from slipway.audit.export import export  # noqa: PLC0415
+
+    try:
+        filters = Filters(**wanted)
+    except ValueError as error:
+        raise click.UsageError(f"--until {error}.") from None
+    settings = settings_or_exit()
+    tell_of_unread_env_file(settings)
+    run_async(export(settings, filters))
 
 
 @root.group()

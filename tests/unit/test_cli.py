@@ -38,8 +38,8 @@ def test_help_names_every_command_also_those_that_are_loaded_when_they_are_used(
     shown = slipway("-h")
     assert shown.exit_code == 0
     commands = [line.split()[0] for line in shown.output.partition("Commands:\n")[2].splitlines()]
-    assert commands == ["admin", "db", "jobs", "keys", "logs", "openapi", "run", "serve", "settings", "worker"]
-    for group in ("admin", "db", "jobs", "keys"):
+    assert commands == ["admin", "audit", "db", "jobs", "keys", "logs", "openapi", "run", "serve", "settings", "worker"]
+    for group in ("admin", "audit", "db", "jobs", "keys"):
         assert slipway(group, "-h").exit_code == 0
     assert slipway("nothing").exit_code == 2
     assert slipway("--version").output.startswith("slipway, version ")

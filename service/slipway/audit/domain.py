@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slipway.audit.routes import router
 from slipway.domain import Domain
 from slipway.jobs.expiries import Expiry
 
 DOMAIN = Domain(
-    tags={},
+    tags={"audit": "Who did what, when and from where."},
+    routers=(router,),
     expiries=(
         Expiry(
             "audit",

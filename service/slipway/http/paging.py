@@ -33,8 +33,12 @@ class Page(BaseModel, Generic[T]):
     """One page of a list."""
 
     items: list[T]
-    total: int | None = Field(description="All that match; null when a cursor was given.", examples=[1])
-    page: int | None = Field(description="The page asked for; null when a cursor was given.", examples=[1])
+    total: int | None = Field(
+        description="All that match; null when a cursor was given, and where they aren't counted.", examples=[1]
+    )
+    page: int | None = Field(
+        description="The page asked for; null when a cursor was given, and where pages have no numbers.", examples=[1]
+    )
     per_page: int = Field(examples=[20])
     next_cursor: str | None = Field(description="Pass it as `cursor` for what follows; null at the end.")
 
@@ -75,22 +79,34 @@ def build_page(rows: Sequence[R], wanted: PageRequest, total: int | None, shape:
 
 def encode_cursor(last_id: UUID) -> str:
     """An opaque text for a position in a list that is ordered by id."""
-    return base64.urlsafe_b64encode(last_id.bytes).rstrip(b"=").decode()
+    return opaque(last_id.bytes)
 
 
 def decode_cursor(cursor: str) -> UUID:
     """Raises ValidationError for anything that `encode_cursor` didn't make."""
+    return position(cursor, lambda raw: UUID(bytes=raw))
+
+
+def opaque(position: bytes) -> str:
+    """A cursor."""
+    return base64.urlsafe_b64encode(position).rstrip(b"=").decode()
+
+
+def position(cursor: str, read: Callable[[bytes], T]) -> T:
+    """What `read` makes of the bytes of a cursor. Raises ValidationError where they are none, or it can't."""
     try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return UUID(bytes=raw)
-    except (binascii.Error, ValueError):
+        return read(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, OverflowError):
         fault = ProblemDetail(location="query.cursor", message="This is not a cursor that a list gave out.")
         raise ValidationError(details=[fault]) from None
 
 
+PerPage = Annotated[int, Query(ge=1, le=100, description="Entries on a page.", examples=[20])]
+
+
 async def page_request(
     page: Annotated[int, Query(ge=1, le=LAST_PAGE, description="Number of the page.", examples=[1])] = 1,
-    per_page: Annotated[int, Query(ge=1, le=100, description="Entries on a page.", examples=[20])] = 20,
+    per_page: PerPage = 20,
     cursor: Annotated[
         str | None, Query(max_length=64, description="`next_cursor` of an earlier reply; `page` is ignored then.")
     ] = None,

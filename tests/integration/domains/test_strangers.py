@@ -33,8 +33,8 @@ def routes() -> Iterator[tuple[str, str, str]]:
     for router in ROUTERS:
         for route in router.routes:
             assert isinstance(route, APIRoute)
-            asked = [parameter.alias for parameter in route.dependant.query_params if parameter.alias.endswith("_id")]
-            for name in (*re.findall(r"{(\w+)}", route.path), *asked):
+            asked = [each.alias for each in route.dependant.query_params if each.alias.endswith("_id")]
+            for name in sorted({*re.findall(r"{(\w+)}", route.path), *asked} - {"request_id"}):  # that is nobody's
                 for method in sorted(route.methods | ({"HEAD"} if "GET" in route.methods else set())):
                     yield method, route.path, name
 
