@@ -29,7 +29,7 @@ from slipway.auth.lifetimes import Lifetimes
 from slipway.auth.models import User
 from slipway.http.paging import PageRequest
 from slipway.sessions.models import PasswordReset, RefreshToken, Session
-from slipway.storage.statements import Statement, one
+from slipway.storage.statements import Row, Statement, one
 from slipway.storage.unit import Asked, Transaction
 
 _USERS, _SESSIONS, _TOKENS, _RESETS = (
@@ -227,7 +227,11 @@ _LOCK_FAMILY = Statement(
     .where(_TOKENS.c.token_hash == _TOKEN_HASH)
     .with_for_update(of=_SESSIONS, key_share=True)
 )
-_SESSION_OF = Statement(select(_TOKENS.c.session_id).where(_TOKENS.c.token_hash == _TOKEN_HASH))
+_SESSION_OF = Statement(
+    select(_TOKENS.c.session_id, _SESSIONS.c.user_id)
+    .join(_SESSIONS, _SESSIONS.c.id == _TOKENS.c.session_id)
+    .where(_TOKENS.c.token_hash == _TOKEN_HASH)
+)
 _USE_TOKEN = Statement(
     update(_TOKENS)
     .where(_TOKENS.c.token_hash == _TOKEN_HASH, _TOKENS.c.used_at.is_(None))
@@ -266,9 +270,9 @@ async def lock_family(transaction: Transaction, token_hash: bytes, lifetimes: Li
     return Family(*row) if row else None
 
 
-async def session_of(transaction: Transaction, token_hash: bytes) -> UUID | None:
-    row = await transaction.row(_SESSION_OF, hash=token_hash)
-    return row.session_id if row else None
+async def session_of(transaction: Transaction, token_hash: bytes) -> Row | None:
+    """The session that a refresh token is of, `session_id`, and whose that is, `user_id`."""
+    return await transaction.row(_SESSION_OF, hash=token_hash)
 
 
 async def use_refresh_token(transaction: Transaction, token_hash: bytes, successor: bytes) -> bool:

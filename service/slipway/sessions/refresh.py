@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 REUSED = "refresh_token_reused"
 REFRESH = Action("sessions", "refresh")
+END_REUSED = Action("sessions", "end_reused")
 
 REFRESHES = Counter(
     "slipway_refreshes_total",
@@ -111,6 +112,7 @@ async def _rotate(
     else:
         repeated = await _repeatable(transaction, settings, token)
         if repeated is None:
+            transaction.entry.action = END_REUSED
             await queries.revoke_session(transaction, family.session_id, REUSED)
             return Outcome(Result.REUSED)
         successor, left, result = repeated, family.left, Result.REPEATED

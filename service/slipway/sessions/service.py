@@ -158,11 +158,16 @@ async def revoke_token(parts: SessionParts, token: str) -> None:
     claims = parts.tokens.claims(token)
 
     async def work(transaction: Transaction) -> UUID | None:
-        session_id = claims.session_id if claims else await queries.session_of(transaction, hash_token(token))
-        transaction.entry.resource = session_id
-        if session_id is None or not await queries.revoke_session(transaction, session_id, "token_revoked"):
+        found = claims or await queries.session_of(transaction, hash_token(token))
+        if found is None:
             transaction.leave_nothing()
-        return session_id
+            return None
+        # Whoever shows a token is taken for its owner.
+        transaction.entry.resource = transaction.entry.session = found.session_id
+        transaction.entry.actor = found.user_id
+        if not await queries.revoke_session(transaction, found.session_id, "token_revoked"):
+            transaction.leave_nothing()
+        return found.session_id
 
     session_id = await parts.database.unit(REVOKE, work)
     if session_id is not None:
