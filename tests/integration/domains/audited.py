@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from integration.conftest import Person
-from integration.domains.kept import KEPT, Kept
+from integration.domains.kept import Kept
 from integration.mailing import Post
 from integration.sql import run_sql
 from slipway.resources import Resources
@@ -113,6 +113,7 @@ def session_of(person: Person) -> str:
 
 Act = Callable[[Stage], Awaitable[Written]]
 WRITES: dict[str, Act] = {}
+"""By method and path, all but what `writes_of` tells of."""
 
 
 def writes(route: str) -> Callable[[Act], Act]:
@@ -191,11 +192,14 @@ def _doing(kept: Kept, method: str, verb: str, **more: Any) -> Act:
     return act
 
 
-for _kept in KEPT:
-    WRITES[f"POST {_kept.at}"] = _creating(_kept)
-    WRITES[f"PUT {_kept.one}"] = _doing(_kept, "PUT", "change", json=_kept.saying(f"{MARK} put"))
-    WRITES[f"PATCH {_kept.one}"] = _doing(_kept, "PATCH", "change", json={_kept.texts[0]: f"{MARK} patch"})
-    WRITES[f"DELETE {_kept.one}"] = _doing(_kept, "DELETE", "delete")
+def writes_of(kept: Kept) -> dict[str, Act]:
+    """Those of what owners keep, of whatever domain."""
+    return {
+        f"POST {kept.at}": _creating(kept),
+        f"PUT {kept.one}": _doing(kept, "PUT", "change", json=kept.saying(f"{MARK} put")),
+        f"PATCH {kept.one}": _doing(kept, "PATCH", "change", json={kept.texts[0]: f"{MARK} patch"}),
+        f"DELETE {kept.one}": _doing(kept, "DELETE", "delete"),
+    }
 
 
 @writes("POST /api/v1/exports")
@@ -309,6 +313,10 @@ async def fault(stage: Stage, act: Act) -> str:
     if own != [wanted] or [row[0] for row in rows if row not in own] != list(written.beside):
         return f"{rows} are not {[*written.beside, wanted]}"
     return ""
+
+
+async def faults(stage: Stage, acts: Mapping[str, Act]) -> dict[str, str]:
+    return {route: said for route, act in acts.items() if (said := await fault(stage, act))}
 
 
 async def leaks(resources: Resources, marks: list[str]) -> list[str]:
