@@ -43,14 +43,19 @@ class Clients:
         self._port = slipway.port
         self._authorization = headers["Authorization"]
         self._numbers = count()
+        self.connected = 0
         self.items: list[UUID] = []
         self.users: list[UUID] = []
-        self.tasks = [asyncio.create_task(self._make(number)) for number in range(CLIENTS)]
+        self.tasks: list[asyncio.Task[None]] = []
+
+    def begin(self, number: int) -> None:
+        self.tasks += [asyncio.create_task(self._make(each)) for each in range(len(self.tasks), number)]
 
     async def _make(self, number: int) -> None:
         people = number < PEOPLE
         with suppress(OSError, asyncio.IncompleteReadError):
             reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            self.connected += 1
             with closing(writer):
                 while True:
                     if people:
@@ -88,11 +93,13 @@ async def test_what_killed_processes_have_committed_has_its_row_and_no_row_is_wi
     slipway, worker = serve(**LIMITS), serve("worker")
     clients = Clients(slipway, sign_in(slipway))
 
-    async def in_the_middle() -> bool:
-        found = await made(database)
-        return len(clients.items) > CLIENTS / 4 and len(found["jobs_told"]) > 1 and len(clients.users) > 1
+    async def mailed() -> bool:
+        return len((await made(database))["jobs_told"]) > 1
 
-    await until(in_the_middle, within=60)
+    clients.begin(PEOPLE)
+    await until(mailed, within=60)
+    clients.begin(CLIENTS)
+    await until(lambda: clients.connected == CLIENTS and len(clients.items) > CLIENTS / 2, within=60)
     slipway.kill()
     worker.kill()
     await asyncio.gather(*clients.tasks)

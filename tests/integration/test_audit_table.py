@@ -10,6 +10,7 @@ import pytest
 
 from servers.databases import APP, TestDatabase, superuser_sql
 from servers.migration_images import image, owner_settings, session, table, value
+from slipway.migrations import grants
 from slipway.migrations.runner import upgrade
 
 PURGE = "SELECT purge_audit({}, {})"
@@ -58,7 +59,7 @@ async def test_the_service_can_change_nothing_of_it(filled: TestDatabase, change
 
 @pytest.fixture
 async def granted(filled: TestDatabase) -> TestDatabase:
-    """As an upgrade by a release that knows nothing of the audit log leaves it, and worse."""
+    """Worse than any upgrade leaves it."""
     async with session(filled.url_owner) as connection:
         await connection.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {APP}")
     return filled
@@ -80,6 +81,18 @@ async def test_without_the_trigger_those_rights_would_be_enough(granted: TestDat
         await connection.execute("DROP TRIGGER keep ON audit")
     async with session(granted.url_app) as connection:
         await connection.execute(change)
+
+
+async def test_an_upgrade_by_a_release_that_knows_no_audit_log_gives_the_rights_back_in_vain(
+    filled: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grants, "APPEND_ONLY", ())
+    await upgrade(owner_settings(filled, database_grant_to=APP))
+    assert await value(filled.url_app, "SELECT has_table_privilege('audit', 'UPDATE, DELETE')")
+    async with session(filled.url_app) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="stay as they are"):
+            await connection.execute("DELETE FROM audit")
+    assert await left(filled) == list(DAYS)
 
 
 @pytest.mark.parametrize(
