@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import pytest
 from sqlalchemy import func, select
 
 from integration.conftest import Person
@@ -146,37 +145,35 @@ async def test_head_answers_as_get_does_without_content(admin: Person) -> None:
     assert (head.status_code, head.content) == (200, b"")
 
 
-@pytest.mark.parametrize(
-    ("query", "location", "said"),
-    [
-        ({"actor": "ada"}, "actor", "UUID"),
-        ({"action": "create"}, "action", "as in items.create"),
-        ({"action": "items.create'"}, "action", "as in items.create"),
-        ({"resource": "items"}, "resource", "a kind of thing and its id"),
-        ({"resource": "items/../x"}, "resource", "a kind of thing and its id"),
-        ({"request_id": "x" * 129}, "request_id", "128"),
-        ({"request_id": "a\0b"}, "request_id", "NUL"),
-        ({"since": "yesterday"}, "since", "a time with its zone"),
-        ({"since": "2026-11-30T03:00:00"}, "since", "a time with its zone"),
-        ({"since": "2026-11-30T03:00:00 01:00"}, "since", "+ is written %2B"),
-        ({"since": "1764471600"}, "since", "a time with its zone"),
-        ({"until": "2026-02-30T03:00:00Z"}, "until", "a time with its zone"),
-        ({"until": "0001-01-01T00:00:00+23:59"}, "until", "a time with its zone"),
-        ({"since": "2026-11-30T03:00:00Z", "until": "2026-11-30T03:00:00Z"}, "until", "later than `since`"),
-        ({"cursor": "x"}, "cursor", "not a cursor"),
-        ({"cursor": "A" * 22}, "cursor", "not a cursor"),
-        ({"cursor": "f" * 32}, "cursor", "not a cursor"),
-        ({"per_page": "101"}, "per_page", "100"),
-    ],
-)
-async def test_what_can_not_be_asked_is_refused_with_what_to_write_instead(
-    admin: Person, query: dict[str, str], location: str, said: str
-) -> None:
-    reply = await admin.client.get(AUDIT, params=query)
-    assert reply.status_code == 422
-    [fault] = reply.json()["details"]
-    assert fault["location"] == f"query.{location}"
-    assert said in fault["message"]
+REFUSED: list[tuple[dict[str, str], str, str]] = [
+    ({"actor": "ada"}, "actor", "UUID"),
+    ({"action": "create"}, "action", "as in items.create"),
+    ({"action": "items.create'"}, "action", "as in items.create"),
+    ({"resource": "items"}, "resource", "a kind of thing and its id"),
+    ({"resource": "items/../x"}, "resource", "a kind of thing and its id"),
+    ({"request_id": "x" * 129}, "request_id", "128"),
+    ({"request_id": "a\0b"}, "request_id", "NUL"),
+    ({"since": "yesterday"}, "since", "a time with its zone"),
+    ({"since": "2026-11-30T03:00:00"}, "since", "a time with its zone"),
+    ({"since": "2026-11-30T03:00:00 01:00"}, "since", "+ is written %2B"),
+    ({"since": "1764471600"}, "since", "a time with its zone"),
+    ({"until": "2026-02-30T03:00:00Z"}, "until", "a time with its zone"),
+    ({"until": "0001-01-01T00:00:00+23:59"}, "until", "a time with its zone"),
+    ({"since": "2026-11-30T03:00:00Z", "until": "2026-11-30T03:00:00Z"}, "until", "later than `since`"),
+    ({"cursor": "x"}, "cursor", "not a cursor"),
+    ({"cursor": "A" * 22}, "cursor", "not a cursor"),
+    ({"cursor": "f" * 32}, "cursor", "not a cursor"),
+    ({"per_page": "101"}, "per_page", "100"),
+]
+
+
+async def test_what_can_not_be_asked_is_refused_with_what_to_write_instead(admin: Person) -> None:
+    for query, location, said in REFUSED:
+        reply = await admin.client.get(AUDIT, params=query)
+        assert reply.status_code == 422, query
+        [fault] = reply.json()["details"]
+        assert fault["location"] == f"query.{location}"
+        assert said in fault["message"], fault
 
 
 async def test_a_resource_is_found_however_its_id_is_written(admin: Person, resources: Resources) -> None:

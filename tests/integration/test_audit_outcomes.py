@@ -65,14 +65,14 @@ async def test_a_sign_in_that_is_put_off_is_not_told(stage: Stage) -> None:
     assert set(statuses[:-1]) == {401}
 
 
-@pytest.mark.parametrize("request_id", [f"{MARK} or not", f"{MARK}'--", MARK * 20])
-async def test_an_id_of_a_request_that_is_not_sane_is_not_there_either(stage: Stage, request_id: str) -> None:
+async def test_an_id_of_a_request_that_is_not_sane_is_not_there_either(stage: Stage) -> None:
     user = await stage.person()
-    reply = await user.client.post("/api/v1/items", json=ITEM, headers={"X-Request-ID": request_id})
-    own = reply.headers["X-Request-ID"]
-    assert MARK not in own
-    assert [row[0] for row in await told(stage.resources, own)] == ["items.create"]
-    assert await run_sql(stage.resources, "SELECT 1 FROM audit WHERE request_id = :id", id=request_id) == []
+    for request_id in (f"{MARK} or not", f"{MARK}'--", MARK * 20):
+        reply = await user.client.post("/api/v1/items", json=ITEM, headers={"X-Request-ID": request_id})
+        own = reply.headers["X-Request-ID"]
+        assert MARK not in own
+        assert [row[0] for row in await told(stage.resources, own)] == ["items.create"]
+        assert await run_sql(stage.resources, "SELECT 1 FROM audit WHERE request_id = :id", id=request_id) == []
 
 
 async def test_paths_that_lead_nowhere_leave_nothing(stage: Stage) -> None:
