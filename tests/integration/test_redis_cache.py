@@ -304,12 +304,69 @@ async def test_a_value_of_somebody_else_under_our_name_is_not_served(start: Star
     assert await process.cache.get_or_load("key", Row().load) == b"old"
 
 
+def answered() -> float:
+    return REGISTRY.get_sample_value("slipway_redis_calls_total", {"result": "answered"}) or 0
+
+
+async def test_where_a_tombstone_lies_redis_is_not_asked_for_another(start: Start) -> None:
+    writer, reader = await start(), await start()
+    row = Row()
+    row.released.clear()
+    early = asyncio.create_task(reader.cache.get_or_load("key", row.load))
+    await row.reading.wait()
+    before = answered()
+    await writer.cache.invalidate("key")
+    row.value = b"new"
+    await writer.cache.invalidate("key")
+    assert answered() == before + 1
+    row.released.set()
+    assert await early == b"old"
+    await until(lambda: not reader.cache._fills)  # noqa: SLF001
+    reader.forget()
+    assert await reader.cache.get_or_load("key", row.load) == b"new"
+    before = answered()
+    writer.clock.now += cache_module.STILL_LIES
+    await writer.cache.invalidate("key")
+    assert answered() == before + 1
+
+
+async def test_trusted_for_longer_than_it_lies_a_tombstone_would_let_the_old_value_back(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_module, "TOMBSTONE", 0.05)
+    writer, reader = await start(), await start()
+    await writer.cache.invalidate("key")
+    await asyncio.sleep(0.1)  # Redis' own clock ends it
+    monkeypatch.setattr(cache_module, "TOMBSTONE", 5)
+    row = Row()
+    await fill(reader, row)
+    row.value = b"new"
+    await writer.cache.invalidate("key")
+    reader.forget()
+    assert await reader.cache.get_or_load("key", row.load) == b"old"
+
+
+async def test_tombstones_from_before_an_outage_are_not_trusted(redis_server: RedisServer, start: Start) -> None:
+    writer, reader = await start(redis_timeout=0.5), await start(redis_timeout=0.5)
+    await writer.cache.invalidate("key")
+    redis_server.stop()
+    await asyncio.gather(stored(writer), stored(reader))
+    redis_server.start()
+    await until(lambda: writer.gateway.available and reader.gateway.available)
+    row = Row()
+    await fill(reader, row)
+    row.value = b"new"
+    await writer.cache.invalidate("key")
+    reader.forget()
+    assert await reader.cache.get_or_load("key", row.load) == b"new"
+
+
 async def test_what_is_invalidated_in_one_turn_of_the_loop_is_one_command(start: Start) -> None:
     process = await start()
     keys = [f"key{number}" for number in range(20)]
-    answered = REGISTRY.get_sample_value("slipway_redis_calls_total", {"result": "answered"}) or 0
+    before = answered()
     await asyncio.gather(*(process.cache.invalidate(key) for key in keys))
-    assert REGISTRY.get_sample_value("slipway_redis_calls_total", {"result": "answered"}) == answered + 1
+    assert answered() == before + 1
     names = [f"slipway:cache:{key}" for key in keys]
     assert await process.gateway.call(lambda redis: redis.mget(names), "mget") == [b"-"] * 20
 
@@ -329,7 +386,7 @@ async def test_who_is_cancelled_takes_nobody_s_invalidation_along(start: Start) 
 
 async def test_many_keys_are_invalidated_in_few_commands(start: Start) -> None:
     process = await start()
-    answered = REGISTRY.get_sample_value("slipway_redis_calls_total", {"result": "answered"}) or 0
+    before = answered()
     await process.cache.invalidate(*(str(number) for number in range(1200)))
-    assert REGISTRY.get_sample_value("slipway_redis_calls_total", {"result": "answered"}) == answered + 3
+    assert answered() == before + 3
     assert await process.gateway.call(lambda redis: redis.dbsize(), "dbsize") in {1200, 1201}  # and a probe's key

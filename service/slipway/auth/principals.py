@@ -89,6 +89,10 @@ class Principals:
     async def get(self, session_id: UUID) -> SessionUser | None:
         """The user behind a live session; None when it is revoked, expired, or its user gone or switched off."""
         now = monotonic()
+        if self._max_age == 0:  # no answer may be shared: a task for it would only cost time
+            user = await self._read(session_id)
+            self._keep(session_id, _Entry(now, user))
+            return user
         entry = self._entries.get(session_id)
         if entry is not None and now - entry.asked_at < self._max_age:
             return entry.user
@@ -136,10 +140,13 @@ class Principals:
             return  # forgotten meanwhile: the answer may be older than the change
         del self._flights[session_id]
         if not failed:
-            self._entries[session_id] = _Entry(flight.asked_at, task.result())
-            self._entries.move_to_end(session_id)
-            if len(self._entries) > CACHE_SIZE:
-                self._entries.popitem(last=False)
+            self._keep(session_id, _Entry(flight.asked_at, task.result()))
+
+    def _keep(self, session_id: UUID, entry: _Entry) -> None:
+        self._entries[session_id] = entry
+        self._entries.move_to_end(session_id)
+        if len(self._entries) > CACHE_SIZE:
+            self._entries.popitem(last=False)
 
     async def _read(self, session_id: UUID) -> SessionUser | None:
         row = await self._database.fetch_row(LIVE_SESSION, session_id, self._lifetimes.longest)

@@ -157,7 +157,7 @@ class Key:
             reply_body=bytes(response.body),
             **values,
         )
-        if done is None:
+        if not done:
             await self._replay(transaction)
 
     async def _replay(self, transaction: Transaction) -> None:

@@ -34,6 +34,9 @@ from slipway.telemetry.registry import REGISTRY
 TOMBSTONE = 5.0
 """Seconds that a tombstone lies, and hence that a load may take if its value is to be kept in Redis."""
 
+STILL_LIES: Final = TOMBSTONE - 1.0
+"""Seconds for which a process trusts that a tombstone of its own lies; what it spares is for clocks that differ."""
+
 LOAD_TIME: Final = 10.0
 """Seconds that a load may take. It has its own deadline: it is not for the first caller alone."""
 
@@ -48,6 +51,9 @@ FILLS: Final = 64
 
 OVERDUE: Final = 10_000
 """Keys invalidated while Redis was away that are remembered for its return; older ones live on up to `ttl`."""
+
+BURIED: Final = 10_000
+"""Keys whose tombstones a process remembers; older ones are laid again."""
 
 BATCH: Final = 500
 """Tombstones written by one command."""
@@ -144,6 +150,8 @@ class Cache:
         self._local = LocalLevel(local_max_bytes, clock)
         self._flights: dict[str, asyncio.Task[bytes | None]] = {}
         self._fills: set[asyncio.Task[object]] = set()
+        self._buried: dict[str, float] = {}
+        """Until when a tombstone of ours lies for certain, in the order of these moments."""
         self._doomed: dict[str, None] = {}
         self._burial: asyncio.Task[None] | None = None
         """What takes along the keys that are in `_doomed`, until it is sent."""
@@ -177,23 +185,38 @@ class Cache:
     async def invalidate(self, *keys: str) -> None:
         """Forget these keys, everywhere; call it after the commit. Waits for Redis at most `redis_timeout`.
 
-        When Redis is away, its return is held back until it was told (while this process lives).
+        Where a tombstone lies already, it does for this commit as well: who found nothing there did so before it, and
+        is too late once it is gone. When Redis is away, its return is held back until it was told (while this process
+        lives).
         """
         self._forget(keys)
-        self._doomed.update(dict.fromkeys(keys))
-        if self._burial is None:
-            self._burial = asyncio.create_task(self._bury_together(), name="cache-invalidate")
-        await asyncio.shield(self._burial)
-        # Again: somebody may have read from Redis before the tombstone lay there.
-        self._forget(keys)
+        now = self._clock()
+        unburied = [key for key in keys if self._buried.get(key, now) <= now or not self._gateway.available]
+        if unburied:
+            self._doomed.update(dict.fromkeys(unburied))
+            if self._burial is None:
+                self._burial = asyncio.create_task(self._bury_together(), name="cache-invalidate")
+            await asyncio.shield(self._burial)
+            # Again: somebody may have read from Redis before the tombstone lay there.
+            self._forget(keys)
 
     async def _bury_together(self) -> None:
         """One command for all that is invalidated in this turn of the loop: commits end several to a turn."""
         keys, self._doomed, self._burial = tuple(self._doomed), {}, None
         for start in range(0, len(keys), BATCH):
             batch = keys[start : start + BATCH]
+            until = self._clock() + STILL_LIES
             if await self._gateway.call(partial(_bury, batch), "cache.invalidate") is AWAY:
                 self._remember(batch)
+            else:
+                self._note_buried(batch, until)
+
+    def _note_buried(self, keys: tuple[str, ...], until: float) -> None:
+        for key in keys:
+            self._buried.pop(key, None)
+            self._buried[key] = until
+        for key in list(islice(self._buried, max(0, len(self._buried) - BURIED))):
+            del self._buried[key]
 
     def _forget(self, keys: tuple[str, ...]) -> None:
         for key in keys:
@@ -208,6 +231,8 @@ class Cache:
                 del self._overdue[key]
 
     async def _bury_overdue(self, redis: Redis) -> bool:
+        # It may have lost its memory.
+        self._buried.clear()
         batch = tuple(islice(self._overdue, BATCH))
         if not batch:
             return False

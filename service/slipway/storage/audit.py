@@ -7,13 +7,14 @@ of ours and its key: a later look at it tells whether that very try was committe
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, DateTime, Table, Text, Uuid
+from sqlalchemy import Column, ColumnElement, DateTime, Table, Text, Uuid, bindparam, cast
 from sqlalchemy.dialects.postgresql import INET
 
 from slipway.context.request import Origin, current
@@ -32,6 +33,16 @@ AUDIT = Table(
     Column("request_id", Text),
     Column("at", DateTime(timezone=True), nullable=False),
 )
+
+ENTRY: Mapping[str, ColumnElement[Any]] = {
+    # The driver would parse an address anew to send it; as a text PostgreSQL does that.
+    column.name: cast(bindparam(f"audit_{column.name}", type_=Text), INET)
+    if isinstance(column.type, INET)
+    else bindparam(f"audit_{column.name}", type_=column.type)
+    for column in AUDIT.c
+    if column.name != "at"
+}
+"""What a row is made of, where it is a part of a statement; bound to `Entry.values`."""
 
 WORK = "work"
 """`kind` of a row that stands beside its write."""
@@ -86,7 +97,7 @@ class Entry:
         )
 
     def values(self) -> dict[str, Any]:
-        """What AUDIT's columns are bound to."""
+        """What ENTRY is bound to."""
         return {
             "audit_attempt": self.attempt,
             "audit_kind": WORK,
@@ -94,7 +105,7 @@ class Entry:
             "audit_resource": self._resource,
             "audit_actor": self.actor,
             "audit_session": self.session,
-            "audit_address": self.address,
+            "audit_address": None if self.address is None else str(self.address),
             "audit_request_id": self.request_id,
         }
 

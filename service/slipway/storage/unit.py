@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import asyncpg
 from opentelemetry.trace import SpanKind
-from sqlalchemy import Insert, Table, bindparam, insert, literal_column, select
+from sqlalchemy import ColumnElement, Insert, Table, bindparam, insert, literal_column, select
 from sqlalchemy.exc import EmulatedDBAPIException
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
@@ -21,7 +21,7 @@ from sqlalchemy.sql.expression import CTE
 from sqlalchemy.util import greenlet_spawn
 
 from slipway.context.deadline import remaining
-from slipway.storage.audit import AUDIT, TOLD, Action, Entry
+from slipway.storage.audit import AUDIT, ENTRY, TOLD, Action, Entry
 from slipway.storage.statements import Row, Statement
 from slipway.telemetry.spans import span
 
@@ -44,6 +44,9 @@ ENOUGH = 0.9
 SILENCE = 1.0
 """Seconds beyond a statement's own time limit after which a server that says nothing is given up."""
 
+_DONE: ColumnElement[int] = literal_column("1").label("done")
+"""What a statement gives back that only says that it did something: rows that nobody reads cost both sides."""
+
 _COMMIT = {"db.system.name": "postgresql", "db.query.text": f"{TOLD}; COMMIT"}
 
 
@@ -61,15 +64,14 @@ class OneInsert:
         values = select(*(bindparam(name, type_=table.c[name].type) for name in names))
         claimed = None if claiming is None else claiming.cte("claimed")
         work = insert(table).from_select(names, values if claimed is None else values.select_from(claimed))
-        self.statement = Statement(_audited(work.returning(*table.c)))
+        self.statement = Statement(_audited(work.returning(_DONE)))
 
 
 def _audited(work: Insert) -> Any:
     done: CTE = work.cte("work")
-    columns = [column for column in AUDIT.c if column.name != "at"]
-    entry = select(*(bindparam(f"audit_{column.name}", type_=column.type) for column in columns)).select_from(done)
-    told = insert(AUDIT).from_select([column.name for column in columns], entry)
-    return select(literal_column("*")).select_from(done).add_cte(told.cte("told"))
+    entry = select(*ENTRY.values()).select_from(done)
+    told = insert(AUDIT).from_select(list(ENTRY), entry)
+    return select(_DONE).select_from(done).add_cte(told.cte("told"))
 
 
 class Transaction:
@@ -101,8 +103,8 @@ class Transaction:
             )
         return cast("list[Row]", found)
 
-    async def conclude(self, whole: OneInsert, **values: Any) -> Row | None:
-        """Add the row and tell of it; None when it isn't claimed. After a row nothing may follow.
+    async def conclude(self, whole: OneInsert, **values: Any) -> bool:
+        """Add the row and tell of it; False when it isn't claimed. After a row nothing may follow.
 
         As the only statement it commits by itself, under the connection's own limit, which is `request_deadline` from
         here on: so only while most of that is left.
@@ -115,7 +117,7 @@ class Transaction:
         done = await self._row(whole.statement, {**values, **self.entry.values()})
         self._concluded = self._ended = done is not None
         self.leaving = self._concluded and alone
-        return done
+        return self._concluded
 
     def leave_nothing(self) -> None:
         """What was run has found nothing to change: it is rolled back, and not told. Nothing may follow."""
