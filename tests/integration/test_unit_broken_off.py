@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from itertools import count
 from types import coroutine
 from typing import Any
@@ -12,7 +13,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from integration.test_unit import FAIL, PID, SLEEP, TRY, WAYS, add, counted, create_in_steps, owner
+from integration.test_unit import FAIL, PID, SLEEP, TRY, add, counted, create, create_in_steps, owner
 from servers.databases import TestDatabase
 from servers.waiting import until
 from slipway.settings import Settings
@@ -61,7 +62,25 @@ def broken_off(work: Awaitable[Any], at: int, *, again: bool) -> Generator[Any, 
     raise AssertionError
 
 
-@WAYS
+async def fails(transaction: Transaction) -> None:
+    await add(transaction)
+    await transaction.row(FAIL)
+
+
+async def refused(database: Database) -> None:
+    with suppress(asyncpg.DivisionByZeroError):
+        await database.unit(TRY, fails)
+
+
+async def idle(database: Database) -> None:
+    async def work(transaction: Transaction) -> None:
+        await transaction.row(PID)
+        transaction.leave_nothing()
+
+    await database.unit(TRY, work)
+
+
+@pytest.mark.parametrize("make", [create, create_in_steps, refused, idle])
 @pytest.mark.parametrize("again", [False, True], ids=["once", "again and again"])
 async def test_wherever_it_is_cancelled_it_is_done_with_its_row_or_not_at_all_and_the_pool_is_whole(
     narrow: Database, database: TestDatabase, make: Callable[[Database], Awaitable[object]], *, again: bool
@@ -104,15 +123,31 @@ async def test_a_connection_that_is_not_closed_when_it_is_cancelled_would_be_han
     assert in_the_middle > 0
 
 
+async def test_who_is_cancelled_while_waiting_for_a_connection_takes_none(narrow: Database) -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def hold(transaction: Transaction) -> None:
+        await transaction.row(PID)
+        begun.set()
+        await release.wait()
+
+    holding = asyncio.create_task(narrow.unit(TRY, hold))
+    await begun.wait()
+    waiting = asyncio.create_task(create_in_steps(narrow))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    release.set()
+    await holding
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await create_in_steps(narrow)
+    assert narrow.engine.pool.checkedout() == 0  # type: ignore[attr-defined] # of the pool class in use
+
+
 async def at_once(transaction: Transaction) -> None:
     """One connection does one thing at a time; the other's error comes while the first is under way."""
     await transaction.row(PID)
     await asyncio.gather(transaction.row(SLEEP), transaction.row(PID))
-
-
-async def fails(transaction: Transaction) -> None:
-    await add(transaction)
-    await transaction.row(FAIL)
 
 
 async def raises(transaction: Transaction) -> None:
