@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import Column, DateTime, ForeignKey, Integer, MetaData, Table, Text, Uuid
+from sqlalchemy import ARRAY, Column, DateTime, ForeignKey, Index, Integer, MetaData, Table, Text, Uuid
 
 from servers.databases import TestDatabase
 from servers.migration_images import Step, image, owner_settings, session
@@ -17,6 +17,7 @@ from slipway.local.revisions import slug, write_revision
 from slipway.migrations.errors import MigrationError
 from slipway.migrations.runner import upgrade
 from slipway.migrations.script import read_chain
+from slipway.storage.models import words_of
 
 FIRST = Step("0001", ["CREATE TABLE shelves (id uuid PRIMARY KEY)", "CREATE TABLE left_alone (id int)"])
 
@@ -25,14 +26,16 @@ def models() -> MetaData:
     """A column more than the database's table has, and a table more."""
     metadata = MetaData()
     Table("shelves", metadata, Column("id", Uuid, primary_key=True), Column("width", Integer, index=True))
-    Table(
+    boxes = Table(
         "boxes",
         metadata,
         Column("id", Uuid, primary_key=True),
         Column("shelf_id", Uuid, ForeignKey("shelves.id", ondelete="CASCADE"), nullable=False),
         Column("label", Text, nullable=False, unique=True),
-        Column("made_at", DateTime(timezone=True)),
+        Column("made_at", DateTime(timezone=True), index=True),
+        Column("tags", ARRAY(Text), nullable=False),
     )
+    Index("boxes_words", words_of(boxes.c.label, boxes.c.label), postgresql_using="gin")
     return metadata
 
 
@@ -53,13 +56,26 @@ async def test_a_written_revision_runs_and_nothing_is_left_to_write(
             " AND table_name IN ('shelves', 'boxes', 'left_alone')"
         )
     columns = {"shelves.id", "shelves.width", "left_alone.id"}
-    assert {row[0] for row in rows} == columns | {"boxes.id", "boxes.shelf_id", "boxes.label", "boxes.made_at"}
+    assert {row[0] for row in rows} == columns | {
+        "boxes.id",
+        "boxes.shelf_id",
+        "boxes.label",
+        "boxes.made_at",
+        "boxes.tags",
+    }
     async with session(empty_database.url_owner) as connection:
         indexes = {row[0] for row in await connection.fetch("SELECT indexname FROM pg_indexes")}
         kinds = {row[0] for row in await connection.fetch("SELECT contype FROM pg_constraint WHERE conrelid > 0")}
-    assert "ix_shelves_width" in indexes
+    assert {"ix_shelves_width", "boxes_words", "ix_boxes_made_at"} <= indexes
     assert {b"f", b"u"} <= kinds
-    assert "# Of a table in use: create_index_concurrently" in path.read_text()
+    assert "\n    # Of a table in use: create_index_concurrently" in path.read_text()
+    assert "# ###" not in path.read_text()
+    upgraded = models()
+    Table("crates", upgraded, Column("id", Uuid, primary_key=True), Column("made_at", DateTime, index=True))
+    new = await write_revision(settings, "Crates", "expand", versions, upgraded)
+    assert "op.create_index(" in new.read_text()
+    assert "in use" not in new.read_text()
+    new.unlink()
     empty = await write_revision(settings, "Nothing", "expand", versions, models())
     assert "pass  # the models ask for nothing" in empty.read_text()
     ast.parse(empty.read_text())

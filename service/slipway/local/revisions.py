@@ -50,10 +50,10 @@ async def write_revision(
             "bring it up with `slipway db upgrade`, then write the next one.",
         )
     async with open_session(settings, 0.0, Progress(lambda _: None, unheard)) as session:
-        code, imports = await session.sqlalchemy.run_sync(generated, metadata)
+        code = await session.sqlalchemy.run_sync(generated, metadata)
     number = len(seen.chain.revisions) + 1
     path = versions / f"{number:04}_{slug(message)}.py"
-    text = revision_text(message, kind, f"{number:04}", head, code or _EMPTY, imports)
+    text = revision_text(message, kind, f"{number:04}", head, code or _EMPTY)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -62,8 +62,8 @@ async def write_revision(
     return path
 
 
-def generated(connection: Connection, metadata: MetaData) -> tuple[str, frozenset[str]]:
-    """Statements for what `metadata` has and the database lacks, and the imports that they need.
+def generated(connection: Connection, metadata: MetaData) -> str:
+    """Statements for what `metadata` has and the database lacks; empty where it lacks nothing.
 
     What only the database has is left alone: indexes and checks are written in SQL there, and dropping a table or a
     column is a contract, which a person writes.
@@ -71,9 +71,20 @@ def generated(connection: Connection, metadata: MetaData) -> tuple[str, frozense
     context = MigrationContext.configure(connection)
     script = produce_migrations(context, metadata)
     assert script.upgrade_ops is not None  # noqa: S101 - Alembic makes it
-    additions = ops.UpgradeOps(ops=list(_additions(script.upgrade_ops.ops)))
-    code = render_python_code(additions, migration_context=context) if additions.ops else ""
-    return code, frozenset(script.imports)
+    additions = list(_additions(script.upgrade_ops.ops))
+    if not additions:
+        return ""
+    rendered = render_python_code(ops.UpgradeOps(ops=additions), migration_context=context)
+    # Alembic leaves the first line where it is, indents the others, and says that it was here.
+    lines = [line for line in textwrap.dedent(f"    {rendered}").splitlines() if not line.startswith("# ###")]
+    return "\n".join([_IN_USE, *lines] if _index_tables_in_use(additions) else lines)
+
+
+def _index_tables_in_use(additions: list[ops.MigrateOperation]) -> bool:
+    """Indexes of a table that is made here are beside it; those of another are among its modifications."""
+    made = {each.table_name for each in additions if isinstance(each, ops.CreateTableOp)}
+    changed = [each for each in additions if isinstance(each, ops.ModifyTableOps) and each.table_name not in made]
+    return any(isinstance(each, ops.CreateIndexOp) for modified in changed for each in modified.ops)
 
 
 def _additions(found: list[ops.MigrateOperation]) -> Iterator[ops.MigrateOperation]:
@@ -91,15 +102,17 @@ def slug(message: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")[:LONGEST_NAME].rstrip("_") or "revision"
 
 
-def revision_text(message: str, kind: Kind, id_: str, previous: str | None, code: str, imports: frozenset[str]) -> str:
+def revision_text(message: str, kind: Kind, id_: str, previous: str | None, code: str) -> str:
     """As the other revisions are written."""
     declared = [f'revision = "{id_}"', f"down_revision = {previous!r}".replace("'", '"')]
     declared += ['kind = "contract"'] if kind == "contract" else []
     sentence = message if message.endswith(".") else f"{message}."
-    uses_sqlalchemy = ["import sqlalchemy as sa"] if "sa." in code else []
-    imported = [*uses_sqlalchemy, "from alembic import op", *sorted(imports)]
-    warned = [_IN_USE] if "op.create_index(" in code else []
-    body = textwrap.indent("\n".join([*warned, textwrap.dedent(code)]), "    ")
+    imported = [
+        *(["import sqlalchemy as sa"] if "sa." in code else []),
+        "from alembic import op",
+        *(["from sqlalchemy.dialects import postgresql"] if "postgresql." in code else []),
+    ]
+    body = textwrap.indent(code, "    ")
     parts = [
         f'"""{sentence}"""', "from __future__ import annotations", "\n".join(imported), "\n".join(declared),
         f"\ndef upgrade() -> None:\n{body}",

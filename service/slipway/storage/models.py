@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import DateTime, ForeignKey, Index, Text, Uuid, func
+from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, Text, Uuid, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
@@ -24,6 +25,18 @@ class Base(DeclarativeBase):
 def new_id() -> UUID:
     """A UUIDv7: unique, and in order of creation, so that indexes grow at their end."""
     return uuid_utils.compat.uuid7()
+
+
+def words_of(first: ColumnElement[str], *others: ColumnElement[str]) -> ColumnElement[Any]:
+    """The words of texts that are never null, for a search and for its index.
+
+    `Index("boats_search_idx", words_of(Boat.title), postgresql_using="gin")` below the model.
+    """
+    whole: ColumnElement[Any] = first
+    for other in others:
+        whole = whole.op("||")(text("' '")).op("||")(other)
+    # Not literal_column: SQLAlchemy would look for the index's table by it.
+    return func.to_tsvector(text("'simple'"), whole)
 
 
 class OwnedRow:

@@ -86,6 +86,15 @@ async def test_words_are_found_whatever_is_typed(user: Person, kept: Kept) -> No
         assert (query, reply.status_code, reply.json()["total"]) == (query, 200, found)
 
 
+@pytest.mark.parametrize("kept", [kept for kept in KEPT if kept.searched], ids=lambda kept: kept.table)
+async def test_what_is_searched_and_what_is_listed_have_indexes(database: TestDatabase, kept: Kept) -> None:
+    found = await value(
+        database.url_app, "SELECT string_agg(indexdef, ' ') FROM pg_indexes WHERE tablename = $1", kept.table
+    )
+    assert " USING gin (" in found
+    assert " USING btree (owner_id, id)" in found
+
+
 @each_kept
 async def test_a_stale_etag_is_refused_and_changes_nothing(user: Person, kept: Kept) -> None:
     path = (await make(user, kept)).headers["Location"]
