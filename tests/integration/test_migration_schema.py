@@ -77,22 +77,6 @@ async def test_the_schema_holds_the_limits_of_a_user(database: TestDatabase, ema
             await connection.execute(USER, new_id(), email, name)
 
 
-async def test_what_a_user_has_goes_with_the_user(database: TestDatabase) -> None:
-    query = (
-        "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND confdeltype <> 'c'"
-        " AND connamespace = 'public'::regnamespace"
-    )
-    assert await value(database.url_owner, query) == 0
-
-
-async def test_every_foreign_key_has_an_index_that_begins_with_it(database: TestDatabase) -> None:
-    query = (
-        "SELECT count(*) FROM pg_constraint c WHERE contype = 'f' AND connamespace = 'public'::regnamespace"
-        " AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indkey[0] = c.conkey[1])"
-    )
-    assert await value(database.url_owner, query) == 0
-
-
 async def test_the_planned_sql_run_by_hand_makes_the_same_tables(
     database: TestDatabase, empty_database: TestDatabase
 ) -> None:

@@ -12,10 +12,13 @@ import pytest
 
 from integration.conftest import PASSWORD, Person
 from integration.sql import run_sql
+from slipway.auth.permissions import defaults
 from slipway.resources import Resources
 
 TOKEN, REVOKE = "/api/v1/auth/token", "/api/v1/auth/revoke"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+SCOPE = " ".join(sorted(defaults()))
+"""What the user of these tests may do, as a token tells it."""
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ async def test_a_refresh_token_is_used_at_the_token_endpoint(
 ) -> None:
     fresh = await granted(anonymous, grant_type="refresh_token", refresh_token=tokens["refresh_token"])
     assert fresh["refresh_token"] != tokens["refresh_token"]
-    assert fresh["scope"] == tokens["scope"] == "items:read items:write"
+    assert fresh["scope"] == tokens["scope"] == SCOPE
     assert await accepted(anonymous, fresh["access_token"])
     # Either door takes what the other gave.
     body = {"refresh_token": fresh["refresh_token"]}
@@ -118,7 +121,7 @@ async def test_what_is_not_known_is_ignored_and_so_is_the_way_a_client_names_its
         f"grant_type=refresh_token&refresh_token={tokens['refresh_token']}&resource=a&resource=b&client_secret=&scope="
     )
     reply = await anonymous.post(TOKEN, content=form, headers={**FORM, "Authorization": "Basic YXBwOnNlY3JldA=="})
-    assert (reply.status_code, reply.json()["scope"]) == (200, "items:read items:write")
+    assert (reply.status_code, reply.json()["scope"]) == (200, SCOPE)
 
 
 async def test_a_wrong_password_is_an_invalid_grant_to_who_names_the_grant_and_401_to_who_does_not(
@@ -144,7 +147,7 @@ async def test_a_refresh_may_ask_for_less_and_the_next_one_has_all_again(
     assert (await anonymous.get("/api/v1/items", headers=headers)).status_code == 200
     assert (await anonymous.post("/api/v1/items", json={"title": "x"}, headers=headers)).status_code == 403
     again = await granted(anonymous, grant_type="refresh_token", refresh_token=less["refresh_token"])
-    assert again["scope"] == "items:read items:write"
+    assert again["scope"] == SCOPE
 
 
 async def test_a_refresh_that_asks_for_more_is_refused_and_uses_nothing_up(

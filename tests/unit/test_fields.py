@@ -7,33 +7,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from slipway.app import openapi_document
-from slipway.exports.schemas import ExportRequest
 from slipway.http import fields
 from slipway.items.schemas import ItemContent, ItemPatch
-from slipway.sessions.schemas import PasswordChange, PasswordResetConfirm, PasswordResetRequest, RefreshRequest
-from slipway.settings import Settings
-from slipway.users.schemas import EmailChangeConfirm, Permissions, UserCreate, UserPatch, UserReplace
+from slipway.users.schemas import UserPatch
 
 BLANKS = (" ", "\t\n\r", "\x00", "\x01\x1f", "\x7f\x85", "\u00a0", "\u2003\u3000", "\u2028\u2029", "\u200b\u200c\u200d",
           "\ufeff", "\u2060", "\u00ad", "\u200e\u202e\u2066", "\u3164", "\u115f\u1160", "\uffa0", "\u2800", "\ufe0f",
           "\U000e0100", "\U000e0041", " \u200b\u00a0\t")  # fmt: skip
 READABLE = ("a", " a ", "\u200ba", "é", "e\u0301", "船", "👩\u200d🚀", "0", "—", "¿", "\ue000")
-CONTENT = {
-    ItemContent: {"title": "x", "body": "x"},
-    ItemPatch: {"title": "x", "body": "x"},
-    UserCreate: {"email": "a@example.com", "password": "x" * 12, "display_name": "x", "permissions": ["items:read"]},
-    UserReplace: {"email": "a@example.com", "display_name": "x", "is_active": True, "current_password": "x"},
-    UserPatch: {"email": "a@example.com", "display_name": "x", "is_active": True, "current_password": "x"},
-    Permissions: {"permissions": ["items:read"]},
-    ExportRequest: {"format": "csv"},
-    RefreshRequest: {"refresh_token": "x"},
-    PasswordChange: {"current_password": "x", "new_password": "x"},
-    PasswordResetRequest: {"email": "a@example.com"},
-    PasswordResetConfirm: {"token": "x", "new_password": "x"},
-    EmailChangeConfirm: {"token": "x"},
-}
-MEMBERS = [(model, member) for model, content in CONTENT.items() for member in content]
 
 
 def _faults(model: type[BaseModel], content: dict[str, Any]) -> list[str]:
@@ -42,29 +23,6 @@ def _faults(model: type[BaseModel], content: dict[str, Any]) -> list[str]:
     except ValidationError as error:
         return [".".join(map(str, fault["loc"])) for fault in error.errors()]
     return []
-
-
-def test_the_bodies_looked_at_are_all_that_the_api_takes() -> None:
-    paths = openapi_document(Settings())["paths"]
-    operations = [operation for of_path in paths.values() for operation in of_path.values()]
-    contents = [operation["requestBody"]["content"] for operation in operations if "requestBody" in operation]
-    taken = {body["application/json"]["schema"]["$ref"].rpartition("/")[2] for body in contents if len(body) == 1
-             and "application/json" in body}  # fmt: skip
-    assert taken == {model.__name__ for model in CONTENT}
-    assert all(set(content) == set(model.model_fields) for model, content in CONTENT.items())
-
-
-@pytest.mark.parametrize(("model", "member"), MEMBERS)
-def test_null_is_refused_in_every_member_of_every_body(model: type[BaseModel], member: str) -> None:
-    assert _faults(model, CONTENT[model]) == []
-    assert _faults(model, CONTENT[model] | {member: None}) == [member]
-
-
-def test_no_body_describes_a_member_as_one_that_can_be_null() -> None:
-    schemas = openapi_document(Settings())["components"]["schemas"]
-    for model in CONTENT:
-        assert "null" not in str(schemas[model.__name__]["properties"]), model
-    assert schemas["ItemPatch"]["minProperties"] == schemas["UserPatch"]["minProperties"] == 1
 
 
 @pytest.mark.parametrize("title", ["", *BLANKS])

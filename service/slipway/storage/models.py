@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, Text, Uuid, func, text
+from sqlalchemy import ColumnElement, DateTime, ForeignKey, Index, SQLColumnExpression, Text, Uuid, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import DeclarativeBase, Mapped, declared_attr, mapped_column
 
@@ -27,12 +27,12 @@ def new_id() -> UUID:
     return uuid_utils.compat.uuid7()
 
 
-def words_of(first: ColumnElement[str], *others: ColumnElement[str]) -> ColumnElement[Any]:
+def words_of(first: SQLColumnExpression[str], *others: SQLColumnExpression[str]) -> ColumnElement[Any]:
     """The words of texts that are never null, for a search and for its index.
 
     `Index("boats_search_idx", words_of(Boat.title), postgresql_using="gin")` below the model.
     """
-    whole: ColumnElement[Any] = first
+    whole: SQLColumnExpression[Any] = first
     for other in others:
         whole = whole.op("||")(text("' '")).op("||")(other)
     # Not literal_column: SQLAlchemy would look for the index's table by it.

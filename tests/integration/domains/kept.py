@@ -21,6 +21,7 @@ class Kept:
     at: str
     parameter: str
     body: dict[str, Any]
+    required: frozenset[str]
     texts: tuple[str, ...]
     defaults: dict[str, Any]
     searched: bool
@@ -60,15 +61,17 @@ def _kept() -> Iterator[Kept]:
         if not (_takes(listed, "owner_id", "cursor") and _takes(operations.get("patch", {}), "If-Match")):
             continue
         schema = body_of(made)
-        required = schema.get("required", [])
+        required = frozenset(schema.get("required", []))
         members = schema["properties"]
         texts = [name for name, each in members.items() if each.get("type") == "string" and "format" not in each]
         yield Kept(
             at=at,
             parameter=parameter.rstrip("}"),
-            body=schema["examples"][0],
+            # What may be left out may refer to something that isn't there.
+            body={name: shown for name, shown in schema["examples"][0].items() if name in required.union(texts)},
+            required=required,
             texts=tuple(sorted(texts, key=lambda name: name not in required)),
-            defaults={name: each.get("default") for name, each in members.items() if name not in required},
+            defaults={name: each["default"] for name, each in members.items() if "default" in each},
             searched=_takes(listed, "q"),
         )
 

@@ -16,7 +16,7 @@ from fastapi.routing import APIRoute
 
 import slipway
 from servers.databases import TestDatabase
-from servers.migration_images import owner_settings
+from servers.migration_images import owner_settings, session
 from slipway.app import ROUTERS
 from slipway.domains import DOMAINS
 from slipway.local import revisions
@@ -87,3 +87,22 @@ def _called(dependant: Dependant) -> Iterator[Callable[..., Any]]:
         yield dependant.call
     for below in dependant.dependencies:
         yield from _called(below)
+
+
+async def foreign_keys(database: TestDatabase, which: str) -> list[str]:
+    async with session(database.url_owner) as connection:
+        found = await connection.fetch(
+            "SELECT conrelid::regclass || ': ' || pg_get_constraintdef(oid) FROM pg_constraint"  # noqa: S608 - ours
+            f" WHERE contype = 'f' AND connamespace = 'public'::regnamespace AND {which}"
+        )
+    return [row[0] for row in found]
+
+
+async def test_what_a_user_has_goes_with_the_user(database: TestDatabase) -> None:
+    assert len(await foreign_keys(database, "confdeltype = 'c'")) >= 5
+    assert await foreign_keys(database, "confdeltype <> 'c'") == []
+
+
+async def test_every_foreign_key_has_an_index_that_begins_with_it(database: TestDatabase) -> None:
+    unindexed = "NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = conrelid AND i.indkey[0] = conkey[1])"
+    assert await foreign_keys(database, unindexed) == []

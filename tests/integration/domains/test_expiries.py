@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Text
+from sqlalchemy import ARRAY, JSON, Boolean, DateTime, Text, Uuid
 
 from servers.databases import TestDatabase, create_database, drop_database
 from servers.migration_images import session, value
@@ -40,17 +40,19 @@ FILL = {
     "login_attempts": "SELECT hash, 1, at, at - interval '1 day'",
     "users": "(id, email, password_hash) SELECT id, id::text, '-'",
 }
-"""What is in a table, but for those of `VersionedRow`: these have no other columns that must be there but texts."""
+"""What is in a table, but for those of `VersionedRow`."""
+OF_TYPE = ((Text, "hash::text"), (Uuid, "id"), (DateTime, "at"), (ARRAY, "'{}'"), (JSON, "'{}'"), (Boolean, "false"))
 
 
 def filling(expiry: Expiry) -> str:
-    texts = [
-        column.name
+    """A row for each number; what must be there gets some value of its type, numbers 1."""
+    needed = {
+        column.name: next((some for kind, some in OF_TYPE if isinstance(column.type, kind)), "1")
         for column in Base.metadata.tables[expiry.table].c
-        if column.server_default is None and not column.nullable and isinstance(column.type, Text)
-    ]
-    named = "".join(f", {name}" for name in texts)
-    return f"(id, owner_id, version, {expiry.oldest}{named}) SELECT id, id, 1, at{', hash::text' * len(texts)}"
+        if column.server_default is None and not column.nullable
+    }
+    needed[expiry.oldest] = "at"
+    return f"({', '.join(needed)}) SELECT {', '.join(needed.values())}"
 
 
 @pytest.fixture(scope="module")

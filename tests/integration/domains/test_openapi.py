@@ -7,25 +7,22 @@ from typing import Any
 
 import pytest
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from slipway.app import ROUTERS, openapi_document
 from slipway.http.openapi_examples import CURSOR, ID
 from slipway.http.paging import encode_cursor
-from slipway.items.schemas import ItemContent, ItemPatch
-from slipway.sessions.schemas import RevokeForm, TokenForm
 from slipway.settings import Settings
 from slipway.storage.models import new_id
 
-BODIES: list[type[BaseModel]] = sorted(
-    {
-        route.body_field.field_info.annotation
-        for router in ROUTERS
-        for route in router.routes
-        if isinstance(route, APIRoute) and route.body_field is not None
-    },
-    key=lambda body: body.__name__,
-)
+BODIES: dict[str, Any] = {
+    route.name: route.body_field.field_info.annotation
+    for router in ROUTERS
+    for route in router.routes
+    if isinstance(route, APIRoute) and route.body_field is not None
+}
+"""What operations take."""
+FORMS = {"sign_in", "revoke_token"}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +57,11 @@ def faults(document: dict[str, Any]) -> list[str]:
     return found
 
 
+def _model(media: dict[str, Any]) -> str:
+    name: str = media["schema"].get("$ref", "").rpartition("/")[2]
+    return name
+
+
 def _faults_of(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[str]:
     yield from (f"no {word}" for word in ("summary", "description") if not operation.get(word))
     for parameter in operation.get("parameters", []):
@@ -68,7 +70,7 @@ def _faults_of(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[s
         if not (_shows_itself(parameter["schema"]) or "example" in parameter):
             yield f"{parameter['name']} has no example"
     for media in operation.get("requestBody", {}).get("content", {}).values():
-        if not schemas[media["schema"]["$ref"].rpartition("/")[2]].get("examples"):
+        if "example" not in media and not schemas.get(_model(media), {}).get("examples"):
             yield "no example of its body"
     for status, reply in operation["responses"].items():
         if int(status) >= 400 and not all("example" in media for media in reply["content"].values()):
@@ -88,21 +90,47 @@ def test_a_part_without_an_example_would_be_noticed(monkeypatch: pytest.MonkeyPa
     assert "get /api/v1/items/{item_id}: item_id has no description" in found
 
 
-@pytest.mark.parametrize("body", BODIES)
-def test_examples_of_bodies_are_accepted(document: dict[str, Any], body: type[BaseModel]) -> None:
-    for example in document["components"]["schemas"][body.__name__]["examples"]:
-        assert example
-        body.model_validate(example)
-
-
-def test_examples_cover_every_body(document: dict[str, Any]) -> None:
-    used = {
-        media["schema"]["$ref"].rpartition("/")[2]
+def _examples(document: dict[str, Any]) -> dict[str, list[Any]]:
+    schemas = document["components"]["schemas"]
+    return {
+        operation["operationId"]: [media["example"]] if "example" in media else schemas[_model(media)]["examples"]
         for _, operation in _operations(document)
         for media in operation.get("requestBody", {}).get("content", {}).values()
     }
-    assert used == {body.__name__ for body in BODIES}
-    assert {ItemContent, ItemPatch, TokenForm, RevokeForm} <= set(BODIES)
+
+
+@pytest.mark.parametrize("operation", BODIES)
+def test_examples_of_bodies_are_accepted(document: dict[str, Any], operation: str) -> None:
+    for example in _examples(document)[operation]:
+        assert example
+        TypeAdapter(BODIES[operation]).validate_python(example)
+
+
+def test_examples_cover_every_body(document: dict[str, Any]) -> None:
+    assert _examples(document).keys() == BODIES.keys() >= {"create_item", "patch_item", "sign_in", "revoke_token"}
+
+
+MODELS = {
+    operation: body
+    for operation, body in BODIES.items()
+    if isinstance(body, type) and issubclass(body, BaseModel) and operation not in FORMS
+}
+
+
+@pytest.mark.parametrize("operation", MODELS)
+def test_null_is_refused_in_every_member_of_every_body(document: dict[str, Any], operation: str) -> None:
+    model = MODELS[operation]
+    [content, *_] = _examples(document)[operation]
+    for member in model.model_fields:
+        with pytest.raises(ValidationError) as refused:
+            model.model_validate(content | {member: None})
+        assert [fault["loc"] for fault in refused.value.errors()] == [(member,)]
+
+
+def test_no_body_describes_a_member_as_one_that_can_be_null(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    assert [model for model in MODELS.values() if "null" in str(schemas[model.__name__]["properties"])] == []
+    assert schemas["ItemPatch"]["minProperties"] == schemas["UserPatch"]["minProperties"] == 1
 
 
 def test_the_example_of_a_cursor_is_one() -> None:
