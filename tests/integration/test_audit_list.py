@@ -140,6 +140,15 @@ async def test_only_administrators_read_it(user: Person, anonymous: httpx.AsyncC
     assert (await anonymous.get(AUDIT)).status_code == 401
 
 
+async def test_what_somebody_did_stays_known_when_they_and_it_are_gone(admin: Person, user: Person) -> None:
+    item = (await user.client.post("/api/v1/items", json={"title": "Paint"})).json()["id"]
+    assert (await admin.client.delete(f"/api/v1/users/{user.id}")).status_code == 204
+    [made] = await listed(admin, actor=user.id, action="items.create")
+    assert made["resource"] == f"items/{item}"
+    [deleted] = await listed(admin, resource=f"users/{user.id}", action="users.delete")
+    assert (deleted["actor"], user.email in str(await listed(admin, per_page=100))) == (admin.id, False)
+
+
 async def test_head_answers_as_get_does_without_content(admin: Person) -> None:
     head = await admin.client.head(AUDIT)
     assert (head.status_code, head.content) == (200, b"")
