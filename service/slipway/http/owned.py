@@ -222,7 +222,7 @@ class Versioned(Owned[Shape]):
         """A row as it will be, dates included: what is replied is known before it is written, and stored beside it."""
         now = datetime.now(UTC)
         ours = {"id": new_id(), "owner_id": owner_id, "version": 1, "created_at": now, "updated_at": now}
-        return SimpleNamespace(**self._defaults | self._known(content.model_dump()) | self._known(more) | ours)
+        return SimpleNamespace(**self._known(self._defaults | content.model_dump() | more | ours))
 
     async def add(self, transaction: Transaction, key: Key | None, row: SimpleNamespace, reply: Response) -> Response:
         """It concludes the transaction; as its only statement it is the whole of it."""
@@ -287,7 +287,7 @@ class Versioned(Owned[Shape]):
         return f"{self.table.name}:total:{owner_id}"
 
     def _known(self, values: dict[str, Any]) -> dict[str, Any]:
-        if not values.keys() <= self._names:
+        if not self._names.issuperset(values):
             raise TypeError(f"{self.table.name} has no column for {', '.join(sorted(values.keys() - self._names))}.")
         return values
 
