@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 from click.testing import CliRunner
 
 from e2e import conftest
@@ -87,9 +86,9 @@ async def test_projects_that_ended_long_ago_are_purged(user: Person, resources: 
     assert [(await user.client.get(path)).status_code for path in (ended, other)] == [404, 200]
 
 
-@pytest.mark.parametrize("when", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00"])
-async def test_a_time_that_can_not_be_stored_is_the_clients_mistake(user: Person, when: str) -> None:
-    assert (await user.client.post(AT, json=PROJECT | {"ends_at": when})).status_code == 422
+async def test_a_time_that_can_not_be_stored_is_the_clients_mistake(user: Person) -> None:
+    for when in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00"):
+        assert (await user.client.post(AT, json=PROJECT | {"ends_at": when})).status_code == 422
 
 
 def test_no_request_about_projects_meets_a_server_error_or_an_undocumented_status(serve: Serve, tmp_path: Path) -> None:

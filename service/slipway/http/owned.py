@@ -153,6 +153,7 @@ class Versioned(Owned[Shape]):
     """Owned rows with `version`, `created_at` and `updated_at` besides: made, changed and deleted by their owners.
 
     Names in bodies are those of columns. Other columns get what `create` is told, or else their model's plain default.
+    A reply is made before its row: what the database would make of a value, such as rounding it, is the schema's to do.
     Totals are cached; rows that go otherwise than by `delete` leave them behind by the cache's bound.
     """
 
