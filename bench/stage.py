@@ -121,7 +121,7 @@ class Stage:
         return server.start()
 
     def slipway(self, name: str, *, command: str = "serve", **changes: str) -> Slipway:
-        """`changes` are settings by their name without `SLIPWAY_`, in any case. A worker isn't what is loaded."""
+        """`changes` are settings by their name without `SLIPWAY_`, in any case; "" is unset. A worker isn't loaded."""
         port, ops_port = free_port(), free_port()
         settings = {
             "ENVIRONMENT": "production",
@@ -148,7 +148,7 @@ class Stage:
             ready_port=ops_port,
             ready_path="/readyz",
             core=self.core if command == "serve" else None,
-            settings={f"SLIPWAY_{setting}": value for setting, value in settings.items()},
+            settings={f"SLIPWAY_{setting}": value for setting, value in settings.items() if value},
         )
         return Slipway(server, port, ops_port)
 
