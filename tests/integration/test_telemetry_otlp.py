@@ -15,7 +15,7 @@ from slipway.app import open_app
 from slipway.edge.drain import DrainState
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
-from slipway.telemetry import sql
+from slipway.telemetry import spans, sql
 from slipway.telemetry.logs import LineWriter
 
 
@@ -72,10 +72,11 @@ async def test_one_request_id_leads_from_the_reply_to_its_sql(resources: Resourc
     assert collector.services == {"slipway"}
 
 
-async def test_without_the_instrumented_engine_there_is_no_sql_span(
+async def test_where_statements_make_none_there_is_no_sql_span(
     resources: Resources, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql, "recording", lambda: False)
+    for made_in in (sql, spans):
+        monkeypatch.setattr(made_in, "recording", lambda: False)
     await follow(resources, Lines(), "follow-me-2")
     await until(lambda: _server_span(collector, "follow-me-2"))
     assert collector.named("SELECT users") == []
