@@ -59,8 +59,8 @@ async def asking(database: TestDatabase) -> set[str]:
 async def use_the_api(user: Person, admin: Person, anonymous: httpx.AsyncClient, resources: Resources) -> None:
     """What people do, all of which must be done."""
     said: list[httpx.Response] = []
-    key = {"Idempotency-Key": "a-key-of-theirs"}
     for kept in KEPT:
+        key = {"Idempotency-Key": f"a-key-for-{kept.table}"}
         said += [await user.client.post(kept.at, json=kept.body, headers=each) for each in ({}, key, key)]
         path = said[-1].headers["location"]
         said.append(await user.client.patch(path, json=kept.saying("Keel")))
