@@ -26,6 +26,9 @@ BIN = Path(sys.executable).parent
 MOST = 160
 """Lines that a domain takes, without blank ones and comments."""
 
+UNUSED = "-p no:schemathesis -p no:hypothesispytest -p no:xdist"
+"""Plugins that no test of domains needs: to load them takes as long as all else does."""
+
 _BLOCK = re.compile(r"^(?P<said>[^\n]+)\n\n```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"(?:In )?`(service/\S+)`")
 _PLACE = re.compile(r"(below|instead of) `(.+?)`:$")
@@ -82,6 +85,7 @@ class Copy:
             "PYTHONPATH": str(self.root / "service"),
             "SLIPWAY_DATABASE_URL": self.database.url_owner,
             "SLIPWAY_DATABASE_GRANT_TO": APP,
+            "PYTEST_ADDOPTS": UNUSED,
         }
         done = subprocess.run(
             command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=110, check=False
