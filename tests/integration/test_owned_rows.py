@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from pydantic import BaseModel
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -57,6 +58,10 @@ class BoatPatch(Change):
     ttl: str | None = None
 
 
+class Nothing(BaseModel):
+    """What says nothing."""
+
+
 class BoatOut(OwnedOut):
     fingerprint: str
     papers: Papers
@@ -85,6 +90,22 @@ async def add(db: Database, key: Key | None = None) -> UUID:
     await db.unit(BOATS.creation, lambda transaction: BOATS.add(transaction, key, row, BOATS.reply(row)))
     row_id: UUID = row.id
     return row_id
+
+
+def rigged(table: str, rig: Any) -> Versioned[OwnedOut]:
+    told = {"__tablename__": table, "__annotations__": {"rig": Mapped[str]}, "rig": rig}
+    return Versioned(type(table, (VersionedRow, Elsewhere), told), OwnedOut, at="/rigged", one="boat")
+
+
+def test_what_only_the_database_would_fill_in_is_refused_before_any_request() -> None:
+    for table, rig in (
+        ("by_server", mapped_column(server_default=text("'sloop'"))),
+        ("each_time", mapped_column(default=lambda: "sloop")),
+    ):
+        with pytest.raises(TypeError, match=rf"^{table}\.rig needs a plain `default`"):
+            rigged(table, rig)
+    both = rigged("both", mapped_column(default="sloop", server_default=text("'sloop'")))
+    assert both.new(OWNER, Nothing()).rig == "sloop"
 
 
 async def test_columns_may_be_called_as_what_a_key_is_made_of(db: Database, database: TestDatabase) -> None:

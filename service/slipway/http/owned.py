@@ -15,7 +15,7 @@ from uuid import UUID
 
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, Select, Table, Uuid, bindparam, delete, func, or_, select, true, update
+from sqlalchemy import Column, ColumnElement, Select, Table, Uuid, bindparam, delete, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.http.fields import Change, CleanText
@@ -167,7 +167,7 @@ class Versioned(Owned[Shape]):
         self.created = versioned(201, links=links)
         self._names = frozenset(column.key for column in self._columns)
         self._changing = tuple(column.key for column in self._columns if column.key not in _KEPT)
-        self._defaults = {column.key: _default(column.default) for column in self._columns}
+        self._defaults = {column.key: _default(column) for column in self._columns}
         self._insert = OneCreate(self.table, *(column.key for column in self._columns))
         self.lock = Statement(self._visible.with_for_update())
         self._update = Statement(
@@ -297,6 +297,13 @@ _LINKS = {"read": "read", "change": "patch", "delete": "delete"}
 _KEPT = frozenset(("id", "owner_id", "version", "created_at", "updated_at"))
 
 
-def _default(default: Any) -> Any:
-    """What a model says by itself; None as well for what is computed each time."""
-    return default.arg if default is not None and default.is_scalar else None
+def _default(column: Column[Any]) -> Any:
+    """What a model says by itself. Raises TypeError where only the database would: the reply couldn't show that."""
+    default: Any = column.default
+    if default is not None and default.is_scalar:
+        return default.arg
+    if column.key not in _KEPT and (default is not None or column.server_default is not None):
+        raise TypeError(
+            f"{column.table.name}.{column.key} needs a plain `default` in its model: a reply is made first."
+        )
+    return None
