@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from asyncpg import ForeignKeyViolationError, RestrictViolationError
+from asyncpg import ForeignKeyViolationError, RestrictViolationError, UniqueViolationError
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -95,6 +95,7 @@ def _fastapi(settings: Settings) -> FastAPI:
     api.add_exception_handler(IdempotentReplay, _replay)
     for refers_to_nothing in (ForeignKeyViolationError, RestrictViolationError):
         api.add_exception_handler(refers_to_nothing, _reference)
+    api.add_exception_handler(UniqueViolationError, _taken)
     return api
 
 
@@ -139,3 +140,8 @@ async def _reference(request: Request, _: Exception) -> Response:
     if await resources.principals.get(claims.session_id) is None:
         raise SessionEndedError from None
     raise ConflictError("What this refers to isn't there, or something refers to it still.") from None
+
+
+async def _taken(_: Request, __: Exception) -> Response:
+    """What may be there only once is there already."""
+    raise ConflictError from None

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import TimeoutError as SqlTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,6 +21,8 @@ from servers.silence import SilentProxy, silent_proxy
 from servers.waiting import until
 from slipway.context.deadline import set_deadline
 from slipway.edge.faults import as_problem
+from slipway.jobs.models import JobRow
+from slipway.resources import Resources
 from slipway.settings import Settings
 from slipway.storage import engine
 from slipway.storage.audit import Action
@@ -237,3 +239,11 @@ async def test_the_tls_context_is_made_once_for_all_connections(
     finally:
         await database.close()
     assert len(made) == 1
+
+
+async def test_what_writes_is_refused_outside_of_a_unit_of_work(resources: Resources) -> None:
+    begun = update(JobRow).values(last_error="told to nobody").returning(JobRow.id)
+    for writing in (begun, select(begun.cte("begun").c.id)):
+        with pytest.raises(TypeError, match="is a unit of work"):
+            await resources.database.row(Statement(writing))
+    assert await resources.database.row(Statement(select(func.count().label("jobs")).select_from(JobRow))) is not None

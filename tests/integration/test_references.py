@@ -1,4 +1,4 @@
-"""What a client is told where a row would refer to nothing: no name of a constraint decides it."""
+"""What a client is told where a row would refer to nothing, or repeat another: no name of a constraint decides it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from integration.conftest import PASSWORD, Person
 from integration.sql import run_sql
+from servers.databases import TestDatabase, superuser_sql
 from slipway.auth.principals import Principals
 from slipway.items.service import ITEMS
 from slipway.resources import Resources
@@ -47,6 +48,22 @@ async def test_a_reference_to_somebody_else_who_is_gone_is_a_conflict_and_ends_n
     assert (reply.status_code, reply.json()["error"]) == (409, "conflict")
     monkeypatch.undo()
     assert (await user.client.post("/api/v1/items", json=ITEM)).status_code == 201
+
+
+async def test_a_row_that_repeats_what_is_unique_is_a_conflict_and_does_not_use_up_its_key(
+    user: Person, database: TestDatabase
+) -> None:
+    await superuser_sql(
+        database.server, "CREATE UNIQUE INDEX any_name ON items (owner_id, title)", database=database.name
+    )
+    key = {"Idempotency-Key": str(uuid4())}
+    first = await user.client.post("/api/v1/items", json=ITEM)
+    second = await user.client.post("/api/v1/items", json=ITEM, headers=key)
+    assert (second.status_code, second.json()["error"]) == (409, "conflict")
+    other = (await user.client.post("/api/v1/items", json={"title": "other"})).headers["Location"]
+    assert (await user.client.patch(other, json=ITEM)).status_code == 409
+    assert (await user.client.delete(first.headers["Location"])).status_code == 204
+    assert (await user.client.post("/api/v1/items", json=ITEM, headers=key)).status_code == 201
 
 
 async def test_signing_in_as_who_is_deleted_meanwhile_is_refused(

@@ -244,7 +244,9 @@ class Database:
             return await query(session)
 
     async def row(self, statement: Statement, **values: Any) -> Row | None:
-        """As `fetch_row`, for a statement that transactions are asked as well."""
+        """As `fetch_row`, for a statement that transactions are asked as well. Raises TypeError for one that writes."""
+        if statement.writes:
+            raise TypeError("What writes is a unit of work: here it would leave no row in the audit log.")
         return await self.fetch_row(statement.text, *statement.arguments(values))
 
     async def fetch_row(self, query: str, *arguments: object) -> Row | None:

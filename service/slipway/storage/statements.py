@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy.dialects.postgresql import asyncpg as asyncpg_dialect
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import Executable
 
 from slipway.telemetry.sql import statement_name
@@ -36,9 +37,12 @@ def one(row: Row | None) -> Row:
 
 
 class Statement:
-    """`text` with `$1 …`, and the order of the values for it; `attributes` are those of its span."""
+    """`text` with `$1 …`, and the order of the values for it; `attributes` are those of its span.
 
-    __slots__ = ("_fixed", "_names", "_processors", "attributes", "clause", "name", "text")
+    `writes` is whether Core sees that it does, in a CTE too; what a `text()` does nobody sees.
+    """
+
+    __slots__ = ("_fixed", "_names", "_processors", "attributes", "clause", "name", "text", "writes")
 
     def __init__(self, clause: Executable) -> None:
         self.clause = clause
@@ -46,6 +50,7 @@ class Statement:
         if compiled.insert_prefetch or compiled.update_prefetch or compiled.post_compile_params:
             raise TypeError("Name every value with a bindparam: defaults of models and lists are not filled in here.")
         self.text: str = str(compiled)
+        self.writes = any(getattr(each, "is_dml", False) for each in visitors.iterate(clause))  # type: ignore[arg-type]
         self.name = statement_name(self.text)
         self.attributes = {"db.system.name": "postgresql", "db.query.text": self.text}
         self._names: tuple[str, ...] = tuple(compiled.positiontup or ())
