@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import itertools
 import json
 import os
 import subprocess
@@ -124,8 +126,26 @@ async def test_a_database_that_is_away_is_told_without_the_password(
     monkeypatch.setenv("SLIPWAY_DATABASE_URL", "postgresql://slipway:hunter2@127.0.0.1:1/none")
     failed = await export()
     assert (failed.exit_code, failed.stdout) == (1, "")
-    assert failed.stderr.startswith("Error: ")
+    assert failed.stderr.startswith("Error: The database can't be reached: ")
     assert "hunter2" not in failed.stderr
+
+
+async def test_a_pipe_to_the_database_that_breaks_is_no_reader_who_has_had_enough(
+    export: Export, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch, asked = queries.fetch, itertools.count()
+
+    async def broken(*given: Any) -> Any:
+        if next(asked):
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        return await fetch(*given)
+
+    monkeypatch.setattr(queries, "BATCH", 4)
+    monkeypatch.setattr(queries, "fetch", broken)
+    await fill(database, 10)
+    cut = await export()
+    assert (cut.exit_code, len(cut.stdout.splitlines())) == (1, 4)
+    assert cut.stderr == "Error: The database can't be reached: Broken pipe.\n"
 
 
 @pytest.mark.parametrize(("rows", "reader", "lines"), [(10_000, "head --lines=1", 1), (10, "true", 0)])
