@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import lru_cache
 from time import monotonic
 from typing import Any
 
@@ -35,6 +36,7 @@ _VALUE = re.compile(
 logger = logging.getLogger("slipway.sql")
 
 
+@lru_cache(maxsize=256)
 def statement_name(statement: str) -> str:
     """What a statement does in two words, e.g. `SELECT items`; one where it names no table."""
     operation = _OPERATION.match(statement)
