@@ -20,7 +20,7 @@ from servers.migration_images import session, value
 from servers.silence import silent_proxy
 from servers.waiting import until
 from slipway.context.deadline import set_deadline
-from slipway.edge.faults import as_problem
+from slipway.edge.faults import IN_DOUBT, as_problem
 from slipway.items.models import Item
 from slipway.items.schemas import ItemContent
 from slipway.items.service import ITEMS
@@ -29,7 +29,7 @@ from slipway.storage.audit import Action
 from slipway.storage.engine import Database
 from slipway.storage.models import new_id
 from slipway.storage.statements import Statement
-from slipway.storage.unit import NotCommittedError, Transaction
+from slipway.storage.unit import CommitInDoubtError, NotCommittedError, Transaction
 from slipway.telemetry.tracing import Tracing
 
 OWNER = UUID(int=7)
@@ -217,8 +217,12 @@ async def test_a_commit_whose_answer_is_lost_is_an_error_and_never_run_again(
                 trying = asyncio.create_task(make(opened))
                 await until(lambda: _waiting(database))
                 proxy.silence()
-            with pytest.raises(TimeoutError):
+            with pytest.raises((CommitInDoubtError, TimeoutError)) as lost:
                 await trying
+            problem = as_problem(lost.value)
+            assert problem is not None
+            # In steps nothing that may commit had been sent: nothing was done, and nobody has to look.
+            assert (problem.status, problem.message == IN_DOUBT) == (503, make is create)
             assert opened.idle_connections == 0
         finally:
             await opened.close()

@@ -6,8 +6,10 @@ import asyncpg
 from sqlalchemy import exc as sqlalchemy_errors
 
 from slipway.http.problems import AppException, DeadlineExceededError, UnavailableError
+from slipway.storage.unit import CommitInDoubtError
 
 RETRY_AFTER = 2.0
+IN_DOUBT = "The database was lost while this was being written. Look whether it was done before you repeat it."
 
 # Conditions of PostgreSQL that pass, or that its operators mend without us: connection lost, out of connections,
 # starting up, shutting down; login refused (a password that is being changed).
@@ -36,10 +38,12 @@ def as_problem(error: BaseException) -> AppException | None:
     """The problem to reply with where an exception has a meaning for clients; None for a fault of ours (500).
 
     A statement stopped by its timeout is a missed deadline; a lost or exhausted database is 503, and so is a
-    transaction that lost against another.
+    transaction that lost against another. Where something may have been done, the text says to look.
     """
     if isinstance(error, AppException):
         return error
+    if isinstance(error, CommitInDoubtError):
+        return UnavailableError(IN_DOUBT, retry_after=RETRY_AFTER)
     state = sql_state(error)
     if state == _QUERY_CANCELED:
         return DeadlineExceededError()

@@ -2,7 +2,7 @@
 
 `Database.unit` runs them. Failure policy: what is returned is committed. Whatever else happens, the connection is
 rolled back, or closed where its state isn't known. A connection that is lost before the last words were sent has done
-nothing, so the work is run once more on another one; lost after that, nobody knows here, and the error goes up.
+nothing, so the work is run once more on another one; lost after that, nobody knows here: CommitInDoubtError.
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ _COMMIT = {"db.system.name": "postgresql", "db.query.text": f"{TOLD}; COMMIT"}
 
 class NotCommittedError(RuntimeError):
     """PostgreSQL answered COMMIT with another word: the work went on after a statement of its had failed."""
+
+
+class CommitInDoubtError(ConnectionError):
+    """The connection was lost after what may commit had been sent: whether the work was done isn't known here."""
 
 
 class OneInsert:
@@ -181,7 +185,10 @@ async def check_out(engine: AsyncEngine) -> Any:
 
 
 async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callable[[Transaction], Awaitable[T]]) -> T:
-    """Run `work` and commit it; once more where that is safe. Raises what work raises, and asyncpg's errors."""
+    """Run `work` and commit it; once more where that is safe.
+
+    Raises what work raises, asyncpg's errors, and CommitInDoubtError.
+    """
     for last in (False, True):
         entry = Entry.of(action)
         pooled = await check_out(engine)
@@ -191,7 +198,10 @@ async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callab
             await transaction.finish()
         except Exception as error:
             lost = _is_lost(error, pooled.driver_connection)
-            await _give_back(pooled, transaction, known=not lost and not isinstance(error, TimeoutError))
+            known = not lost and not isinstance(error, TimeoutError)
+            await _give_back(pooled, transaction, known=known)
+            if transaction.leaving and not known:
+                raise CommitInDoubtError("The connection was lost while the work was being committed.") from error
             if last or transaction.leaving or not (lost or isinstance(error, _OUTDATED)):
                 if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and lost:
                     # The one of asyncpg's words for it that callers know.
