@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Table, Uuid, and_, bindparam, delete, func, or_, select
+from sqlalchemy import Select, String, Table, Uuid, and_, bindparam, delete, func, or_, select
 
 from slipway.auth.addresses import address_key
 from slipway.auth.models import EmailChange, User
@@ -17,16 +17,17 @@ from slipway.storage.unit import Transaction
 UNKEYED = User.email_keyed.is_distinct_from(User.email)
 
 
-def keyed(key: str) -> ColumnElement[bool]:
-    """Users whose address has this key: one at most."""
-    return and_(User.email_key == key, User.email_keyed == User.email)
+def by_address(*columns: Any) -> Select[Any]:
+    """Whose address it is that `typed` gives the values of: one user at most."""
+    same_case = func.lower(User.email) == func.lower(bindparam("typed", type_=String))
+    keyed = and_(User.email_key == bindparam("typed_key"), User.email_keyed == User.email)
+    found = or_(keyed, and_(UNKEYED, same_case))
+    return select(*columns).where(found).order_by(UNKEYED.desc()).limit(1)
 
 
-def by_address(typed: str) -> Select[User]:
-    """Whose address this is, however it is written: one user at most."""
-    same_case = func.lower(User.email) == func.lower(unicodedata.normalize("NFC", typed))
-    found = or_(keyed(address_key(typed)), and_(UNKEYED, same_case))
-    return select(User).where(found).order_by(UNKEYED.desc()).limit(1)
+def typed(email: str) -> dict[str, str]:
+    """What `by_address` is run with, however the address is written."""
+    return {"typed_key": address_key(email), "typed": unicodedata.normalize("NFC", email)}
 
 
 _END_EMAIL_CHANGE = Statement(

@@ -61,6 +61,7 @@ class Purge:
             # has expired would be read and sorted for each batch; so nothing is left to plan but to follow the index.
             *((f"enable_{way}", "off") for way in ("sort", "bitmapscan", "seqscan")),
         )
+        self._deletes = {expiry: Statement(text(expiry.delete())) for expiry in expiries}
         self._local = Statement(select(*(func.set_config(name, value, True) for name, value in local)))
 
     async def run(self, _job: Job) -> None:
@@ -93,7 +94,7 @@ class Purge:
 
     async def _delete_batch(self, expiry: Expiry) -> bool:
         """Whether the batch was full; otherwise no more are there, or others hold them just now."""
-        statement = Statement(text(expiry.delete()))
+        statement = self._deletes[expiry]
 
         async def work(transaction: Transaction) -> tuple[int, int]:
             await transaction.row(self._local)

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from slipway.auth.accounts import by_address
+from slipway.auth.accounts import by_address, typed
 from slipway.auth.lifetimes import Lifetimes
 from slipway.auth.models import User
 from slipway.http.paging import PageRequest
@@ -65,12 +65,13 @@ class UsedToken(NamedTuple):
 
 
 _ACCOUNT = (User.id, User.email, User.password_hash, User.permissions, User.is_active)
+_BY_ADDRESS = Statement(by_address(*_ACCOUNT))
+_LOCK_BY_ADDRESS = Statement(by_address(*_ACCOUNT).with_for_update(read=True))
 
 
 async def account_by_email(asked: Asked, email: str, *, lock: bool = False) -> Account | None:
     """Whose address it is; locked, it stays theirs until the commit."""
-    statement = by_address(email).with_only_columns(*_ACCOUNT)
-    row = await asked.row(Statement(statement.with_for_update(read=True) if lock else statement))
+    row = await asked.row(_LOCK_BY_ADDRESS if lock else _BY_ADDRESS, **typed(email))
     return Account(*row) if row else None
 
 
@@ -85,7 +86,6 @@ _LOCK_VERIFIED = Statement(
     .with_for_update(read=True)
 )
 _LOCK_USER = Statement(select(_USERS.c.id).where(_USERS.c.id == bindparam("user_id")).with_for_update(key_share=True))
-_INSTEAD_OF = bindparam("instead_of", type_=Text)
 _SET_PASSWORD = Statement(
     update(_USERS)
     .where(

@@ -34,7 +34,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import with_expression
 
-from slipway.auth.accounts import UNKEYED, by_address
+from slipway.auth.accounts import UNKEYED, by_address, typed
 from slipway.auth.addresses import address_key, parts_of_keys
 from slipway.auth.models import EmailChange, User
 from slipway.auth.permissions import ADMIN
@@ -176,9 +176,12 @@ async def change(
     return Known(**one(row), pending_email=user.pending_email)
 
 
+_BY_ADDRESS = Statement(by_address(User.id, User.email, User.is_active))
+
+
 async def get_by_email(transaction: Transaction, email: str) -> Any:
     """Whose address it is: id, address and whether they are active; None where it is nobody's."""
-    return await transaction.row(Statement(by_address(email).with_only_columns(User.id, User.email, User.is_active)))
+    return await transaction.row(_BY_ADDRESS, **typed(email))
 
 
 _ANY = Statement(select(_USERS.c.id).limit(1))
