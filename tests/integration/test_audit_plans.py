@@ -15,6 +15,7 @@ import pytest
 
 from servers.databases import TestDatabase, create_database, drop_database
 from servers.migration_images import session
+from servers.plans import nodes
 from servers.postgres import PostgresServer
 from slipway.audit.filters import Filters
 from slipway.audit.queries import Place, newest, oldest
@@ -56,12 +57,6 @@ def long_log(postgres: PostgresServer, migrated_template: str) -> Iterator[TestD
     database = asyncio.run(build())
     yield database
     asyncio.run(drop_database(database))
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", []):
-        yield from nodes(below)
 
 
 def literal(value: object) -> str:

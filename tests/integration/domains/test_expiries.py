@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from sqlalchemy import ARRAY, JSON, Boolean, DateTime, Text, Uuid
 
 from servers.databases import TestDatabase, create_database, drop_database
 from servers.migration_images import session, value
+from servers.plans import nodes
 from servers.postgres import PostgresServer
 from slipway.jobs.expiries import Below, Expiry
 from slipway.settings import Settings
@@ -61,12 +61,6 @@ def crowded(postgres: PostgresServer, migrated_template: str) -> Iterator[TestDa
     database = asyncio.run(create_database(postgres, template=migrated_template))
     yield database
     asyncio.run(drop_database(database))
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for below in plan.get("Plans", []):
-        yield from nodes(below)
 
 
 async def fill(database: TestDatabase, table: str, rows: str) -> None:
