@@ -83,18 +83,15 @@ def _claim(**reply: Any) -> ReturningInsert[Any]:
 
 
 _CLAIM = Statement(_claim())
-_ANSWERED = _claim(
-    status=bindparam("reply_status", type_=SmallInteger),
-    headers=bindparam("reply_headers", type_=JSONB),
-    body=bindparam("reply_body", type_=LargeBinary),
-)
+_REPLY = {
+    "status": bindparam("reply_status", type_=SmallInteger),
+    "headers": bindparam("reply_headers", type_=JSONB),
+    "body": bindparam("reply_body", type_=LargeBinary),
+}
+_ANSWERED = _claim(**_REPLY)
 """A claim that has its reply with it."""
 
-_REMEMBER = Statement(
-    update(_ROWS)
-    .where(_ROWS.c.key_hash == bindparam("hash"))
-    .values(status=bindparam("new_status"), headers=bindparam("new_headers"), body=bindparam("new_body"))
-)
+_REMEMBER = Statement(update(_ROWS).where(_ROWS.c.key_hash == bindparam("hash")).values(_REPLY))
 _EARLIER = Statement(
     select(_ROWS.c.fingerprint, _ROWS.c.status, _ROWS.c.headers, _ROWS.c.body).where(
         _ROWS.c.key_hash == bindparam("hash")
@@ -124,41 +121,25 @@ class Key:
 
         Raises IdempotentReplay when that one committed, ValidationError when the key was used for another request.
         """
-        claimed = await transaction.row(
-            _CLAIM,
-            key_hash=self.key_hash,
-            key_fingerprint=self.fingerprint,
-            key_user_id=self.user_id,
-            key_ttl=self.ttl,
-        )
-        if claimed is None:
+        if await transaction.row(_CLAIM, **self._claiming()) is None:
             await self._replay(transaction)
 
     async def remember(self, transaction: Transaction, response: Response) -> None:
         """Store the reply beside the work it reports; call it last."""
-        await transaction.row(
-            _REMEMBER,
-            hash=self.key_hash,
-            new_status=response.status_code,
-            new_headers=_kept(response),
-            new_body=bytes(response.body),
-        )
+        await transaction.row(_REMEMBER, hash=self.key_hash, **_told(response))
 
     async def conclude(self, transaction: Transaction, create: OneCreate, response: Response, **values: Any) -> None:
         """Claim, work and reply in one statement. Raises as `claim` does."""
-        done = await transaction.conclude(
-            create.keyed,
-            key_hash=self.key_hash,
-            key_fingerprint=self.fingerprint,
-            key_user_id=self.user_id,
-            key_ttl=self.ttl,
-            reply_status=response.status_code,
-            reply_headers=_kept(response),
-            reply_body=bytes(response.body),
-            **values,
-        )
-        if not done:
+        if not await transaction.conclude(create.keyed, **self._claiming(), **_told(response), **values):
             await self._replay(transaction)
+
+    def _claiming(self) -> dict[str, Any]:
+        return {
+            "key_hash": self.key_hash,
+            "key_fingerprint": self.fingerprint,
+            "key_user_id": self.user_id,
+            "key_ttl": self.ttl,
+        }
 
     async def _replay(self, transaction: Transaction) -> None:
         earlier = await transaction.row(_EARLIER, hash=self.key_hash)
@@ -205,8 +186,9 @@ async def create_once(
     return response
 
 
-def _kept(response: Response) -> dict[str, str]:
-    return {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+def _told(response: Response) -> dict[str, Any]:
+    kept = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+    return {"reply_status": response.status_code, "reply_headers": kept, "reply_body": bytes(response.body)}
 
 
 def _reply_of(earlier: Row, fingerprint: bytes) -> Response:
