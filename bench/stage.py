@@ -17,8 +17,8 @@ from servers.databases import APP, TestDatabase, create_database, create_roles
 from servers.postgres import PostgresServer
 from servers.redis import RedisServer
 from servers.waiting import free_port
+from slipway.audit.settings import AuditSettings
 from slipway.auth.keys import generate_keys
-from slipway.settings import Settings
 
 EMAIL = "admin@bench.example"
 PASSWORD = "the pass phrase of a benchmark"
@@ -109,7 +109,7 @@ class Stage:
     async def _tell_of_old_writes(self) -> None:
         connection = await asyncpg.connect(self.database.url_superuser, timeout=10)
         try:
-            retention = Settings.model_fields["audit_retention"].default
+            retention = AuditSettings.model_fields["audit_retention"].default
             await connection.execute(_TELL_OF_OLD_WRITES, EXPIRING, retention, timeout=120)
             await connection.execute("VACUUM ANALYZE audit", timeout=120)
         finally:

@@ -12,6 +12,7 @@ import pytest
 from servers.databases import APP, TestDatabase, create_database, create_roles, drop_database, superuser_sql
 from servers.postgres import PostgresServer
 from servers.redis import RedisServer
+from slipway.domains import SETTINGS
 from slipway.settings import Settings
 from slipway.settings import sources as settings_sources
 from slipway.storage.engine import Database
@@ -68,7 +69,7 @@ async def database(postgres: PostgresServer, migrated_template: str) -> AsyncIte
 
 @pytest.fixture
 def settings(database: TestDatabase) -> Settings:
-    return Settings(
+    return SETTINGS(
         database_url=database.url_app,  # type: ignore[arg-type]
         password_memory=8 * 1024 * 1024,
         password_iterations=1,

@@ -69,8 +69,10 @@ def root() -> None:
 
 def settings_or_exit(**changes: object) -> Settings:
     """Read the settings, or end with every fault on standard error."""
+    from slipway.domains import SETTINGS  # noqa: PLC0415 - all domains: not for `db wait`
+
     try:
-        return load_settings(**changes)
+        return load_settings(SETTINGS, **changes)
     except SettingsError as error:
         raise click.ClickException(str(error)) from None
 
@@ -176,9 +178,10 @@ def openapi(output: Path | None) -> None:
 @click.option("--env", "as_env_file", is_flag=True, help="As a `.env` with every line commented out.")
 def show_settings(*, as_env_file: bool) -> None:
     """Print every setting with its default and meaning, as a Markdown table."""
+    from slipway.domains import SETTINGS  # noqa: PLC0415 - as above
     from slipway.settings.table import env_example, settings_table  # noqa: PLC0415
 
-    click.echo(env_example() if as_env_file else settings_table(), nl=False)
+    click.echo(env_example(SETTINGS) if as_env_file else settings_table(SETTINGS), nl=False)
 
 
 @root.group()

@@ -6,7 +6,7 @@ Those that are asked most stand first: a request looks through their routes in t
 from __future__ import annotations
 
 from slipway.auth.permissions import ADMIN, defaults
-from slipway.domain import Domain
+from slipway.domain import Domain, composed
 from slipway.users.domain import DOMAIN as USERS
 from slipway.items.domain import DOMAIN as ITEMS
 from slipway.sessions.domain import DOMAIN as SESSIONS
@@ -14,6 +14,9 @@ from slipway.exports.domain import DOMAIN as EXPORTS
 from slipway.audit.domain import DOMAIN as AUDIT
 
 DOMAINS = tuple(each for each in tuple(globals().values()) if isinstance(each, Domain))
+
+SETTINGS = composed(DOMAINS)
+"""The settings of a process that serves or works."""
 
 ADMINISTRATOR = sorted([ADMIN, *defaults()])
 """The permissions of the first administrator: every domain has declared its own by now."""

@@ -71,6 +71,26 @@ async def test_the_job_of_a_project_is_listed_and_then_it_runs(
     assert (read.json()["summary"], read.headers["ETag"]) == ("She floats", '"2"')
 
 
+async def test_what_operators_set_of_projects_counts_is_listed_and_is_refused_at_start_by_name(
+    user: Person, resources: Resources
+) -> None:
+    made = await make(user)
+    shorter = resources.settings.with_changes(project_summary_length=3)
+    kinds = {name: kind for name, kind in job_kinds(shorter, resources.database).items() if not kind.every}
+    async with working(shorter, resources.database, kinds):
+        await done(resources.database)
+    assert (await user.client.get(made.headers["Location"])).json()["summary"] == "She"
+    listed = CliRunner().invoke(root, ["settings"]).output
+    meaning = "Characters of a goal that sum up a project. At least 1, at most 200."
+    assert f"| `SLIPWAY_PROJECT_SUMMARY_LENGTH` | `10` | {meaning} |" in listed
+    wrong = {"SLIPWAY_PROJECT_SUMMARY_LENGTH": "0", "SLIPWAY_PORT": "-1"}
+    for process in ("serve", "worker"):
+        refused = await asyncio.to_thread(CliRunner().invoke, root, [process], env=wrong)
+        assert refused.exit_code == 1
+        assert "  - SLIPWAY_PROJECT_SUMMARY_LENGTH: Input should be greater than or equal to 1\n" in refused.output
+        assert "  - SLIPWAY_PORT: " in refused.output
+
+
 async def test_a_repeated_project_has_one_job(user: Person, resources: Resources) -> None:
     key = str(uuid4())
     for _ in range(2):

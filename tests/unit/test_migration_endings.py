@@ -112,7 +112,7 @@ def test_a_rhythm_begins_anew_where_it_was_ended(turn: Clock) -> None:
 
 @pytest.fixture
 def configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "load_settings", lambda **_: UNREACHABLE)
+    monkeypatch.setattr(ending, "load_settings", lambda *_, **__: UNREACHABLE)
 
 
 async def _cancelled(_: Settings) -> None:

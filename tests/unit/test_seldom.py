@@ -22,6 +22,7 @@ from servers.wire import connected, unwrapped
 from slipway import listening, logs_cli
 from slipway.auth.keys import generate_keys
 from slipway.cli import root
+from slipway.domains import SETTINGS
 from slipway.edge.framing import check_head
 from slipway.edge.limiter import RateLimiter
 from slipway.http.problems import (
@@ -137,7 +138,7 @@ def test_faults_are_told_together_also_where_the_rest_can_not_be_read_alone(monk
     monkeypatch.setenv("SLIPWAY_PORT", "loud")
     monkeypatch.setenv("SLIPWAY_ISSUER", "nowhere")
     with pytest.raises(SettingsError) as refused:
-        load_settings(drain=-1)
+        load_settings(SETTINGS, drain=-1)
     assert {"SLIPWAY_PORT", "SLIPWAY_ISSUER"} <= {fault.split()[0].rstrip(":") for fault in refused.value.faults}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from slipway.domains import SETTINGS
 from slipway.mail.mailer import SmtpMailer
 from slipway.redis.gateway import RedisGateway, RedisSettingsError
 from slipway.settings import Settings
@@ -112,7 +113,7 @@ def test_every_url_that_can_not_be_used_is_told_at_once(monkeypatch: pytest.Monk
     monkeypatch.setenv("SLIPWAY_REDIS_URL", "redis+sentinel://:hush@a,b/main")
     monkeypatch.setenv("SLIPWAY_SMTP_URL", "smtp://me:hush@mail?tls=1")
     with pytest.raises(SettingsError) as refused:
-        load_settings()
+        load_settings(SETTINGS)
     assert [fault.split()[0] for fault in refused.value.faults] == [
         "SLIPWAY_DATABASE_URL", "SLIPWAY_REDIS_URL", "SLIPWAY_SMTP_URL"
     ]  # fmt: skip
@@ -121,4 +122,4 @@ def test_every_url_that_can_not_be_used_is_told_at_once(monkeypatch: pytest.Monk
 
 def test_an_address_without_a_login_is_no_fault_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_DATABASE_URL", "postgresql://db/shop?sslmode=verify-full")
-    assert load_settings().database_url is not None
+    assert load_settings(SETTINGS).database_url is not None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
+from slipway.domains import SETTINGS
 from slipway.settings import Settings
 from slipway.settings.production import production_faults
 from slipway.settings.sources import SettingsError, load_settings
@@ -37,7 +38,7 @@ def _set(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
 
 def test_safe_production_settings_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     _set(monkeypatch, SAFE)
-    assert load_settings().production
+    assert load_settings(SETTINGS).production
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ def test_production_refuses_what_is_unsafe_there(
 ) -> None:
     _set(monkeypatch, {**SAFE, **change})
     with pytest.raises(SettingsError, match=named) as refused:
-        load_settings()
+        load_settings(SETTINGS)
     assert len(refused.value.faults) == 1
 
 
@@ -69,7 +70,7 @@ def test_production_refuses_what_is_unsafe_there(
 def test_production_refuses_what_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     _set(monkeypatch, {name: value for name, value in SAFE.items() if name != missing})
     with pytest.raises(SettingsError, match=missing):
-        load_settings()
+        load_settings(SETTINGS)
 
 
 def test_every_fault_is_listed_at_once_and_no_secret_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +84,7 @@ def test_every_fault_is_listed_at_once_and_no_secret_is_repeated(monkeypatch: py
     }
     _set(monkeypatch, {**SAFE, **broken})
     with pytest.raises(SettingsError) as refused:
-        load_settings()
+        load_settings(SETTINGS)
     message = str(refused.value)
     for name in broken:
         assert name in message or name == "SLIPWAY_CORS_CREDENTIALS"
@@ -95,11 +96,11 @@ def test_without_the_check_production_would_start_with_a_demo_password(monkeypat
     """Negative control: the guard switched off."""
     monkeypatch.setattr("slipway.settings.sources.production_faults", lambda _: [])
     _set(monkeypatch, {**SAFE, "SLIPWAY_DATABASE_URL": "postgresql://slipway:slipway@db/slipway"})
-    assert load_settings().production
+    assert load_settings(SETTINGS).production
 
 
 def test_development_needs_nothing() -> None:
-    assert load_settings() == Settings()
+    assert load_settings(SETTINGS) == SETTINGS()
 
 
 def test_secrets_are_not_shown_by_the_settings_themselves() -> None:
@@ -109,15 +110,15 @@ def test_secrets_are_not_shown_by_the_settings_themselves() -> None:
 
 def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_CORS_ORIGINS", "https://a.example, https://b.example")
-    assert load_settings().cors_origins == ["https://a.example", "https://b.example"]
+    assert load_settings(SETTINGS).cors_origins == ["https://a.example", "https://b.example"]
 
 
 def test_the_readme_shows_the_settings_as_they_are() -> None:
-    assert settings_table() in Path("README.md").read_text(encoding="utf-8")
+    assert settings_table(SETTINGS) in Path("README.md").read_text(encoding="utf-8")
 
 
 def test_every_setting_says_what_it_means() -> None:
-    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+    assert [name for name, field in SETTINGS.model_fields.items() if not field.description] == []
 
 
 def test_production_faults_are_sentences() -> None:
@@ -128,7 +129,7 @@ def test_production_faults_are_sentences() -> None:
 
 def test_trusted_proxies_are_networks_as_the_server_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLIPWAY_TRUSTED_PROXIES", "10.1.2.3/8, 192.0.2.7, 2001:db8::1/32")
-    networks = load_settings().trusted_proxies
+    networks = load_settings(SETTINGS).trusted_proxies
     assert networks == ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]
     trusted = _TrustedHosts(networks)
     assert "10.9.9.9" in trusted
@@ -142,7 +143,7 @@ def test_secret_settings_may_come_from_files_and_the_environment_goes_before(
     (tmp_path / "slipway_redis_url").write_text("redis://:from-a-file@redis\n")
     (tmp_path / "slipway_smtp_url").write_text("smtp://me:from-a-file@mail\n")
     _set(monkeypatch, {"SLIPWAY_SECRETS_DIR": str(tmp_path), "SLIPWAY_SMTP_URL": "smtp://me:from-env@mail"})
-    settings = load_settings()
+    settings = load_settings(SETTINGS)
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == "redis://:from-a-file@redis"
     assert settings.smtp_url is not None
@@ -154,13 +155,13 @@ def test_production_refuses_a_demo_password_in_a_file(monkeypatch: pytest.Monkey
     (tmp_path / "slipway_redis_url").write_text("redis://:slipway-demo@redis")
     _set(monkeypatch, {**SAFE, "SLIPWAY_SECRETS_DIR": str(tmp_path)})
     with pytest.raises(SettingsError, match="SLIPWAY_REDIS_URL carries a demo password"):
-        load_settings()
+        load_settings(SETTINGS)
 
 
 def test_a_folder_of_secrets_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     _set(monkeypatch, {"SLIPWAY_SECRETS_DIR": str(tmp_path / "gone")})
     with pytest.raises(SettingsError, match="SLIPWAY_SECRETS_DIR names no folder that can be read"):
-        load_settings()
+        load_settings(SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_a_bad_secret_file_is_one_fault_among_all(
     (tmp_path / name).write_bytes(content)
     _set(monkeypatch, {**SAFE, "SLIPWAY_SECRETS_DIR": str(tmp_path), "SLIPWAY_ISSUER": "http://api.example.com"})
     with pytest.raises(SettingsError) as refused:
-        load_settings()
+        load_settings(SETTINGS)
     assert len(refused.value.faults) == 2
     assert sentence in str(refused.value)
     assert "SLIPWAY_ISSUER must be the public https:// address" in str(refused.value)
@@ -193,7 +194,7 @@ def test_other_files_beside_the_secrets_are_left_alone(monkeypatch: pytest.Monke
     (tmp_path / "notes").write_bytes(b"\xff")
     (tmp_path / "slipway_audience").write_text("others")
     _set(monkeypatch, {"SLIPWAY_SECRETS_DIR": str(tmp_path)})
-    assert load_settings().audience == "others"
+    assert load_settings(SETTINGS).audience == "others"
 
 
 @pytest.mark.parametrize("seconds", [0, 3650 * 86400 + 1])

@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from servers.asgi import WholeEdge, call
+from slipway.domains import SETTINGS
 from slipway.settings import Settings
 from slipway.settings.cors import cors_faults, origin_fault
 from slipway.settings.sources import SettingsError, load_settings
@@ -104,7 +105,7 @@ def _start(monkeypatch: pytest.MonkeyPatch, **values: str) -> list[str]:
     for name, value in values.items():
         monkeypatch.setenv(f"SLIPWAY_CORS_{name.upper()}", value)
     try:
-        load_settings()
+        load_settings(SETTINGS)
     except SettingsError as error:
         return error.faults
     return []

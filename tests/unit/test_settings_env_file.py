@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from servers.slipway import SlipwayProcess
 from slipway.cli import root
-from slipway.settings import Settings
+from slipway.domains import SETTINGS
 from slipway.settings import sources as settings_sources
 from slipway.settings.sources import SettingsError, load_settings
 from slipway.settings.table import env_example
@@ -35,7 +35,7 @@ def _written(text: str | bytes) -> None:
 
 def _refused() -> list[str]:
     with pytest.raises(SettingsError) as refused:
-        load_settings()
+        load_settings(SETTINGS)
     assert "hidden" not in str(refused.value)
     return refused.value.faults
 
@@ -43,7 +43,7 @@ def _refused() -> list[str]:
 def test_it_gives_what_the_environment_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     _written("SLIPWAY_PORT=8222\nslipway_ops_port=9222\nSLIPWAY_CORS_ORIGINS=https://a.example, https://b.example\n")
     monkeypatch.setenv("SLIPWAY_OPS_PORT", "9333")
-    settings = load_settings()
+    settings = load_settings(SETTINGS)
     assert (settings.port, settings.ops_port) == (8222, 9333)
     assert settings.cors_origins == ["https://a.example", "https://b.example"]
     assert "port" in settings.model_fields_set, "`slipway run` keeps what it was told"
@@ -52,7 +52,7 @@ def test_it_gives_what_the_environment_does_not_say(monkeypatch: pytest.MonkeyPa
 def test_an_empty_variable_goes_before_it_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     _written("SLIPWAY_DATABASE_GRANT_TO=somebody\n")
     monkeypatch.setenv("SLIPWAY_DATABASE_GRANT_TO", "")
-    assert load_settings().database_grant_to == ""
+    assert load_settings(SETTINGS).database_grant_to == ""
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_empty_variable_goes_before_it_as_well(monkeypatch: pytest.MonkeyPatc
 )
 def test_it_is_read_as_such_files_are_written(text: str, audience: str) -> None:
     _written(text)
-    assert load_settings().audience == audience
+    assert load_settings(SETTINGS).audience == audience
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_all_faults_are_told_at_once() -> None:
 
 def test_a_folder_of_that_name_is_no_such_file() -> None:
     Path(".env").mkdir()
-    assert load_settings() == Settings()
+    assert load_settings(SETTINGS) == SETTINGS()
 
 
 def test_it_may_name_the_folder_of_secrets_and_goes_before_what_is_in_there() -> None:
@@ -106,7 +106,7 @@ def test_it_may_name_the_folder_of_secrets_and_goes_before_what_is_in_there() ->
     Path("kept/slipway_redis_url").write_text("redis://:hidden@redis\n")
     Path("kept/slipway_audience").write_text("of the folder\n")
     _written("SLIPWAY_SECRETS_DIR=kept\nSLIPWAY_AUDIENCE=of the file\n")
-    settings = load_settings()
+    settings = load_settings(SETTINGS)
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == "redis://:hidden@redis"
     assert settings.audience == "of the file"
@@ -120,7 +120,7 @@ def _production(monkeypatch: pytest.MonkeyPatch, settings: Mapping[str, str] = S
 def test_production_does_not_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
     _written("SLIPWAY_AUDIENCE=ships\nSLIPWAY_ENVIRONMENT=development\nhidden words\n")
     _production(monkeypatch)
-    settings = load_settings()
+    settings = load_settings(SETTINGS)
     assert (settings.production, settings.audience) == (True, "slipway")
 
 
@@ -138,7 +138,7 @@ def test_production_by_a_secret_file_is_no_way_around_that(monkeypatch: pytest.M
     _production(monkeypatch, {**others, "SLIPWAY_SECRETS_DIR": str(tmp_path)})
     assert "Production doesn't read a .env" in _refused()[0]
     Path(".env").unlink()
-    assert load_settings().production
+    assert load_settings(SETTINGS).production
 
 
 COMMANDS = [
@@ -180,17 +180,17 @@ def test_a_server_says_so_in_its_log(tmp_path: Path, command: str) -> None:
 
 def test_the_example_is_made_from_the_settings() -> None:
     checkout = Path(__file__).parents[2]
-    assert (checkout / ".env.example").read_text(encoding="utf-8") == env_example(), "make env"
+    assert (checkout / ".env.example").read_text(encoding="utf-8") == env_example(SETTINGS), "make env"
     for name in (".gitignore", ".dockerignore"):
         assert ".env" in (checkout / name).read_text(encoding="utf-8")
 
 
 def test_the_example_changes_nothing_and_with_its_marks_taken_away_neither() -> None:
-    example = env_example()
+    example = env_example(SETTINGS)
     _written(example)
-    assert load_settings() == Settings()
+    assert load_settings(SETTINGS) == SETTINGS()
     assert all(line.startswith("#") for line in example.splitlines() if line)
     settings = [line.removeprefix("#") for line in example.splitlines() if line.startswith("#SLIPWAY_")]
-    assert len(settings) == len(Settings.model_fields)
+    assert len(settings) == len(SETTINGS.model_fields)
     _written("\n".join(line for line in settings if not line.endswith("=")))
-    assert load_settings() == Settings()
+    assert load_settings(SETTINGS) == SETTINGS()

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from slipway.domains import SETTINGS
 from slipway.local.standalone import run_settings
 from slipway.settings import Settings
 from slipway.settings.sources import SettingsError, load_settings
@@ -61,7 +62,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def _load(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> Settings:
     for name, value in values.items():
         monkeypatch.setenv(f"SLIPWAY_{name}", value)
-    return load_settings()
+    return load_settings(SETTINGS)
 
 
 def _names(faults: list[str], values: dict[str, str], other: str) -> bool:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Protocol, cast
 from fastapi import Request
 
 if TYPE_CHECKING:
+    from slipway.exports.settings import ExportSettings
     from slipway.jobs.queue import JobQueue
-    from slipway.settings import Settings
     from slipway.storage.engine import Database
 
 
 class ExportParts(Protocol):
     """By the names that the whole process has for them."""
 
-    settings: Settings
+    settings: ExportSettings
     database: Database
     queue: JobQueue
 

@@ -9,10 +9,10 @@ from uuid import UUID
 from slipway.exports import queries
 from slipway.exports.models import Export
 from slipway.exports.schemas import ExportFormat, ExportOut
+from slipway.exports.settings import ExportSettings
 from slipway.http.owned import Owned
 from slipway.http.problems import ConflictError
 from slipway.jobs.queue import JobQueue
-from slipway.settings import Settings
 from slipway.storage.audit import Action
 from slipway.storage.engine import Database
 from slipway.storage.models import new_id
@@ -36,7 +36,7 @@ class TornExportError(Exception):
 
 
 async def request_export(
-    transaction: Transaction, queue: JobQueue, settings: Settings, owner_id: UUID, kind: ExportFormat
+    transaction: Transaction, queue: JobQueue, settings: ExportSettings, owner_id: UUID, kind: ExportFormat
 ) -> Row:
     """Add an export and the job that makes it. Raises ConflictError when the owner has enough of them waiting."""
     waiting = one(await transaction.row(queries.UNFINISHED, owner_id=owner_id))

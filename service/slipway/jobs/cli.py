@@ -12,6 +12,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from slipway.jobs import queries
+from slipway.settings import Settings
 from slipway.settings.sources import SettingsError, load_settings, tell_of_unread_env_file
 from slipway.storage.engine import Database
 from slipway.storage.login import login_from_settings
@@ -81,7 +82,7 @@ def _ask(question: Callable[[Database], Awaitable[T]]) -> T:
     """The answer to one question; faults that people can mend end with a sentence."""
 
     async def work() -> T:
-        settings = load_settings()
+        settings = load_settings(Settings)
         tell_of_unread_env_file(settings)
         database = Database(settings, login_from_settings(settings))
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from slipway.settings import Settings
 
@@ -39,7 +40,7 @@ class Expiry:
     batch: int = 1000
     """Rows deleted in one transaction."""
     below: Below | None = None
-    lifetime: Callable[[Settings], int] | None = None
+    lifetime: Callable[[Any], int] | None = None
     function: str | None = None
     """The owner's, that deletes in the service's place: of rows that the service itself may not delete."""
 

@@ -67,7 +67,7 @@ def _fail(reason: str, message: str, *, lasting: bool, code: int = 1) -> None:
 
 async def _until_terminated(command: Command, changes: dict[str, object]) -> None:
     """SIGTERM rolls back and ends; without a handler, the first process of a container wouldn't even notice it."""
-    settings = load_settings(**changes)
+    settings = load_settings(Settings, **changes)
     tell_of_unread_env_file(settings)
     task = asyncio.ensure_future(command(settings))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -1,4 +1,4 @@
-"""Every setting of the service: its name, bounds, default and meaning. Where values come from: `settings_sources`."""
+"""Settings of every process: name, bounds, default and meaning; domains add their own. Values: `settings.sources`."""
 
 from __future__ import annotations
 
@@ -180,8 +180,6 @@ class Settings(BaseSettings):
     job_backoff: float = Field(2.0, gt=0, le=600, description="First delay between tries; it doubles, with jitter.")
     job_timeout: float = Field(300.0, gt=0, description="Longest run of one job.")
     purge_interval: float = Field(600.0, ge=1, description="How often expired rows are deleted.")
-    audit_retention: int = Field(400 * 86400, ge=30 * 86400, description="How long the audit log is kept.")
-    export_ttl: int = Field(7 * 86400, ge=60, description="How long an export can be fetched.")
     smtp_url: SecretStr | None = Field(
         None,
         description="`smtp://user:password@host:587` (STARTTLS) or `smtps://`. Without it mail is shown on "
@@ -215,6 +213,10 @@ class Settings(BaseSettings):
     @property
     def production(self) -> bool:
         return self.environment == "production"
+
+    def faults(self) -> list[str]:
+        """What can't hold together of a domain's settings, sentences that name them: put to those of `super()`."""
+        return []
 
     def with_changes(self, **changes: object) -> Self:
         """A validated copy; for what a command line or `slipway run` decides itself."""

@@ -10,6 +10,7 @@ import io
 import logging
 import os
 from pathlib import Path
+from typing import TypeVar, cast
 
 from dotenv.parser import Binding, parse_stream
 from pydantic import ValidationError
@@ -19,6 +20,8 @@ from slipway.settings.cors import cors_faults
 from slipway.settings.production import production_faults
 from slipway.settings.times import time_faults
 from slipway.settings.urls import url_faults
+
+S = TypeVar("S", bound=Settings)
 
 PREFIX = "SLIPWAY_"
 OPERATORS = "SLIPWAY_OPERATOR_"
@@ -38,20 +41,23 @@ class SettingsError(Exception):
         self.faults = faults
 
 
-def load_settings(**changes: object) -> Settings:
-    """Read the environment; raises SettingsError with every fault at once, never repeating a secret's value."""
+def load_settings(kind: type[S], /, **changes: object) -> S:
+    """Read the environment; raises SettingsError with every fault at once, never repeating a secret's value.
+
+    A name that is no setting is a fault too, but for `Settings` themselves: they don't know what domains have.
+    """
     faults: list[str] = []
     told = {name.upper(): value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
-    written = {} if _is_production(told) else _from_env_file(faults)
+    written = {} if _is_production(told) else _from_env_file(kind, faults)
     folder = (written | told).get("SLIPWAY_SECRETS_DIR")
-    filed = _from_secret_files(folder, frozenset(told | written), faults) if folder else {}
+    filed = _from_secret_files(kind, folder, frozenset(told | written), faults) if folder else {}
     given = {_field(name): value for name, value in (filed | written).items() if name not in told} | changes
     try:
-        settings = Settings(**given)  # type: ignore[arg-type]
+        settings = kind(**given)  # type: ignore[arg-type]
     except ValidationError as error:
         malformed = error.errors(include_input=False, include_url=False)
         faults.extend(f"{_environment_name(fault['loc'])}: {fault['msg']}" for fault in malformed)
-        settings = _readable_rest({str(fault["loc"][0]) for fault in malformed if fault["loc"]}, given)
+        settings = _readable_rest(kind, {str(fault["loc"][0]) for fault in malformed if fault["loc"]}, given)
     if settings.production:
         faults.extend(production_faults(settings))
         if written:
@@ -59,7 +65,7 @@ def load_settings(**changes: object) -> Settings:
                 "Production doesn't read a .env, and one was read: set SLIPWAY_ENVIRONMENT=production in the "
                 "environment itself, and what else the .env says."
             )
-    faults.extend([*time_faults(settings), *cors_faults(settings), *url_faults(settings)])
+    faults.extend([*time_faults(settings), *cors_faults(settings), *url_faults(settings), *settings.faults()])
     if faults:
         raise SettingsError(faults)
     return settings
@@ -84,7 +90,7 @@ def _environment_name(location: tuple[int | str, ...]) -> str:
     return PREFIX + "_".join(str(part) for part in location).upper()
 
 
-def _from_env_file(faults: list[str]) -> dict[str, str]:
+def _from_env_file(kind: type[Settings], faults: list[str]) -> dict[str, str]:
     """Values by variable from the `.env`, if there is one; adds to `faults`, by line and never by value.
 
     Variables of other programs are left alone.
@@ -102,9 +108,9 @@ def _from_env_file(faults: list[str]) -> dict[str, str]:
                 f"Line {_line(binding)} of .env is no NAME=value; what has spaces or quotes is put in quotes."
             )
         elif name.startswith(PREFIX) and not name.startswith(OPERATORS):
-            if _field(name) in Settings.model_fields:
+            if _field(name) in kind.model_fields:
                 values[name] = binding.value or ""
-            else:
+            elif kind is not Settings:
                 faults.append(f"{name} on line {_line(binding)} of .env is no setting: see `slipway settings`.")
     return values
 
@@ -115,7 +121,7 @@ def _line(binding: Binding) -> int:
     return binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
-def _from_secret_files(folder: str, told: frozenset[str], faults: list[str]) -> dict[str, str]:
+def _from_secret_files(kind: type[Settings], folder: str, told: frozenset[str], faults: list[str]) -> dict[str, str]:
     """Values by variable from the files of SLIPWAY_SECRETS_DIR, but for those that were `told`; adds to `faults`.
 
     Hidden files are left alone (a mounted Secret has some), and so is what isn't named like a setting of ours.
@@ -128,8 +134,11 @@ def _from_secret_files(folder: str, told: frozenset[str], faults: list[str]) -> 
     values: dict[str, str] = {}
     for path in files:
         name = path.name.upper()
-        if _field(name) not in Settings.model_fields:
-            faults.append(f"{path.name} in SLIPWAY_SECRETS_DIR is no setting: see `slipway settings` for their names.")
+        if _field(name) not in kind.model_fields:
+            if kind is not Settings:
+                faults.append(
+                    f"{path.name} in SLIPWAY_SECRETS_DIR is no setting: see `slipway settings` for their names."
+                )
         elif name not in told:
             try:
                 values[name] = path.read_text(encoding="utf-8").strip()
@@ -138,13 +147,13 @@ def _from_secret_files(folder: str, told: frozenset[str], faults: list[str]) -> 
     return values
 
 
-def _readable_rest(broken: set[str], given: dict[str, object]) -> Settings:
+def _readable_rest(kind: type[S], broken: set[str], given: dict[str, object]) -> S:
     """The settings that are fine by themselves, so that production faults are listed beside malformed values."""
     masked = {_environment_name((name,)) for name in broken}
     saved = {name: os.environ.pop(name) for name in list(os.environ) if name.upper() in masked}
     try:
-        return Settings(**{k: v for k, v in given.items() if k not in broken})  # type: ignore[arg-type]
+        return kind(**{k: v for k, v in given.items() if k not in broken})  # type: ignore[arg-type]
     except ValidationError:
-        return Settings.model_construct()
+        return cast("S", kind.model_construct())
     finally:
         os.environ.update(saved)

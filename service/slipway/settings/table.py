@@ -12,10 +12,10 @@ from pydantic.fields import FieldInfo
 from slipway.settings import Settings
 
 
-def settings_table() -> str:
-    """A Markdown table, a row a setting, in the order of `Settings`."""
+def settings_table(kind: type[Settings]) -> str:
+    """A Markdown table, a row a setting, in their order."""
     rows = ["| Setting | Default | Meaning |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
+    for name, field in kind.model_fields.items():
         meaning = _meaning(field).replace("|", "\\|")
         rows.append(f"| `SLIPWAY_{name.upper()}` | {_default(field)} | {meaning} |")
     return "\n".join(rows) + "\n"
@@ -30,10 +30,10 @@ HEAD = """\
 """
 
 
-def env_example() -> str:
-    """A `.env` in the order of `Settings`, every line commented out: meanings after `# `, settings after `#`."""
+def env_example(kind: type[Settings]) -> str:
+    """A `.env` in their order, every line commented out: meanings after `# `, settings after `#`."""
     parts = [HEAD]
-    for name, field in Settings.model_fields.items():
+    for name, field in kind.model_fields.items():
         meaning = textwrap.fill(_meaning(field), 110, break_on_hyphens=False)
         default = _default(field).strip("`")
         value = "" if default == "none" else default

@@ -50,11 +50,6 @@ def _contradictions(settings: Settings) -> list[tuple[bool, str]]:
             settings.smtp_timeout >= settings.job_timeout,
             f"SLIPWAY_SMTP_TIMEOUT ({settings.smtp_timeout:g} s) is never reached: make it less than {job}.",
         ),
-        (
-            settings.export_ttl <= settings.job_timeout,
-            f"SLIPWAY_EXPORT_TTL ({settings.export_ttl} s) ends an export that may still be in the making: make it "
-            f"more than {job}.",
-        ),
     ]
 
 

@@ -18,7 +18,7 @@ import slipway
 from servers.databases import TestDatabase
 from servers.migration_images import owner_settings, session
 from slipway.app import ROUTERS
-from slipway.domains import DOMAINS
+from slipway.domains import DOMAINS, SETTINGS
 from slipway.local import revisions
 from slipway.local.revisions import generated
 from slipway.resources import Resources
@@ -40,7 +40,9 @@ PROTOCOLS = [
 def test_a_process_has_the_parts_that_a_domain_names(protocol: type) -> None:
     wanted = {key: kind for each in protocol.__mro__ for key, kind in getattr(each, "__annotations__", {}).items()}
     had = {field.name: field.type for field in fields(Resources)}
-    assert wanted.items() <= had.items()
+    told = wanted.get("settings", "Settings")
+    assert told in {each.__name__ for each in SETTINGS.__mro__}, "a domain declares the settings that it wants"
+    assert (wanted | {"settings": "Settings"}).items() <= had.items()
     assert wanted
 
 

@@ -15,8 +15,8 @@ from servers.databases import TestDatabase, create_database, drop_database
 from servers.migration_images import session, value
 from servers.plans import nodes
 from servers.postgres import PostgresServer
+from slipway.domains import SETTINGS
 from slipway.jobs.expiries import Below, Expiry
-from slipway.settings import Settings
 from slipway.storage.models import Base
 from slipway.worker import EXPIRIES
 
@@ -78,7 +78,7 @@ async def faults(database: TestDatabase, expiry: Expiry) -> list[str]:
     # What a function of the owner's does is hidden from EXPLAIN; asked of the owner, the same without it isn't.
     url = database.url_app if expiry.function is None else database.url_owner
     statement = "EXPLAIN (FORMAT JSON) " + replace(expiry, function=None).delete()
-    for name, number in expiry.parameters(Settings()).items():
+    for name, number in expiry.parameters(SETTINGS()).items():
         statement = re.sub(rf":{name}\b", str(number), statement)
     [document] = json.loads(await value(url, statement))
     plan = list(nodes(document["Plan"]))
