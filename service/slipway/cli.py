@@ -14,6 +14,7 @@ import click
 
 from slipway.audit.filters import Filters, action_of, moment_of, resource_of
 from slipway.http.problems import AppException
+from slipway.output import hold_standard_streams
 from slipway.settings import Settings
 from slipway.settings.sources import SettingsError, load_settings, tell_of_unread_env_file
 from slipway.version import VERSION
@@ -278,4 +279,5 @@ def _logging(settings: Settings) -> LineWriter:
 
 
 def main() -> None:
+    hold_standard_streams()
     root()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from slipway.output import is_taken
 from slipway.telemetry.short import Short, fields_of, is_terminal, printable, wants_color
 
 LONGEST_LINE = 1024 * 1024
@@ -94,11 +94,8 @@ def logs(*, level: str, request_id: str, path: str, status: str, grep: re.Patter
     try:
         short = Short.for_stream(sys.stdout, color=colored)
         for line in shown(sys.stdin.buffer, short, filters, raw=not (colored or is_terminal(sys.stdout))):
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()  # who follows a log waits for each line
-    except BrokenPipeError:
-        # Whoever read has seen enough; what is still in the buffer has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not is_taken(line):
+                break
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -11,6 +9,7 @@ from slipway.audit.filters import Filters
 from slipway.audit.queries import batches
 from slipway.audit.schemas import AuditEntry
 from slipway.http.problems import UnavailableError
+from slipway.output import is_taken
 from slipway.settings import Settings
 from slipway.storage.engine import Database
 from slipway.storage.login import login_from_settings
@@ -24,7 +23,8 @@ async def export(settings: Settings, wanted: Filters) -> None:
     database = Database(settings, login_from_settings(settings))
     try:
         async for rows in _read(database, wanted):
-            if not _is_taken("".join(f"{AuditEntry.model_validate(row).model_dump_json()}\n" for row in rows)):
+            lines = "".join(f"{AuditEntry.model_validate(row).model_dump_json()}\n" for row in rows)
+            if not is_taken(lines.encode()):
                 return
     finally:
         await database.close()
@@ -37,15 +37,3 @@ async def _read(database: Database, wanted: Filters) -> AsyncIterator[Sequence[A
             yield rows
     except OSError as error:
         raise UnavailableError(f"The database can't be reached: {error.strerror or type(error).__name__}.") from None
-
-
-def _is_taken(lines: str) -> bool:
-    """Whether somebody reads on."""
-    try:
-        sys.stdout.buffer.write(lines.encode())
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Whoever read has seen enough; what is still in the buffer has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True

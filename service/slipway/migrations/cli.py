@@ -14,6 +14,7 @@ from slipway.migrations.errors import MigrationError
 from slipway.migrations.plan import Phase
 from slipway.migrations.progress import Listen, unheard
 from slipway.migrations.wait import wait_for_schema
+from slipway.output import tell
 from slipway.settings import Settings
 
 
@@ -73,11 +74,11 @@ def upgrade(
             listen=_listen(is_marked=is_marked),
         )  # fmt: skip
         if not outcome.applied:
-            click.echo("Nothing to do.")
+            tell("Nothing to do.")
         if outcome.held_back:
-            click.echo(f"Left for later: {', '.join(outcome.held_back)}.")
+            tell(f"Left for later: {', '.join(outcome.held_back)}.")
         if is_marked:
-            click.echo(marked.done_line(outcome))
+            tell(marked.done_line(outcome))
 
     run_command(run, marked=is_marked, **{name: value for name, value in limits.items() if value is not None})
 
@@ -92,9 +93,9 @@ def announce(patience: float, *, is_marked: bool) -> None:
         outcome = await announcements.announce(
             settings, patience=patience, report=click.echo, listen=_listen(is_marked=is_marked)
         )
-        click.echo(f"Announced: {', '.join(outcome.held_back) or 'nothing'}.")
+        tell(f"Announced: {', '.join(outcome.held_back) or 'nothing'}.")
         if is_marked:
-            click.echo(marked.done_line(outcome))
+            tell(marked.done_line(outcome))
 
     run_command(run, marked=is_marked)
 
@@ -110,9 +111,9 @@ def withdraw(revision: str | None, patience: float, *, is_marked: bool) -> None:
         taken_back, outcome = await announcements.withdraw(
             settings, revision, patience=patience, report=click.echo, listen=_listen(is_marked=is_marked)
         )
-        click.echo(f"Taken back: {', '.join(taken_back) or 'nothing'}.")
+        tell(f"Taken back: {', '.join(taken_back) or 'nothing'}.")
         if is_marked:
-            click.echo(marked.done_line(outcome))
+            tell(marked.done_line(outcome))
 
     run_command(run, marked=is_marked)
 
@@ -124,7 +125,7 @@ def wait(timeout: float | None) -> None:
 
     async def run(settings: Settings) -> None:
         verdict = await wait_for_schema(settings, limit=timeout, report=click.echo)
-        click.echo(verdict.sentence)
+        tell(verdict.sentence)
 
     run_command(run)
 
@@ -141,9 +142,9 @@ def current() -> None:
             ("needs", seen.chain.needs or "-"),
             ("gate", f"{seen.verdict.state}: {seen.verdict.sentence}"),
         ):
-            click.echo(f"{name:<9}{value}")
+            tell(f"{name:<9}{value}")
         for row in seen.rows or ():
-            click.echo(f"ledger   {row.revision}  {row.kind}  {'applied' if row.applied else 'announced'}")
+            tell(f"ledger   {row.revision}  {row.kind}  {'applied' if row.applied else 'announced'}")
 
     run_command(run)
 
@@ -160,17 +161,17 @@ def plan(phase: Phase, target: str, patience: float, *, as_json: bool, is_marked
 
     async def run(settings: Settings) -> None:
         # For people, waiting is told beside the plan, which is a document of its own.
-        report = click.echo if is_marked else lambda line: click.echo(line, err=True)
+        report = tell if is_marked else lambda line: click.echo(line, err=True)
         planned = await inspection.plan(
             settings, target=target, phase=phase, patience=patience, report=report, listen=_listen(is_marked=is_marked)
         )
         if is_marked:
             for line in _plan_lines(planned, literals=literals):
-                click.echo(line)
+                tell(line)
         elif as_json:
-            click.echo(json.dumps(inspection.as_document(planned), indent=2))
+            tell(json.dumps(inspection.as_document(planned), indent=2))
         else:
-            click.echo(inspection.as_text(planned))
+            tell(inspection.as_text(planned))
 
     run_command(run, marked=is_marked)
 
@@ -189,7 +190,7 @@ def stamp(revision: str) -> None:
 
     async def run(settings: Settings) -> None:
         await runner.stamp(settings, revision, report=click.echo)
-        click.echo(f"The database is said to be at {revision}.")
+        tell(f"The database is said to be at {revision}.")
 
     run_command(run)
 

@@ -11,6 +11,7 @@ import click
 
 from slipway.migrations.errors import DATABASE_ERRORS, LASTING, MigrationError, describe, reason_of
 from slipway.migrations.marked import failed_line
+from slipway.output import tell
 from slipway.settings import Settings
 from slipway.settings.sources import SettingsError, load_settings, tell_of_unread_env_file
 from slipway.storage.files import FilesError
@@ -61,7 +62,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _fail(reason: str, message: str, *, lasting: bool, code: int = 1) -> None:
-    click.echo(failed_line(reason, message, lasting=lasting))
+    tell(failed_line(reason, message, lasting=lasting))
     raise SystemExit(code) from None
 
 
