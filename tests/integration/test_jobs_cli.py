@@ -102,7 +102,10 @@ async def test_a_job_is_dropped_unless_it_runs(slipway: Slipway, db: Database, d
     assert await _told(db) == dropped, "what runs wasn't, and nothing tells that it was"
 
 
-@pytest.mark.parametrize("arguments", [["retry"], ["retry", "1", "--all"], ["retry", "x"], ["drop", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["retry"], ["retry", "1", "--all"], ["retry", "x"], ["drop", "0"], ["drop", str(2**63)], ["retry", str(2**63)]],
+)
 async def test_what_makes_no_sense_is_refused_before_the_database_is_asked(
     slipway: Slipway, arguments: list[str]
 ) -> None:

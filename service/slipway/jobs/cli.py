@@ -19,6 +19,8 @@ from slipway.storage.login import login_from_settings
 
 T = TypeVar("T")
 
+_ID = click.IntRange(1, 2**63 - 1)
+
 
 @click.group("jobs")
 def jobs() -> None:
@@ -39,7 +41,7 @@ def show(*, dead: bool, limit: int) -> None:
 
 
 @jobs.command("retry")
-@click.argument("ids", type=click.IntRange(min=1), nargs=-1, metavar="ID…")
+@click.argument("ids", type=_ID, nargs=-1, metavar="ID…")
 @click.option("--all", "everything", is_flag=True, help="Every dead letter.")
 def retry(ids: tuple[int, ...], *, everything: bool) -> None:
     """Put dead letters back into the queue, with all their attempts before them again."""
@@ -56,7 +58,7 @@ def retry(ids: tuple[int, ...], *, everything: bool) -> None:
 
 
 @jobs.command("drop")
-@click.argument("job_id", type=click.IntRange(min=1), metavar="ID")
+@click.argument("job_id", type=_ID, metavar="ID")
 def drop(job_id: int) -> None:
     """Delete a job that doesn't run. What it was to do won't be done."""
     dropped = _ask(lambda database: queries.write(database, "drop", lambda tx: queries.drop(tx, job_id), job_id=job_id))
