@@ -247,3 +247,17 @@ async def test_what_writes_is_refused_outside_of_a_unit_of_work(resources: Resou
         with pytest.raises(TypeError, match="is a unit of work"):
             await resources.database.row(Statement(writing))
     assert await resources.database.row(Statement(select(func.count().label("jobs")).select_from(JobRow))) is not None
+
+
+async def test_a_session_for_reading_refuses_what_writes_and_leaves_the_rows_as_they_were(resources: Resources) -> None:
+    changed = update(JobRow).values(last_error="told to nobody")
+
+    async def add(session: AsyncSession) -> None:
+        session.add(JobRow(name="told to nobody", payload={}))
+        await session.flush()
+
+    for write in (add, lambda session: session.execute(changed), lambda session: session.scalars(changed)):
+        with pytest.raises(TypeError, match="is a unit of work"):
+            await resources.database.read(write)
+    jobs = select(func.count()).select_from(JobRow)
+    assert await resources.database.read(lambda session: session.scalar(jobs)) == 0

@@ -28,6 +28,7 @@ from slipway.context.deadline import remaining
 from slipway.settings import Settings
 from slipway.storage.audit import Action
 from slipway.storage.login import Encryption, Login, LoginError, encryption_of
+from slipway.storage.reading import REFUSED, ReadingSession
 from slipway.storage.statements import Row, Statement
 from slipway.storage.unit import Transaction, check_out, commit
 from slipway.telemetry.spans import span
@@ -239,14 +240,16 @@ class Database:
     async def _read_once(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
         async with (
             asyncio.timeout(self._settings.request_deadline),
-            AsyncSession(self._autocommit, expire_on_commit=False, autoflush=False) as session,
+            AsyncSession(
+                self._autocommit, sync_session_class=ReadingSession, expire_on_commit=False, autoflush=False
+            ) as session,
         ):
             return await query(session)
 
     async def row(self, statement: Statement, **values: Any) -> Row | None:
         """As `fetch_row`, for a statement that transactions are asked as well. Raises TypeError for one that writes."""
         if statement.writes:
-            raise TypeError("What writes is a unit of work: here it would leave no row in the audit log.")
+            raise TypeError(REFUSED)
         return await self.fetch_row(statement.text, *statement.arguments(values))
 
     async def fetch_row(self, query: str, *arguments: object) -> Row | None:
