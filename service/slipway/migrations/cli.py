@@ -70,7 +70,7 @@ def upgrade(
         # The operator looked at pods before it sent this; a person who says `all` has decided for themselves.
         fenced: Phase = "announced" if is_marked and phase == "all" else phase
         outcome = await runner.upgrade(
-            settings, target=target, phase=fenced, expected=expected, patience=patience, report=click.echo,
+            settings, target=target, phase=fenced, expected=expected, patience=patience, report=tell,
             listen=_listen(is_marked=is_marked),
         )  # fmt: skip
         if not outcome.applied:
@@ -91,7 +91,7 @@ def announce(patience: float, *, is_marked: bool) -> None:
 
     async def run(settings: Settings) -> None:
         outcome = await announcements.announce(
-            settings, patience=patience, report=click.echo, listen=_listen(is_marked=is_marked)
+            settings, patience=patience, report=tell, listen=_listen(is_marked=is_marked)
         )
         tell(f"Announced: {', '.join(outcome.held_back) or 'nothing'}.")
         if is_marked:
@@ -109,7 +109,7 @@ def withdraw(revision: str | None, patience: float, *, is_marked: bool) -> None:
 
     async def run(settings: Settings) -> None:
         taken_back, outcome = await announcements.withdraw(
-            settings, revision, patience=patience, report=click.echo, listen=_listen(is_marked=is_marked)
+            settings, revision, patience=patience, report=tell, listen=_listen(is_marked=is_marked)
         )
         tell(f"Taken back: {', '.join(taken_back) or 'nothing'}.")
         if is_marked:
@@ -124,7 +124,7 @@ def wait(timeout: float | None) -> None:
     """Wait until the schema has what this release needs. Fails when a later release's contract broke it."""
 
     async def run(settings: Settings) -> None:
-        verdict = await wait_for_schema(settings, limit=timeout, report=click.echo)
+        verdict = await wait_for_schema(settings, limit=timeout, report=tell)
         tell(verdict.sentence)
 
     run_command(run)
@@ -189,11 +189,11 @@ def stamp(revision: str) -> None:
     """Say that the schema is at REVISION (`head`, `base` or an id), running nothing. Check that it's true first."""
 
     async def run(settings: Settings) -> None:
-        await runner.stamp(settings, revision, report=click.echo)
+        await runner.stamp(settings, revision, report=tell)
         tell(f"The database is said to be at {revision}.")
 
     run_command(run)
 
 
 def _listen(*, is_marked: bool) -> Listen:
-    return marked.listener(click.echo) if is_marked else unheard
+    return marked.listener(tell) if is_marked else unheard
