@@ -169,8 +169,6 @@ async def serve(
         # What a started process holds stays: the collector need not walk it again and again (it showed in p99).
         gc.collect()
         gc.freeze()
-        # Counted anew, without it: a whole collection waits until a quarter of what lives long has come on top.
-        gc.collect()
         if ready is not None and startup.done.is_set():
             await ready(resources)
         await stop.wait()
