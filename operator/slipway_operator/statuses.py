@@ -11,7 +11,7 @@ from slipway_operator.cluster import EVENTS, Api, ApiError, ConflictError, Resou
 from slipway_operator.conditions import State, merged, told
 from slipway_operator.definitions import declared
 from slipway_operator.events import event
-from slipway_operator.telemetry import STALLED
+from slipway_operator.telemetry import RESOURCES, STALLED
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,9 @@ async def write_status(
         timed = merged([api.clock.condition()], former.get("conditions") or (), named.get("generation", 0), now)
         wanted = {**wanted, "conditions": [*wanted.get("conditions", ()), *timed]}
     wanted = declared(wanted, api.definitions.get(resource["kind"], {}).get("properties", {}).get("status"))
-    STALLED.labels(resource["kind"], named["namespace"], named["name"]).set(said[0] == "Stalled")
+    key = resource["kind"], named["namespace"], named["name"]
+    STALLED.labels(*key).set(said[0] == "Stalled")
+    RESOURCES.saw(key, said[1], wanted)
     if wanted == former:
         return True
     metadata = {name: resource["metadata"][name] for name in ("name", "namespace", "uid", "resourceVersion")}

@@ -10,10 +10,16 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from slipway_operator.memory import MemoryLimit
+from slipway_operator.resource_metrics import ResourceMetrics
+
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
+REGISTRY.register(MemoryLimit())
+RESOURCES = ResourceMetrics()
+REGISTRY.register(RESOURCES)
 
 RECONCILES = Counter(
     "slipway_operator_reconciles", "Looks at a resource, by result: succeeded or failed", ["kind", "result"],
@@ -83,6 +89,7 @@ def forget_resource(kind: str, namespace: str, name: str) -> None:
     for gauge in (LAGGING, STALLED):
         with suppress(KeyError):
             gauge.remove(kind, namespace, name)
+    RESOURCES.forget((kind, namespace, name))
 
 
 class LastEvents:

@@ -37,6 +37,7 @@ from slipway.http.routing import add_routes, domain_router
 from slipway.resources import Resources
 from slipway.settings import Settings
 from slipway.telemetry.logs import LineWriter
+from slipway.telemetry.objectives import counts_as
 from slipway.version import VERSION
 
 liveness = domain_router("", "health")
@@ -46,6 +47,7 @@ _TAGS["health"] = "Whether the API is there."
 
 
 @liveness.get("/health", summary="Is the API there?")
+@counts_as(None)
 async def health() -> dict[str, str]:
     """Answers without looking at anything else; the ops port tells more."""
     return {"status": "healthy"}

@@ -119,7 +119,7 @@ async def test_the_librarys_own_instrumentations_work_beside_ours() -> None:
     stock_registry = CollectorRegistry()
     extra = stock.requests(metric_name="stock_requests_total", registry=stock_registry)
     assert extra is not None
-    whole.edge._inside = HttpMetrics(whole.edge._guard, extra)  # noqa: SLF001 - one instrumentation more
+    whole.edge._inside = HttpMetrics(whole.edge._guard, lambda *_: None, extra)  # noqa: SLF001 - one instrumentation more
     await call(whole.edge, path="/health")
     assert (
         stock_registry.get_sample_value(

@@ -14,7 +14,7 @@ from slipway_operator.conditions import one_line
 from slipway_operator.exclusion import Exclusion
 from slipway_operator.migrations import config_maps, sql
 from slipway_operator.migrations.jobs import backup_job, migration_job
-from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, Trouble
+from slipway_operator.migrations.model import CreateJob, Decision, DeleteJob, JobSeen, Phase, Purpose, Trouble
 from slipway_operator.migrations.names import script_config_map
 from slipway_operator.migrations.observe import MIGRATIONS, Look
 from slipway_operator.migrations.report import MESSAGE_LIMIT
@@ -23,10 +23,12 @@ from slipway_operator.migrations.status import document
 from slipway_operator.migrations.template import RefusedError
 from slipway_operator.statuses import write_status
 from slipway_operator.telemetry import JOBS as JOBS_TOTAL
+from slipway_operator.telemetry import RESOURCES
 
 log = logging.getLogger(__name__)
 
 _INVALID = 422
+_STEPS: dict[Phase, Purpose] = {"Expanding": "expand", "Contracting": "contract"}
 
 
 async def manifest(api: Api, look: Look, decision: Decision) -> dict[str, Any] | None:
@@ -54,10 +56,24 @@ async def write(api: Api, look: Look, decision: Decision, now: float) -> bool:
     wanted = document(decision, look.observed.jobs, former, resource["metadata"]["generation"], key, now)
     verdict = decision.verdict
     said = (verdict.state, verdict.reason, verdict.message)
+    named = resource["kind"], resource["metadata"]["namespace"], resource["metadata"]["name"]
+    RESOURCES.saw_migration(named, running_since(look.observed.jobs, decision), look.observed.spec.budget)
     if not await write_status(api, MIGRATIONS, resource, wanted, said, now, look.whole):
         return False
     _count_ended(look, decision)
     return True
+
+
+def running_since(jobs: tuple[JobSeen, ...], decision: Decision) -> float | None:
+    """When the first Job of the step that is being taken was made, tries that failed included; None: none is taken.
+
+    What a person must mend, or hasn't approved, doesn't run.
+    """
+    memory, verdict = decision.memory, decision.verdict
+    purpose = _STEPS.get(verdict.phase) if verdict.state == "Reconciling" else None
+    return min(
+        (job.created for job in jobs if job.purpose == purpose and job.plan_key == memory.plan_key), default=None
+    )
 
 
 def _count_ended(look: Look, decision: Decision) -> None:

@@ -20,6 +20,7 @@ from slipway.http.paging import Page, PerPage, opaque, position
 from slipway.http.problems import AuthenticationError, AuthorizationError, ProblemDetail, ValidationError
 from slipway.http.routing import domain_router
 from slipway.storage.audit import LONGEST_REQUEST_ID
+from slipway.telemetry.objectives import SloClass, counts_as
 
 CURSOR = "AAZg3Dd40AABmA1eLFt_II06Wx8MnnpC"
 """What this list gives out after an entry of the documentation's example."""
@@ -57,6 +58,7 @@ async def filters(
 
 
 @router.get("", summary="List what was done")
+@counts_as(SloClass.BULK)
 async def list_audit_entries(
     request: Request,
     _: Admin,

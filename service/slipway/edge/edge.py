@@ -28,6 +28,7 @@ from slipway.settings import Settings
 from slipway.telemetry.access import AccessLog
 from slipway.telemetry.http_metrics import METHODS, OTHER_METHOD, SCOPE_KEY, HttpMetrics, RouteTable
 from slipway.telemetry.logs import LineWriter
+from slipway.telemetry.objectives import SloClass
 from slipway.telemetry.tracing import Tracing
 
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
@@ -87,7 +88,7 @@ class Edge:
                 allow_headers=(*ALLOWED_HEADERS, *settings.cors_headers),
                 expose_headers=EXPOSED_HEADERS,
             )
-        self._inside: ASGIApp = HttpMetrics(inside)
+        self._inside: ASGIApp = HttpMetrics(inside, self._slo_class)
 
     @asynccontextmanager
     async def serving(
@@ -156,11 +157,17 @@ class Edge:
             settings=self._settings,
             drain=self.drain,
         )
-        if self._routes is None:
-            self._routes = RouteTable(self.app.routes)
-        exchange.route = self._routes.resolve(exchange.path)
+        exchange.route = self._route_table().resolve(exchange.path)
         scope[SCOPE_KEY] = exchange
         return exchange
+
+    def _route_table(self) -> RouteTable:
+        if self._routes is None:
+            self._routes = RouteTable(self.app.routes)
+        return self._routes
+
+    def _slo_class(self, method: str, template: str) -> SloClass | None:
+        return self._route_table().slo_class(method, template)
 
     def _begin_span(self, scope: Scope, exchange: Exchange) -> object | None:
         """Give the exchange its trace ids; the token of its span when one is recorded."""

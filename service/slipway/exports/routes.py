@@ -18,6 +18,7 @@ from slipway.http.problems import AuthenticationError, AuthorizationError, Confl
 from slipway.http.routing import domain_router
 from slipway.items.permissions import ItemsReader
 from slipway.storage.unit import Transaction
+from slipway.telemetry.objectives import SloClass, counts_as
 
 router = domain_router(EXPORTS.at, "exports", AuthenticationError, AuthorizationError)
 
@@ -25,6 +26,7 @@ router = domain_router(EXPORTS.at, "exports", AuthenticationError, Authorization
 @router.post(
     "", status_code=202, summary="Ask for an export", response_model=ExportOut, responses=responses(ConflictError)
 )
+@counts_as(SloClass.BULK)
 async def request_export(
     request: Request, wanted: ExportRequest, user: ItemsReader, key: IdempotencyKeyHeader = None
 ) -> Response:
@@ -69,6 +71,7 @@ async def read_export(request: Request, export_id: UUID, user: ItemsReader) -> E
         **responses(NotFoundError, ConflictError),
     },
 )
+@counts_as(SloClass.BULK)
 async def read_file(request: Request, export_id: UUID, user: ItemsReader) -> StreamingResponse:
     """Streamed, with its length. 409 until it is made, then with `Retry-After`; 409 without one when it failed."""
     export = service.finished(await EXPORTS.visible(request, export_id, user.id))

@@ -17,6 +17,9 @@ DURATION = Histogram(
     registry=REGISTRY,
 )
 WAITING = Gauge("slipway_jobs_waiting", "Jobs that are due and wait for a worker, up to 10000.", registry=REGISTRY)
+OLDEST = Gauge(
+    "slipway_jobs_oldest_seconds", "How long the job that is due the longest has waited; 0 for none.", registry=REGISTRY
+)
 DEAD = Gauge("slipway_jobs_dead", "Jobs that were given up, up to 10000.", registry=REGISTRY)
 DATABASE_ERRORS = Counter(
     "slipway_worker_database_errors_total", "Times that the worker couldn't reach its database.", registry=REGISTRY

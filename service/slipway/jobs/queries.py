@@ -193,15 +193,30 @@ async def ensure(transaction: Transaction, name: str, delay: timedelta) -> bool:
     return await transaction.row(_ENSURE, name=name, dedupe_key=f"periodic:{name}", delay=delay) is not None
 
 
-async def count(session: AsyncSession) -> tuple[int, int]:
-    """How many jobs are due and wait for a worker, and how many are dead; each counted up to COUNTED_UP_TO."""
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many jobs are due and wait for a worker, for how long the oldest has, and how many are dead.
+
+    Numbers end at COUNTED_UP_TO.
+    """
+
+    waiting: int
+    oldest: timedelta
+    dead: int
+
+
+async def count(session: AsyncSession) -> Counted:
+    """Look at the queue."""
 
     async def counted(*conditions: ColumnElement[bool]) -> int:
         some = select(JobRow.id).where(*conditions).limit(COUNTED_UP_TO).subquery()
         return (await session.execute(select(func.count()).select_from(some))).scalar_one()
 
-    waiting = await counted(JobRow.dead_at.is_(None), JobRow.run_after <= func.now())
-    return waiting, await counted(JobRow.dead_at.is_not(None))
+    due = (JobRow.dead_at.is_(None), JobRow.run_after <= func.now())
+    oldest: timedelta | None = await session.scalar(
+        select(func.clock_timestamp() - JobRow.run_after).where(*due).order_by(JobRow.run_after).limit(1)
+    )
+    return Counted(await counted(*due), oldest or timedelta(0), await counted(JobRow.dead_at.is_not(None)))
 
 
 @dataclass(frozen=True, slots=True)

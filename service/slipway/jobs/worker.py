@@ -21,7 +21,7 @@ from slipway.jobs import queries
 from slipway.jobs.away import DATABASE_AWAY, pauses
 from slipway.jobs.kinds import Job, JobError, Kind, LeaseLostError
 from slipway.jobs.listener import Listener
-from slipway.jobs.metrics import DATABASE_ERRORS, DEAD, DURATION, JOBS, WAITING
+from slipway.jobs.metrics import DATABASE_ERRORS, DEAD, DURATION, JOBS, OLDEST, WAITING
 from slipway.jobs.outcomes import Outcome, Retries, outcome
 from slipway.jobs.tracing import job_context
 from slipway.settings import Settings
@@ -230,9 +230,10 @@ class Worker:
         while True:
             try:
                 await self._write("add", self._ensure_periodic)
-                waiting, dead = await self._database.read(queries.count)
-                WAITING.set(waiting)
-                DEAD.set(dead)
+                queue = await self._database.read(queries.count)
+                WAITING.set(queue.waiting)
+                OLDEST.set(queue.oldest.total_seconds())
+                DEAD.set(queue.dead)
             except DATABASE_AWAY as error:
                 _count_away(error, "jobs can't be counted")
             await asyncio.sleep(self._pace.look * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers

@@ -54,6 +54,7 @@ from slipway.sessions.schemas import (
 from slipway.sessions.service import Device
 from slipway.storage.audit import Action
 from slipway.storage.unit import Transaction
+from slipway.telemetry.objectives import SloClass, counts_as
 
 USER_AGENT_LENGTH = 256
 
@@ -88,6 +89,7 @@ def _token_reply(parts: SessionParts, grant: Grant, response: Response) -> Token
     summary="Sign in, or refresh",
     responses=responses(BadRequestError, InvalidGrantError, AuthenticationError),
 )
+@counts_as(SloClass.SIGN_IN)
 async def sign_in(request: Request, response: Response, form: Annotated[TokenForm, Form()]) -> TokenReply:
     """OAuth 2.0's token endpoint. Wrong passwords are answered ever more slowly: 429 with `Retry-After`.
 
@@ -144,6 +146,7 @@ async def revoke_token(request: Request, form: Annotated[RevokeForm, Form()]) ->
 
 
 @router.post("/refresh", summary="Get the next access token", responses=responses(AuthenticationError))
+@counts_as(SloClass.SIGN_IN)
 async def refresh_session(request: Request, response: Response, body: RefreshRequest) -> TokenReply:
     """Uses the refresh token and gives the next one. Using it again later ends the session: somebody else has it.
 
@@ -240,6 +243,7 @@ async def _end(request: Request, action: Action, work: Callable[[Transaction], A
     summary="Change the password",
     responses=responses(AuthenticationError, ConflictError),
 )
+@counts_as(SloClass.SIGN_IN)
 async def change_password(request: Request, body: PasswordChange, user: CurrentUser) -> None:
     """Ends the other sessions; this one goes on."""
     current, new = body.current_password.get_secret_value(), body.new_password.get_secret_value()
@@ -254,6 +258,7 @@ async def request_password_reset(request: Request, body: PasswordResetRequest) -
 
 
 @router.post("/password-reset/confirm", status_code=204, summary="Set a new password by the mailed link")
+@counts_as(SloClass.SIGN_IN)
 async def confirm_password_reset(request: Request, body: PasswordResetConfirm) -> None:
     """The token works once. Ends all sessions."""
     token, new = body.token.get_secret_value(), body.new_password.get_secret_value()

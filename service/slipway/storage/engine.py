@@ -28,6 +28,7 @@ from slipway.context.deadline import remaining
 from slipway.settings import Settings
 from slipway.storage.audit import Action
 from slipway.storage.login import Encryption, Login, LoginError, encryption_of
+from slipway.storage.presence import Presence
 from slipway.storage.reading import REFUSED, ReadingSession
 from slipway.storage.statements import Row, Statement
 from slipway.storage.unit import Transaction, check_out, commit
@@ -109,6 +110,7 @@ class Database:
         event.listen(self.engine.sync_engine, "checkout", self._refuse_closed)
         event.listen(self.engine.sync_engine, "checkin", self._close_outdated)
         event.listen(self.engine.sync_engine, "close", self._forget_idle)
+        self._presence = Presence(lambda: self.fetch_row("SELECT 1"))
         self._idle: dict[ConnectionPoolEntry, float] = {}
         self._trimming: asyncio.TimerHandle | None = None
 
@@ -139,6 +141,9 @@ class Database:
                 raise
             # The login changed while this connection was being made, and the old one was locked since.
             return await self._connect()
+        except (*LOST, OSError, TimeoutError):
+            self._presence.away()
+            raise
         connection.slipway_generation = generation.number
         if self._settings.debug:
             connection.add_query_logger(log_query)
@@ -281,6 +286,7 @@ class Database:
     async def close(self) -> None:
         if self._trimming is not None:
             self._trimming.cancel()
+        await self._presence.close()
         await self.engine.dispose()
 
 

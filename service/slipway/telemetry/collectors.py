@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
+from slipway.telemetry.memory import MemoryLimit
 from slipway.telemetry.registry import REGISTRY
 from slipway.version import VERSION
 
@@ -61,6 +62,7 @@ def _waiting(pool: QueuePool) -> int:
 
 POOL = PoolCollector()
 REGISTRY.register(POOL)
+REGISTRY.register(MemoryLimit())
 ProcessCollector(registry=REGISTRY)
 Info("slipway_build", "What runs here.", registry=REGISTRY).info(
     {"version": VERSION, "python": platform.python_version()}

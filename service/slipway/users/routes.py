@@ -29,6 +29,7 @@ from slipway.http.problems import (
 from slipway.http.routing import domain_router
 from slipway.sessions.proof import prove_password
 from slipway.storage.unit import Transaction
+from slipway.telemetry.objectives import SloClass, counts_as
 from slipway.users import email_changes, queries, service
 from slipway.users.parts import UserParts, parts_of
 from slipway.users.queries import Known
@@ -64,6 +65,7 @@ def _rendered(user: SessionUser) -> bytes:
 
 
 @router.get("", summary="List users", responses=responses(AuthorizationError))
+@counts_as(SloClass.BULK)
 async def list_users(
     request: Request,
     _: Admin,
@@ -97,6 +99,7 @@ _LINKS = {"read": ("read_user", "user_id"), "change": ("patch_user", "user_id"),
     response_model=UserOut,
     responses=responses(AuthorizationError, ConflictError) | versioned(201, links=_LINKS),
 )
+@counts_as(SloClass.SIGN_IN)
 async def create_user(request: Request, new: UserCreate, actor: Admin, key: IdempotencyKeyHeader = None) -> Response:
     """For administrators. A welcome mail goes out by the queue."""
     parts = parts_of(request)
