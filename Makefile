@@ -4,8 +4,9 @@
 # make format   mend the format                   make lock          refresh the pinned requirements
 # make chart    the chart's schema and value table, from values.yaml; the operator's copy of the CRDs
 # make env      .env.example, from the settings    make limits        docs/limits.md, docs/api.md, from the code
+# make observability   rules, burn-rate alerts and the index of runbooks, from the objectives
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock bench clean cluster cluster-down image chart env limits prove sizes
+.PHONY: help run test lint format lock bench clean cluster cluster-down image chart env limits observability prove sizes
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -70,6 +71,9 @@ chart: $(VENV)/.installed-dev
 limits: $(VENV)/.installed-dev
 	@$(BIN)/python tests/limits.py > docs/limits.md
 	@$(BIN)/python tests/api_page.py > docs/api.md
+
+observability: $(VENV)/.installed-dev
+	@$(BIN)/python -m slipway_observability
 
 sizes:
 	@$(PYTHON) tests/sizes.py

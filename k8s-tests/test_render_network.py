@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 import yaml
 
-from charts.render import CHART, DEMO, EXAMPLES, PRODUCTION, Document, Objects, Renderer, merged
+from charts.render import DEMO, EXAMPLES, PRODUCTION, Document, Objects, Renderer, merged
 
 OUTSIDE = {
     "ingress": {"enabled": True, "hosts": ["a.example.com", "b.example.com"]},
@@ -172,31 +171,3 @@ def test_the_monitor_finds_only_the_headless_services(production: Objects) -> No
     ]
     assert found == ["slipway-metrics", "slipway-operator-metrics", "slipway-worker-metrics"]
     assert monitor["spec"]["endpoints"] == [{"port": "ops"}]
-
-
-def test_alerts_ask_for_metrics_that_exist(production: Objects) -> None:
-    (rule,) = production.of_kind("PrometheusRule")
-    documented = set(re.findall(r"^\| `(\w+)`", (CHART.parent / "docs" / "observability.md").read_text(), re.MULTILINE))
-    alerts = [alert for group in rule["spec"]["groups"] for alert in group["rules"]]
-    assert len(alerts) >= 5
-    for alert in alerts:
-        asked = {re.sub(r"_(total|bucket)$", "", name) for name in re.findall(r"(\w+)\{", alert["expr"])}
-        assert asked <= documented | {"up"}, alert["alert"]
-        assert alert["labels"].keys() == {"severity", "team"}
-        services = set(re.findall(r'service=~?"([^"]+)"', alert["expr"]))
-        assert services <= {
-            "slipway-metrics",
-            "slipway-metrics|slipway-worker-metrics",
-            "slipway-operator-metrics",
-        }
-
-
-def test_alerts_of_resources_tell_those_of_two_namespaces_apart(renderer: Renderer) -> None:
-    production = yaml.safe_load(EXAMPLES["production"].read_text())
-    (rule,) = renderer.objects(merged(production, {"operator": {"scope": "cluster"}})).of_kind("PrometheusRule")
-    alerts = {alert["alert"]: alert for group in rule["spec"]["groups"] for alert in group["rules"]}
-    for name in ("SlipwayConsumersLagging", "SlipwayNeedsAPerson"):
-        # Prometheus gives the operator's label `namespace` this name, since each target has one of its own.
-        assert alerts[name]["expr"].startswith("max by (exported_namespace, kind, name) (slipway_operator_")
-        told = re.findall(r"\{\{ \$labels\.(\w+) \}\}", alerts[name]["annotations"]["summary"])
-        assert told == ["kind", "exported_namespace", "name"]

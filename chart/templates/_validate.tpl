@@ -150,8 +150,8 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and (not $values.ports.ops) (or $values.metrics.prometheusRule.enabled (and $values.metrics.serviceMonitor.enabled (not (include "slipway.operator" .)))) }}
-{{- $faults = append $faults "metrics need the ops port: set ports.ops, or switch metrics.serviceMonitor and metrics.prometheusRule off." }}
+{{- if and (not $values.ports.ops) (or $values.metrics.prometheusRule.enabled $values.metrics.rulesConfigMap.enabled (and $values.metrics.serviceMonitor.enabled (not (include "slipway.operator" .)))) }}
+{{- $faults = append $faults "metrics need the ops port: set ports.ops, or switch metrics.serviceMonitor, metrics.prometheusRule and metrics.rulesConfigMap off." }}
 {{- end }}
 {{- $folders := include "slipway.secrets" . | fromYaml }}
 {{- range $values.extraVolumes }}

@@ -1,0 +1,1 @@
+"""What SREs look at, made from the objectives in the service: `make observability` writes it."""
