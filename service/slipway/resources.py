@@ -84,10 +84,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.callback(tracing.shutdown)
         database, login_folder = open_database(settings)
         stack.push_async_callback(database.close)
-        instrument_engine(database.engine.sync_engine)
+        instrument_engine(database.connections.engine.sync_engine)
         if settings.debug:
-            log_engine(database.engine.sync_engine)
-        POOL.watch(database)
+            log_engine(database.connections.engine.sync_engine)
+        POOL.watch(database.connections)
         keys, keys_folder = open_keys(settings)
         redis = RedisGateway(settings)
         await redis.start()

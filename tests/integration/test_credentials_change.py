@@ -19,6 +19,7 @@ from servers.waiting import until
 from slipway.resources import open_database, open_resources
 from slipway.settings import Settings
 from slipway.storage.audit import Action
+from slipway.storage.connections import Connections
 from slipway.storage.engine import Database
 from slipway.storage.login import Login
 from slipway.storage.statements import Statement, one
@@ -124,7 +125,8 @@ async def _has(server: PostgresServer, login: Login, count: int) -> bool:
 async def test_without_closing_them_busy_connections_would_stay_after_their_transaction(
     postgres: PostgresServer, settings: Settings, logins: tuple[Login, Login], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Database, "_close_outdated", lambda *_: None)
+    monkeypatch.setattr(Connections, "_close_outdated", lambda *_: None)
+    monkeypatch.setattr(Connections, "_is_fit", lambda *_: True)
     database = Database(settings, logins[0])
     release = asyncio.Event()
     running = await busy(database, 2, release)
@@ -139,22 +141,22 @@ async def test_disposing_of_the_pool_instead_would_leave_idle_connections(
     postgres: PostgresServer, opened: Database, logins: tuple[Login, Login], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection made while the old pool is being emptied belongs to that pool for good."""
-    abandoned = opened.engine.pool
+    abandoned = opened.connections.engine.pool
     idle = asyncio.Event()
     idlers = await busy(opened, 5, idle)
     idle.set()
     await asyncio.gather(*idlers)
-    monkeypatch.setattr(opened, "_idle", {})
+    monkeypatch.setattr(opened.connections, "close_idle", lambda: None)
     await opened.change_login(logins[1])
     release = asyncio.Event()
-    disposing = asyncio.create_task(opened.engine.dispose())
+    disposing = asyncio.create_task(opened.connections.engine.dispose())
     await asyncio.sleep(0)
     [running] = await busy(opened, 1, release)
     await disposing
     release.set()
     await running
-    assert opened.engine.pool is not abandoned
-    await opened.engine.dispose()
+    assert opened.connections.engine.pool is not abandoned
+    await opened.connections.engine.dispose()
     assert await connections_of(postgres, logins[1]) == 1
     abandoned.dispose()
 

@@ -11,7 +11,6 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import text
-from sqlalchemy.pool import QueuePool
 from starlette.responses import StreamingResponse
 
 from servers.asgi import WholeEdge
@@ -71,12 +70,6 @@ async def client(whole: WholeEdge) -> AsyncIterator[httpx.AsyncClient]:
         await task
 
 
-def _in_use(db: Database) -> int:
-    pool = db.engine.sync_engine.pool
-    assert isinstance(pool, QueuePool)
-    return pool.checkedout()
-
-
 async def _sleeping(db: Database) -> int:
     query = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()"
     query += " AND state = 'active'"
@@ -86,7 +79,7 @@ async def _sleeping(db: Database) -> int:
 
 async def _hang_up(client: httpx.AsyncClient, db: Database) -> None:
     asking = asyncio.create_task(client.get("/sleep/20"))
-    await until(lambda: _in_use(db) == 1)
+    await until(lambda: db.connections.in_use == 1)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -97,7 +90,7 @@ async def test_a_client_that_hangs_up_frees_its_connection_and_ends_its_statemen
 ) -> None:
     await _hang_up(client, db)
     await until(lambda: whole.edge.in_flight == 0)
-    await until(lambda: _in_use(db) == 0)
+    await until(lambda: db.connections.in_use == 0)
 
     async def none_sleeps() -> bool:
         return await _sleeping(db) == 0
@@ -112,7 +105,7 @@ async def test_without_watching_its_connection_stays_in_use(
     monkeypatch.setattr(sweeper, "_should_watch", lambda *_: False)
     await _hang_up(client, db)
     with pytest.raises(AssertionError, match="Not seen"):
-        await until(lambda: _in_use(db) == 0, within=0.5)
+        await until(lambda: db.connections.in_use == 0, within=0.5)
     assert whole.edge.in_flight == 1
 
 
@@ -126,7 +119,7 @@ async def test_a_deadline_ends_the_statement_too(client: httpx.AsyncClient, db: 
     whole.edge._settings = Settings(request_deadline=0.3)  # noqa: SLF001 - this server, less patient
     reply = await client.get("/sleep/20")
     assert (reply.status_code, reply.json()["error"]) == (503, "deadline_exceeded")
-    await until(lambda: _in_use(db) == 0)
+    await until(lambda: db.connections.in_use == 0)
     assert await _sleeping(db) == 0
 
 

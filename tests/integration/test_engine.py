@@ -77,19 +77,19 @@ async def _use_at_once(database: Database, number: int) -> None:
 async def test_overflow_connections_are_kept_for_the_next_burst_and_closed_once_idle(
     empty_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("slipway.storage.engine.IDLE_OVERFLOW", 1.0)
+    monkeypatch.setattr("slipway.storage.connections.IDLE_OVERFLOW", 1.0)
     settings = Settings(database_pool_size=2, database_max_overflow=4)
     database = Database(settings, empty_database.owner)
     try:
         await _use_at_once(database, 6)
-        assert database.idle_connections == 6
+        assert database.connections.idle == 6
         assert await _open_connections(empty_database) == 6
 
         async def trimmed() -> bool:
             return await _open_connections(empty_database) == 2
 
         await until(trimmed)
-        assert database.idle_connections == 2
+        assert database.connections.idle == 2
         await _use_at_once(database, 6)
     finally:
         await database.close()
@@ -115,7 +115,7 @@ async def test_a_row_is_fetched_and_a_lost_connection_is_replaced_once(empty_dat
         again = await database.fetch_row("SELECT pg_backend_pid() AS pid")
         assert again is not None
         assert again["pid"] != row["pid"]
-        assert database.idle_connections == 1
+        assert database.connections.idle == 1
     finally:
         await database.close()
 
@@ -179,7 +179,7 @@ async def test_without_a_limit_silent_connections_would_keep_the_pool(
         await _use_at_once(database, 2)
         proxy.silence()
         waiting = [asyncio.create_task(ask(database)) for _ in range(2)]
-        await until(lambda: database.idle_connections == 0)
+        await until(lambda: database.connections.idle == 0)
         with pytest.raises(SqlTimeoutError):
             await ask(database)
         for task in waiting:
@@ -190,7 +190,7 @@ async def test_without_a_limit_silent_connections_would_keep_the_pool(
 async def test_the_kernel_is_told_to_drop_a_silent_peer(empty_database: TestDatabase) -> None:
     database = Database(Settings(request_deadline=7), empty_database.owner)
     try:
-        raw = await database.engine.raw_connection()
+        raw = await database.connections.engine.raw_connection()
         link = cast("Any", raw.driver_connection)._transport.get_extra_info("socket")  # noqa: SLF001 - what is tested
         assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000

@@ -228,7 +228,7 @@ async def test_no_connection_is_held_while_a_reader_is_slow(
     export = await made(db, settings, await make_owner(db, "first", "second"), "jsonl")
     reading = service.file_of(db, export)
     await anext(reading)
-    assert db.engine.pool.checkedout() == 0  # type: ignore[attr-defined] - of the pool class in use
+    assert db.connections.in_use == 0
     await reading.aclose()  # type: ignore[attr-defined] - it is a generator
 
 

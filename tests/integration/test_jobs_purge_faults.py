@@ -132,7 +132,7 @@ async def test_the_limit_of_requests_is_none_of_the_purge(
         await owner.execute(SLOW.format(table="login_attempts", seconds=0.3))
     hurried = settings.with_changes(request_deadline=0.1)
     assert hurried.database_url is not None
-    other = Database(hurried, db._generation.login)  # noqa: SLF001 - the same login, with another deadline
+    other = Database(hurried, db._login)  # noqa: SLF001 - the same login, with another deadline
     try:
         await purge_once(hurried, other)
     finally:

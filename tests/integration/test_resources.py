@@ -26,11 +26,11 @@ async def test_what_was_opened_is_closed_with_its_threads_tasks_and_connections(
         await resources.database.fetch_row("SELECT 1")
         await enqueue(resources.database, "greet")
         assert resources.redis.available
-        assert resources.database.idle_connections == 1
+        assert resources.database.connections.idle == 1
         assert REGISTRY.get_sample_value("slipway_pool_connections", {"state": "idle"}) == 1
         assert asyncio.all_tasks() - before, "files are watched"
         assert await resources.passwords.run(lambda: 1) == 1
-    assert resources.database.idle_connections == 0
+    assert resources.database.connections.idle == 0
     assert await resources.redis.call(lambda redis: redis.ping(), "ping") is AWAY
     await until(lambda: not asyncio.all_tasks() - before)
     with pytest.raises(RuntimeError, match="after shutdown"):

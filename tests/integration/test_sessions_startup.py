@@ -104,7 +104,7 @@ async def test_a_refused_login_is_told_as_the_schema_commands_tell_it(
     resources: Resources, folder: Path, database: object
 ) -> None:
     del database
-    wrong = replace(resources.database._generation.login, password=SecretStr("wrong"))  # noqa: SLF001 - a login that was mistyped
+    wrong = replace(resources.database._login, password=SecretStr("wrong"))  # noqa: SLF001 - a login that was mistyped
     refused = Database(resources.settings, wrong)
     looked = Startup(replace(resources, database=refused), DrainState())
     del folder

@@ -103,7 +103,7 @@ async def test_what_is_refused_leaves_neither_and_a_connection_that_goes_on(
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await make(db)
     assert await counted(database) == (1, 1, 1)
-    assert db.idle_connections == 1
+    assert db.connections.idle == 1
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ async def test_a_constraint_that_fails_at_commit_is_an_error(db: Database, datab
     with pytest.raises(asyncpg.RaiseError, match="only at commit"):
         await make(db)
     assert await counted(database) == (0, 0, 0)
-    assert db.idle_connections == 1
+    assert db.connections.idle == 1
 
 
 async def _swallow(transaction: Transaction) -> None:
@@ -199,7 +199,7 @@ async def test_one_that_is_lost_again_and_again_is_an_error_after_the_second(
     problem = as_problem(lost.value)
     assert problem is not None
     assert problem.status == 503
-    assert (len(pids), db.idle_connections) == (2, 0)
+    assert (len(pids), db.connections.idle) == (2, 0)
 
 
 @WAYS
@@ -223,7 +223,7 @@ async def test_a_commit_whose_answer_is_lost_is_an_error_and_never_run_again(
             assert problem is not None
             # In steps nothing that may commit had been sent: nothing was done, and nobody has to look.
             assert (problem.status, problem.message == IN_DOUBT) == (503, make is create)
-            assert opened.idle_connections == 0
+            assert opened.connections.idle == 0
         finally:
             await opened.close()
     items, rows, pairs = await counted(database)
@@ -252,7 +252,7 @@ async def test_a_statement_ends_with_the_requests_deadline(
             with pytest.raises(asyncpg.QueryCanceledError):
                 await make(db)
             assert monotonic() - began < 5
-        assert db.idle_connections == 1
+        assert db.connections.idle == 1
     finally:
         await db.close()
     assert await counted(database) == (1, 1, 1)
@@ -270,7 +270,7 @@ async def test_work_that_is_cancelled_is_stopped_in_the_database_too(
         with pytest.raises(asyncio.CancelledError):
             await trying
         await until(lambda: _nobody_waits(database))
-    assert db.idle_connections == 0
+    assert db.connections.idle == 0
     assert await counted(database) == (0, 0, 0)
 
 
@@ -298,7 +298,7 @@ async def test_work_under_way_ends_as_the_old_login_and_the_next_is_the_new_one(
     await db.change_login(database.owner)
     release.set()
     assert await under_way == ("slipway_app", "slipway_app")
-    assert db.idle_connections == 0
+    assert db.connections.idle == 0
     assert await db.unit(TRY, work) == ("slipway_owner", "slipway_owner")
 
 

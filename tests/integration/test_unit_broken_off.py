@@ -18,6 +18,7 @@ from servers.databases import TestDatabase
 from servers.waiting import until
 from slipway.settings import Settings
 from slipway.storage import unit
+from slipway.storage.connections import drop
 from slipway.storage.engine import Database
 from slipway.storage.statements import Statement
 from slipway.storage.unit import Transaction
@@ -90,7 +91,7 @@ async def test_wherever_it_is_cancelled_it_is_done_with_its_row_or_not_at_all_an
         if not await broken_off(make(narrow), at, again=again):
             break
         reached = at
-        assert narrow.engine.pool.checkedout() == 0  # type: ignore[attr-defined] # of the pool class in use
+        assert narrow.connections.in_use == 0
         await create_in_steps(narrow)
         items, rows, pairs = await counted(database)
         assert items == rows == pairs >= at
@@ -111,15 +112,15 @@ async def test_a_connection_that_is_not_closed_when_it_is_cancelled_would_be_han
     async def keep(*_: object) -> None:
         pass
 
-    monkeypatch.setattr(unit, "greenlet_spawn", keep)
+    monkeypatch.setattr(unit, "end", keep)
     in_the_middle = 0
     for at in count(1):
         if not await broken_off(create_in_steps(narrow), at, again=False):
             break
-        raw = await narrow.engine.raw_connection()
+        raw = await narrow.connections.take()
         driver: Any = raw.driver_connection
         in_the_middle += driver.is_in_transaction() or driver.is_closed()
-        raw.invalidate()
+        drop(raw)
     assert in_the_middle > 0
 
 
@@ -141,7 +142,7 @@ async def test_who_is_cancelled_while_waiting_for_a_connection_takes_none(narrow
     with pytest.raises(asyncio.CancelledError):
         await waiting
     await create_in_steps(narrow)
-    assert narrow.engine.pool.checkedout() == 0  # type: ignore[attr-defined] # of the pool class in use
+    assert narrow.connections.in_use == 0
 
 
 async def at_once(transaction: Transaction) -> None:
@@ -178,7 +179,7 @@ async def test_whatever_ends_it_the_next_has_a_connection_that_is_in_no_transact
     assert await counted(database) == (0, 0, 0)
     await create_in_steps(narrow)
     assert await counted(database) == (1, 1, 1)
-    assert narrow.engine.pool.checkedout() == 0  # type: ignore[attr-defined] # of the pool class in use
+    assert narrow.connections.in_use == 0
 
 
 async def test_what_goes_on_after_its_work_has_ended_reaches_nobody_elses_connection(
@@ -212,7 +213,7 @@ async def test_what_finds_nothing_to_do_is_rolled_back_and_leaves_nothing(
 
     assert await narrow.unit(TRY, work) == "nothing"
     assert await counted(database) == (0, 0, 0)
-    assert narrow.idle_connections == 1
+    assert narrow.connections.idle == 1
     await create_in_steps(narrow)
     assert await counted(database) == (1, 1, 1)
 

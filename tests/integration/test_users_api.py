@@ -323,7 +323,7 @@ async def test_no_connection_is_held_while_a_new_users_password_is_hashed(
     hash_new = resources.passwords.hash
 
     async def watched(password: str) -> str:
-        held.append(resources.database.engine.sync_engine.pool.checkedout())  # type: ignore[attr-defined]
+        held.append(resources.database.connections.in_use)
         return await hash_new(password)
 
     monkeypatch.setattr(resources.passwords, "hash", watched)

@@ -45,7 +45,7 @@ def statements(resources: Resources) -> Iterator[list[str]]:
         seen.append(statement.text)
         return arguments(statement, values)
 
-    engine = resources.database.engine.sync_engine
+    engine = resources.database.connections.engine.sync_engine
     event.listen(engine, "before_cursor_execute", note)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Statement, "arguments", noted)

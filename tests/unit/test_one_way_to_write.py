@@ -13,7 +13,13 @@ ELSEWHERE = ("migrations",)
 """Packages that write by other ways: the owner's, whose writes are schema changes and are told in the ledger."""
 WRITES = {"insert", "update", "delete", "add", "add_all", "merge", "commit", "begin", "with_for_update", "text"}
 CONNECTS = {"raw_connection", "connect", "AsyncSession", "transaction"}
-MAY_CONNECT = {"storage/engine.py", "storage/unit.py", "jobs/listener.py", "local/embedded.py"}
+MAY_CONNECT = {
+    "storage/connections.py",
+    "storage/engine.py",
+    "storage/unit.py",
+    "jobs/listener.py",
+    "local/embedded.py",
+}
 """The pool; LISTEN, which writes nothing; and the database that `slipway run` makes."""
 
 
@@ -29,6 +35,8 @@ def faults(source: str, where: str) -> Iterator[str]:
 
 
 def _name(function: ast.expr) -> str:
+    if ast.unparse(function).endswith("connections.take"):
+        return "connect"
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
@@ -51,6 +59,8 @@ def test_another_way_would_be_noticed() -> None:
     write = "async def end(session: AsyncSession) -> None:\n    await session.execute(delete(Item))\n"
     aside = "database.read(lambda session: session.execute(update(Item)))\n"
     around = "async with AsyncSession(database.engine) as session:\n    pass\n"
+    below = "pooled = await database.connections.take()\n"
     assert list(faults(write, "items/queries.py")) == ["items/queries.py:2 reads by delete"]
     assert list(faults(aside, "items/routes.py")) == ["items/routes.py:1 reads by update"]
     assert list(faults(around, "items/service.py")) == ["items/service.py:1 opens a connection by AsyncSession"]
+    assert list(faults(below, "items/service.py")) == ["items/service.py:1 opens a connection by connect"]

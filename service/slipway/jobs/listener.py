@@ -15,6 +15,7 @@ from typing import Any
 from slipway.jobs.away import DATABASE_AWAY, pauses
 from slipway.jobs.metrics import DATABASE_ERRORS
 from slipway.jobs.queue import CHANNEL
+from slipway.storage.connections import end
 from slipway.storage.engine import Database
 
 LOOK_EVERY = 0.5
@@ -49,17 +50,18 @@ class Listener:
     async def _listen(self) -> None:
         """Returns when this connection is of no more use; raises when it can't be had or stops answering."""
         lost = asyncio.Event()
-        async with self._database.engine.connect() as connection:
-            # Never goes back to the pool: whoever got it next would be listening too.
-            try:
-                driver: Any = (await connection.get_raw_connection()).driver_connection
-                driver.add_termination_listener(lambda _: lost.set())
-                async with asyncio.timeout(ANSWER_WITHIN):
-                    await driver.add_listener(CHANNEL, lambda *_: self._wake())
-                self._wake()
-                await self._until_useless(driver, lost)
-            finally:
-                await connection.invalidate()
+        pooled = await self._database.connections.take()
+        # Nobody gets it after this: who did would be listening too.
+        try:
+            driver = pooled.driver_connection
+            driver.add_termination_listener(lambda _: lost.set())
+            async with asyncio.timeout(ANSWER_WITHIN):
+                await driver.add_listener(CHANNEL, lambda *_: self._wake())
+            self._wake()
+            await self._until_useless(driver, lost)
+        finally:
+            await end(pooled)
+            self._database.connections.give_back(pooled)
 
     async def _until_useless(self, driver: Any, lost: asyncio.Event) -> None:
         asked = monotonic()

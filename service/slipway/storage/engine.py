@@ -1,4 +1,4 @@
-"""The connection pool: deadlines that reach SQL, logins that change while it works, lost connections noticed for free.
+"""PostgreSQL: deadlines that reach SQL, logins that change while it works, lost connections noticed for free.
 
 Failure policy: nothing here swallows a database error. `Database.read` repeats a read once when its connection was
 lost; everything else raises, and the edge turns a lost or exhausted database into a 503 problem. A read that gets no
@@ -12,34 +12,28 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from operator import itemgetter
-from time import monotonic
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import asyncpg
 from opentelemetry.trace import SpanKind
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from slipway.context.deadline import remaining
 from slipway.settings import Settings
 from slipway.storage.audit import Action
+from slipway.storage.connections import Connections, drop
 from slipway.storage.login import Encryption, Login, LoginError, encryption_of
 from slipway.storage.presence import Presence
 from slipway.storage.reading import REFUSED, ReadingSession
 from slipway.storage.statements import Row, Statement
-from slipway.storage.unit import Transaction, check_out, commit
-from slipway.telemetry.spans import span
+from slipway.storage.unit import Transaction, commit
+from slipway.telemetry.spans import recording, span
 from slipway.telemetry.sql import log_query, statement_name
 
 T = TypeVar("T")
 logger = logging.getLogger("slipway.storage")
-
-IDLE_OVERFLOW = 30.0
-"""Seconds after which an idle connection beyond `database_pool_size` is closed."""
 
 LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError, ConnectionError)
 """What asyncpg raises on a lost connection; InternalClientError when the server's last words are there, its FIN not."""
@@ -74,14 +68,6 @@ class DeadlineConnection(asyncpg.Connection):
         await super().close(timeout=None if timeout is None else min(timeout, FAREWELL))
 
 
-@dataclass(slots=True)
-class _Generation:
-    """Which login new connections use; a connection of an earlier generation is closed when it comes back."""
-
-    login: Login
-    number: int = 0
-
-
 class Database:
     """One process's PostgreSQL: `unit()` for writes, `read()` for reads, `change_login()` when it rotates.
 
@@ -90,46 +76,29 @@ class Database:
 
     def __init__(self, settings: Settings, login: Login) -> None:
         self._settings = settings
-        self._generation = _Generation(login)
+        self._login = login
         wanted = encryption_of(settings, login)
         self._tls: tuple[Encryption, ssl.SSLContext | str | bool] = wanted, tls_context(wanted)
-        self.engine: AsyncEngine = create_async_engine(
-            "postgresql+asyncpg://",
-            async_creator=self._connect,
-            # SQLAlchemy closes an overflow connection as soon as it comes back, and under load the next request
-            # pays for a new one (4 ms). So all are kept, and `_trim` closes those that stay idle.
-            pool_size=settings.database_pool_size + settings.database_max_overflow,
-            max_overflow=0,
-            pool_timeout=settings.database_pool_timeout,
-            pool_recycle=settings.database_pool_recycle,
-            pool_use_lifo=True,
-            hide_parameters=True,  # exceptions are logged; rows aren't
+        self.connections = Connections(
+            settings,
+            self._connect,
+            login_of=lambda connection: connection.slipway_login,
+            current=lambda: self._login,
         )
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        event.listen(self.engine.sync_engine, "connect", self._stamp)
-        event.listen(self.engine.sync_engine, "checkout", self._refuse_closed)
-        event.listen(self.engine.sync_engine, "checkin", self._close_outdated)
-        event.listen(self.engine.sync_engine, "close", self._forget_idle)
+        self._sessions = self.connections.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._presence = Presence(lambda: self.fetch_row("SELECT 1"))
-        self._idle: dict[ConnectionPoolEntry, float] = {}
-        self._trimming: asyncio.TimerHandle | None = None
-
-    @property
-    def idle_connections(self) -> int:
-        """Connections that are open and not in use."""
-        return len(self._idle)
 
     @property
     def role(self) -> str:
         """The database role that new connections use."""
-        return self._generation.login.username
+        return self._login.username
 
     async def _connect(self) -> Any:
-        generation = self._generation
+        login = self._login
         try:
             connection = await asyncpg.connect(
                 **self._connect_arguments(
-                    generation.login,
+                    login,
                     application_name="slipway",
                     statement_timeout=str(int(self._settings.request_deadline * 1000)),
                     idle_in_transaction_session_timeout=str(int(self._settings.request_deadline * 2000)),
@@ -137,14 +106,14 @@ class Database:
                 connection_class=DeadlineConnection,
             )
         except asyncpg.InvalidAuthorizationSpecificationError:
-            if generation is self._generation:
+            if login is self._login:
                 raise
             # The login changed while this connection was being made, and the old one was locked since.
             return await self._connect()
         except (*LOST, OSError, TimeoutError):
             self._presence.away()
             raise
-        connection.slipway_generation = generation.number
+        connection.slipway_login = login
         if self._settings.debug:
             connection.add_query_logger(log_query)
         drop_when_silent(connection, self._settings.request_deadline)
@@ -160,39 +129,6 @@ class Database:
             self._tls = wanted, tls_context(wanted)
         return connect_arguments(self._settings, login, tls=self._tls[1], **server_settings)
 
-    def _stamp(self, dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
-        record.info["generation"] = dbapi_connection.driver_connection.slipway_generation
-
-    def _refuse_closed(self, dbapi_connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
-        """A connection whose socket the server closed, or of an old login, is replaced before it is handed out."""
-        self._idle.pop(record, None)
-        if dbapi_connection.driver_connection.is_closed() or record.info["generation"] != self._generation.number:
-            raise DisconnectionError
-
-    def _close_outdated(self, dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
-        if dbapi_connection is None:
-            return
-        if record.info.get("generation") == self._generation.number:
-            self._idle[record] = monotonic()
-            if len(self._idle) > self._settings.database_pool_size and self._trimming is None:
-                self._trimming = asyncio.get_running_loop().call_later(IDLE_OVERFLOW, self._trim)
-        else:
-            record.invalidate()
-
-    def _trim(self) -> None:
-        """Close what has been idle for long beyond `database_pool_size`; look again while there may be more."""
-        self._trimming = None
-        excess = len(self._idle) - self._settings.database_pool_size
-        unused_since = monotonic() - IDLE_OVERFLOW
-        longest_idle = sorted(self._idle.items(), key=itemgetter(1))[: max(0, excess)]
-        for record in [record for record, since in longest_idle if since <= unused_since]:
-            record.invalidate()
-        if len(self._idle) > self._settings.database_pool_size:
-            self._trimming = asyncio.get_running_loop().call_later(IDLE_OVERFLOW, self._trim)
-
-    def _forget_idle(self, _dbapi_connection: object, record: ConnectionPoolEntry) -> None:
-        self._idle.pop(record, None)
-
     async def change_login(self, login: Login) -> None:
         """Use another login from now on: idle connections are closed at once, busy ones after their transaction.
 
@@ -200,11 +136,9 @@ class Database:
         """
         probe = await asyncpg.connect(**self._connect_arguments(login))
         await probe.close(timeout=self._settings.database_connect_timeout)
-        self._generation = _Generation(login, self._generation.number + 1)
-        # Not by AsyncEngine.dispose(): while that waits, connections are made in the pool it is about to abandon,
-        # and stay there, unused and open. Nothing here awaits, so no connection changes hands meanwhile.
-        for record in tuple(self._idle):
-            record.invalidate()
+        # Equal as it may be to the one before, it's another: identity tells the connections of both apart.
+        self._login = replace(login)
+        self.connections.close_idle()
 
     async def unit(
         self,
@@ -221,7 +155,7 @@ class Database:
         (seconds), where the work sets another limit than `request_deadline`. Raises what `work` raises, and asyncpg's
         errors.
         """
-        result = await commit(self.engine, limit or self._settings.request_deadline, action, work)
+        result = await commit(self.connections, limit or self._settings.request_deadline, action, work)
         if then is not None:
             try:
                 await then(result)
@@ -243,13 +177,14 @@ class Database:
             return await self._read_once(query)
 
     async def _read_once(self, query: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        async with (
-            asyncio.timeout(self._settings.request_deadline),
-            AsyncSession(
-                self._autocommit, sync_session_class=ReadingSession, expire_on_commit=False, autoflush=False
-            ) as session,
-        ):
-            return await query(session)
+        with self.connections.wanted():
+            async with (
+                asyncio.timeout(self._settings.request_deadline),
+                AsyncSession(
+                    self._sessions, sync_session_class=ReadingSession, expire_on_commit=False, autoflush=False
+                ) as session,
+            ):
+                return await query(session)
 
     async def row(self, statement: Statement, **values: Any) -> Row | None:
         """As `fetch_row`, for a statement that transactions are asked as well. Raises TypeError for one that writes."""
@@ -263,31 +198,35 @@ class Database:
         In autocommit; once more on a fresh connection when the first one was lost. Raises asyncpg's errors, and
         TimeoutError when there is no answer within `request_deadline`.
         """
+        if not recording():
+            return await self._fetch_row(query, arguments)
         attributes = {"db.system.name": "postgresql", "db.query.text": query}
         with span(statement_name(query), kind=SpanKind.CLIENT, attributes=attributes):
-            try:
-                return await self._fetch_row_once(query, arguments)
-            except LOST:
-                return await self._fetch_row_once(query, arguments)
+            return await self._fetch_row(query, arguments)
+
+    async def _fetch_row(self, query: str, arguments: tuple[object, ...]) -> Row | None:
+        try:
+            return await self._fetch_row_once(query, arguments)
+        except LOST:
+            return await self._fetch_row_once(query, arguments)
 
     async def _fetch_row_once(self, query: str, arguments: tuple[object, ...]) -> Row | None:
-        async with asyncio.timeout(self._settings.request_deadline):
-            connection = await check_out(self.engine)
-            try:
-                driver = cast("Any", connection.driver_connection)
-                return cast("Row | None", await driver.fetchrow(query, *arguments, record_class=Row))
-            except BaseException:
-                # Lost, or left in the middle by a cancellation: nobody else gets it.
-                connection.invalidate()
-                raise
-            finally:
-                connection.close()
+        pooled = await self.connections.take()
+        try:
+            # The driver's own limit, because asyncio's costs a third of what the driver needs for a row.
+            found = await pooled.driver_connection.fetchrow(
+                query, *arguments, timeout=self._settings.request_deadline, record_class=Row
+            )
+        except BaseException:
+            # Lost, or left in the middle by a cancellation: nobody else gets it.
+            drop(pooled)
+            raise
+        self.connections.give_back(pooled)
+        return cast("Row | None", found)
 
     async def close(self) -> None:
-        if self._trimming is not None:
-            self._trimming.cancel()
         await self._presence.close()
-        await self.engine.dispose()
+        await self.connections.close()
 
 
 def connect_arguments(

@@ -14,14 +14,12 @@ from typing import Any, Protocol, TypeVar, cast
 import asyncpg
 from opentelemetry.trace import SpanKind
 from sqlalchemy import ColumnElement, Insert, Table, bindparam, insert, literal_column, select
-from sqlalchemy.exc import EmulatedDBAPIException
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.expression import CTE
-from sqlalchemy.util import greenlet_spawn
 
 from slipway.context.deadline import remaining
 from slipway.storage.audit import AUDIT, ENTRY, TOLD, Action, Entry
+from slipway.storage.connections import Connections, end
 from slipway.storage.statements import Row, Statement
 from slipway.telemetry.spans import span
 
@@ -175,23 +173,16 @@ class Asked(Protocol):
     async def row(self, statement: Statement, **values: Any) -> Row | None: ...
 
 
-async def check_out(engine: AsyncEngine) -> Any:
-    """A connection of the pool. Where none can be made it raises the driver's own error, as statements do."""
-    try:
-        return await engine.raw_connection()
-    except EmulatedDBAPIException as error:
-        # Elsewhere SQLAlchemy makes one of its own of it.
-        raise error.driver_exception from None
-
-
-async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callable[[Transaction], Awaitable[T]]) -> T:
+async def commit(
+    connections: Connections, limit: float, action: Action, work: Callable[[Transaction], Awaitable[T]]
+) -> T:
     """Run `work` and commit it; once more where that is safe.
 
     Raises what work raises, asyncpg's errors, and CommitInDoubtError.
     """
     for last in (False, True):
         entry = Entry.of(action)
-        pooled = await check_out(engine)
+        pooled = await connections.take()
         transaction = Transaction(pooled.driver_connection, entry, limit)
         try:
             result = await work(transaction)
@@ -209,13 +200,13 @@ async def commit(engine: AsyncEngine, limit: float, action: Action, work: Callab
                 raise
         except BaseException:
             # Cancelled in the middle: the connection is closed, and PostgreSQL told to stop what it does.
-            await greenlet_spawn(pooled.invalidate)
+            await end(pooled)
             raise
         else:
             return result
         finally:
             transaction.end()
-            pooled.close()
+            connections.give_back(pooled)
     raise AssertionError  # the second turn returns or raises
 
 
@@ -228,9 +219,9 @@ async def _give_back(pooled: Any, transaction: Transaction, *, known: bool) -> N
     except Exception as error:  # noqa: BLE001 - what is raised is the error that led here
         logger.warning("A connection that can't be rolled back is closed", extra={"error": type(error).__name__})
     except BaseException:
-        await greenlet_spawn(pooled.invalidate)
+        await end(pooled)
         raise
-    await greenlet_spawn(pooled.invalidate)
+    await end(pooled)
 
 
 def _is_lost(error: Exception, connection: Any) -> bool:

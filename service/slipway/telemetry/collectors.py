@@ -20,35 +20,37 @@ from slipway.version import VERSION
 
 
 class Watched(Protocol):
-    """What is asked of a `Database`."""
+    """What is asked of a `Database`'s connections."""
+
+    engine: AsyncEngine
 
     @property
-    def engine(self) -> AsyncEngine: ...
+    def idle(self) -> int: ...
     @property
-    def idle_connections(self) -> int: ...
+    def in_use(self) -> int: ...
 
 
 class PoolCollector(Collector):
     """Tells of one database's connection pool; of nothing while there is none."""
 
     def __init__(self) -> None:
-        self._database: weakref.ref[Watched] | None = None
+        self._connections: weakref.ref[Watched] | None = None
 
-    def watch(self, database: Watched) -> None:
-        """Tell of this database from now on."""
-        self._database = weakref.ref(database)
+    def watch(self, connections: Watched) -> None:
+        """Tell of these from now on."""
+        self._connections = weakref.ref(connections)
 
     def collect(self) -> Iterator[Metric]:
-        database = self._database() if self._database is not None else None
-        pool = database.engine.pool if database is not None else None
+        watched = self._connections() if self._connections is not None else None
+        pool = watched.engine.pool if watched is not None else None
         connections = GaugeMetricFamily(
             "slipway_pool_connections", "Connections to PostgreSQL by what they do.", labels=("state",)
         )
         limit = GaugeMetricFamily("slipway_pool_size", "Connections that may be open at once.")
         waiting = GaugeMetricFamily("slipway_pool_waiting", "Requests and jobs that wait for a connection.")
-        if database is not None and isinstance(pool, QueuePool):
-            connections.add_metric(("in_use",), pool.checkedout())
-            connections.add_metric(("idle",), database.idle_connections)
+        if watched is not None and isinstance(pool, QueuePool):
+            connections.add_metric(("in_use",), watched.in_use)
+            connections.add_metric(("idle",), watched.idle)
             limit.add_metric((), pool.size())
             waiting.add_metric((), _waiting(pool))
         yield from (connections, limit, waiting)
