@@ -61,6 +61,26 @@ async def test_if_it_were_kept_from_sessions_they_would_wait_in_vain(
         await narrow.read(_pid)
 
 
+async def test_as_many_sessions_as_there_are_connections_get_them_at_once(empty_database: TestDatabase) -> None:
+    """All of them lie ready when the sessions come."""
+    settings = Settings(database_pool_size=5, database_max_overflow=0, database_pool_timeout=1.0)
+    database = Database(settings, empty_database.owner)
+    together = asyncio.Barrier(5)
+
+    async def meet(session: AsyncSession) -> int:
+        pid = await _pid(session)
+        await together.wait()
+        return pid
+
+    try:
+        taken = [await database.connections.take() for _ in range(5)]
+        for pooled in taken:
+            database.connections.give_back(pooled)
+        assert len(set(await asyncio.gather(*(database.read(meet) for _ in range(5))))) == 5
+    finally:
+        await database.close()
+
+
 async def test_who_waits_gets_what_comes_back(narrow: Database) -> None:
     held = await narrow.connections.take()
     waiting = [asyncio.create_task(narrow.read(_pid)), asyncio.create_task(_fetched(narrow))]
@@ -106,8 +126,8 @@ async def test_whatever_is_asked_at_once_no_connection_is_lost_and_none_too_many
     draws = random.Random(7)  # noqa: S311 - which way is taken, the same each time
     seen: set[int] = set()
 
-    async def asks() -> None:
-        for _ in range(20):
+    async def asks(who: int) -> None:
+        for turn in range(20):
             way = draws.choice((_fetched, lambda database: database.read(_pid)))
             task = asyncio.create_task(way(database))
             if draws.random() < 0.2:
@@ -118,11 +138,11 @@ async def test_whatever_is_asked_at_once_no_connection_is_lost_and_none_too_many
                 seen.add(await task)
             except asyncio.CancelledError:
                 continue
-            if draws.random() < 0.03:
+            if (who, turn) == (0, 10):
                 await database.change_login(replace(empty_database.owner))
 
     try:
-        await asyncio.gather(*(asks() for _ in range(12)))
+        await asyncio.gather(*(asks(who) for who in range(12)))
         assert database.connections.in_use == 0
         assert database.connections.idle <= 3
         assert len(seen) > 3

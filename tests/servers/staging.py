@@ -13,5 +13,7 @@ from slipway.storage.engine import Database
 @asynccontextmanager
 async def staged(database: Database) -> AsyncIterator[AsyncSession]:
     """A transaction on the service's own pool, committed when the block ends; it leaves no row in the audit log."""
-    async with AsyncSession(database.connections.engine, expire_on_commit=False) as session, session.begin():
-        yield session
+    connections = database.connections
+    with connections.wanted():
+        async with AsyncSession(connections.engine, expire_on_commit=False) as session, session.begin():
+            yield session

@@ -138,6 +138,8 @@ class Edge:
             if span is not None:
                 self._end_span(exchange, span)
             current.reset(context)
+            exchange.let_go()
+            del scope[SCOPE_KEY]
 
     def _open(self, scope: Scope, receive: Receive, send: Send) -> Exchange:
         headers = dict(reversed(scope["headers"]))

@@ -268,6 +268,10 @@ class Exchange(RequestContext):
             self.cancelled = Cancelled.SLOW_BODY if late else why
             self.task.cancel()
 
+    def let_go(self) -> None:
+        """Called once all is sent: the server's side holds this by its scope, so all would wait for the collector."""
+        del self.outward, self._send, self._receive
+
     def watch(self) -> asyncio.Task[None]:
         """Take over reading from the client, so that its going away is noticed while the handler works."""
         self.inbox = asyncio.Queue(2)

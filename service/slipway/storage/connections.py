@@ -107,8 +107,8 @@ class Connections:
 
     @contextmanager
     def wanted(self) -> Iterator[None]:
-        """While somebody uses the engine itself: all that is free is in the pool."""
-        if self._ready and not self._idle:
+        """While somebody uses the engine itself: one more is in the pool for them, and what comes back goes there."""
+        if self._ready:
             pooled, _ = self._ready.popitem()
             pooled.close()
         self._wanting += 1

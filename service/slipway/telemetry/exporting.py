@@ -19,7 +19,7 @@ EXPORT_TIMEOUT = 3.0
 SHUTDOWN_TIMEOUT = 1.0
 """Longest that `shutdown` takes, in seconds, whatever the collector does."""
 QUEUE_SIZE = 2048
-BATCH_SIZE = 512
+BATCH_SIZE = 128
 BATCH_DELAY_MS = 1000
 
 log = logging.getLogger("slipway.telemetry")
