@@ -28,8 +28,8 @@ from slipway.listening import listen
 from slipway.readiness import Startup
 from slipway.resources import Resources, open_resources
 from slipway.settings import Settings
+from slipway.storage.engine import Database
 from slipway.telemetry.logs import LineWriter
-from slipway.worker import make_worker
 
 logger = logging.getLogger("slipway.server")
 
@@ -162,7 +162,7 @@ async def serve(
         stack.push_async_callback(parts.end)
         _add_ops(parts, settings, resources, startup)
         if with_worker:
-            parts.add_worker(make_worker(settings, resources.database))
+            parts.add_worker(_make_worker(settings, resources.database))
         parts.add_server(_uvicorn(edge, settings, edge.give_up), listeners)
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
@@ -175,6 +175,12 @@ async def serve(
         drain.begin()
         logger.info("Draining.", extra={"seconds": settings.drain})
         await asyncio.sleep(settings.drain)
+
+
+def _make_worker(settings: Settings, database: Database) -> Worker:
+    from slipway.worker import make_worker  # noqa: PLC0415 - mail and its client are a worker's alone
+
+    return make_worker(settings, database)
 
 
 async def work(settings: Settings) -> None:
@@ -191,7 +197,7 @@ async def work(settings: Settings) -> None:
         await stack.enter_async_context(startup.looking())
         await _first_of(stop, startup.done)
         if startup.done.is_set():
-            jobs.add_worker(make_worker(settings, resources.database))
+            jobs.add_worker(_make_worker(settings, resources.database))
             await stop.wait()
 
 

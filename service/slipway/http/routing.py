@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +13,10 @@ from fastapi.routing import APIRoute
 
 from slipway.http.openapi import COMMON_PROBLEMS
 from slipway.http.problems import AppException, responses
+
+# FastAPI looks of each model whether it is one of pydantic's version 1, and loads that to know (1.4 MiB); where it
+# can't be imported, as in Pythons to come, there is none.
+sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type] # what the import system takes for "not there"
 
 
 class Route(APIRoute):
