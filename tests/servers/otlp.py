@@ -60,6 +60,10 @@ class Collector:
     def named(self, name: str) -> list[Span]:
         return [span for span in self.spans if span.name == name]
 
+    def of(self, trace: str) -> list[Span]:
+        """The spans of a trace, by its id in hexadecimal."""
+        return [span for span in self.spans if span.trace_id.hex() == trace]
+
     def close(self) -> None:
         self.go.set()
         self._server.shutdown()

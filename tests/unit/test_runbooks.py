@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 import pytest
 
-from runbook_pages import FOLDER, GIVEN, Page, broken_links, calls, pages
+from runbook_pages import FOLDER, GIVEN, ROOT, Page, broken_links, calls, pages
 from slipway.cli import root
 
+ALERTS = {path.stem for path in (ROOT / "chart" / "alerts").glob("*.yaml")}
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
 WAITING = {"delete", "rollout status", "wait", "rollback", "upgrade"}
 """Verbs that wait for something, and so need a bound."""
@@ -64,6 +65,10 @@ def usage_fault(words: list[str]) -> str | None:
 def page(request: pytest.FixtureRequest) -> Page:
     found: Page = request.param
     return found
+
+
+def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
+    assert {page.name for page in pages()} == ALERTS
 
 
 def test_a_runbook_has_its_title_and_the_four_sections_in_order(page: Page) -> None:
