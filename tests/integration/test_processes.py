@@ -19,7 +19,6 @@ import pytest
 from servers.databases import TestDatabase
 from servers.jobs import empty, enqueue
 from servers.waiting import free_port, until
-from slipway import server
 from slipway.jobs.kinds import Job, Kind
 from slipway.jobs.worker import Worker
 from slipway.resources import Resources
@@ -209,7 +208,7 @@ async def test_with_a_worker_it_does_jobs_beside_requests_and_without_one_it_lea
     async def run(_: Job) -> None:
         ran.set()
 
-    monkeypatch.setattr(server, "make_worker", lambda settings, db: Worker(settings, db, {"greet": Kind(run)}))
+    monkeypatch.setattr("slipway.worker.make_worker", lambda settings, db: Worker(settings, db, {"greet": Kind(run)}))
     await enqueue(db, "greet")
     async with serving(told) as process:
         await until(process.is_ready)
@@ -232,7 +231,7 @@ async def test_a_worker_ends_its_job_before_it_ends_and_can_be_watched_meanwhile
         begun.set()
         await go.wait()
 
-    monkeypatch.setattr(server, "make_worker", lambda settings, db: Worker(settings, db, {"greet": Kind(run)}))
+    monkeypatch.setattr("slipway.worker.make_worker", lambda settings, db: Worker(settings, db, {"greet": Kind(run)}))
     await enqueue(db, "greet")
     process = Process(told)
     async with running(process, work(told)):
