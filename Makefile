@@ -4,7 +4,7 @@
 # make format   mend the format                   make lock          refresh the pinned requirements
 # make chart    the chart's schema and value table, from values.yaml; the operator's copy of the CRDs
 # make env      .env.example, from the settings    make limits        docs/limits.md, docs/api.md, from the code
-# make observability   rules, burn-rate alerts and the index of runbooks, from the objectives
+# make observability   rules, burn-rate alerts, dashboards, the index of runbooks
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format lock bench clean cluster cluster-down image chart env limits observability prove sizes
 

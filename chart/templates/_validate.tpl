@@ -38,6 +38,10 @@ What the schema can't see: values that don't go together. All faults at once, ea
 {{- end }}
 {{- end }}
 
+{{- if and $values.metrics.dashboards.enabled (not $values.metrics.prometheusRule.enabled) (not $values.metrics.rulesConfigMap.enabled) }}
+{{- $faults = append $faults "metrics.dashboards.enabled without rules shows nothing: set metrics.prometheusRule.enabled=true, or metrics.rulesConfigMap.enabled=true for a Prometheus without operator." }}
+{{- end }}
+
 {{- $mode := $values.migrations.mode }}
 {{- if ne $mode "off" }}
 {{- if not (or $postgresql $values.migrations.existingSecret) }}

@@ -1,4 +1,4 @@
-"""Writes recording rules, burn-rate alerts and the index of runbooks."""
+"""Writes recording rules, burn-rate alerts, dashboards and the index of runbooks."""
 
 from __future__ import annotations
 

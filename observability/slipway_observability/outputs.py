@@ -9,11 +9,14 @@ from typing import Any
 import yaml
 
 from slipway.telemetry.objectives import JOBS, OBJECTIVES, LimitInTime, Objective, SloClass
+from slipway_observability.dashboards.operator import operator
+from slipway_observability.dashboards.service import service
 from slipway_observability.rules import ALERTS, burn_alert, recording_rules
 from slipway_observability.slos import Slo, slo_rows
 
 RULES = Path("chart/rules/objectives.yaml")
 ALERT_FILES = Path("chart/alerts")
+DASHBOARDS = Path("chart/dashboards")
 INDEX = Path("docs/runbooks/README.md")
 
 
@@ -23,7 +26,11 @@ def outputs(
     """What each file should hold. Reads the alerts that people wrote, and their severities in the chart's values."""
     slos = slo_rows(objectives)
     made = {root / ALERT_FILES / f"{name}.yaml": burn_alert(name, slos) for name in ALERTS}
-    return {root / RULES: recording_rules(slos, jobs), **made, root / INDEX: index(root, slos)}
+    boards = {
+        root / DASHBOARDS / "slipway-service.json": service(slos, jobs),
+        root / DASHBOARDS / "slipway-operator.json": operator(),
+    }
+    return {root / RULES: recording_rules(slos, jobs), **made, **boards, root / INDEX: index(root, slos)}
 
 
 def index(root: Path, slos: Sequence[Slo]) -> str:

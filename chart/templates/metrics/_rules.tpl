@@ -19,6 +19,7 @@ of every rule, so two releases never mix. `component: operator` or `worker`: onl
   "operator" (printf "%s, service=%q" $namespace $operator)
   "pods" (printf "%s, service=~\"%s|%s\"" $namespace $api $worker)
   "all" (printf "%s, service=~\"%s|%s|%s\"" $namespace $api $worker $operator)
+  "names" (dict "api" $api "worker" $worker "operator" $operator)
   "leastFailures" $settings.leastFailures
   "value" "{{ $value | humanize }}"
   "duration" "{{ $value | humanizeDuration }}"
