@@ -37,7 +37,18 @@ def check(rules: str, folder: Path) -> str:
     """What `promtool check rules` says. Raises CalledProcessError when it finds fault."""
     path = folder / "rules.yaml"
     path.write_text(rules)
-    return subprocess.run(["promtool", "check", "rules", path], check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(
+        ["promtool", "check", "rules", path], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return done.stdout
+
+
+def configured(configuration: str, folder: Path) -> str:
+    """What `amtool check-config` says. Raises CalledProcessError when it finds fault."""
+    path = folder / "alertmanager.yaml"
+    path.write_text(configuration)
+    done = subprocess.run(["amtool", "check-config", path], check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout
 
 
 def tried(cases: Mapping[str, Case], rules: Mapping[str, str], folder: Path) -> dict[str, str]:
@@ -51,14 +62,15 @@ def tried(cases: Mapping[str, Case], rules: Mapping[str, str], folder: Path) -> 
         ["promtool", "test", "rules", *files],
         cwd=folder,
         check=False,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,  # where it says what failed, between the names of the files
         text=True,
         timeout=SECONDS,
     )
-    said = re.split(r"^Unit Testing:\s+(\S+)\.test\.yaml$", done.stdout + done.stderr, flags=re.MULTILINE)
+    said = re.split(r"^Unit Testing:\s+(\S+)\.test\.yaml$", done.stdout, flags=re.MULTILINE)
     outcomes = dict(zip(said[1::2], said[2::2], strict=True))
     if outcomes.keys() != cases.keys():
-        raise RuntimeError(f"promtool didn't try every case: {done.stdout}{done.stderr}")
+        raise RuntimeError(f"promtool didn't try every case: {done.stdout}")
     return {name: "" if text.strip() == "SUCCESS" else text.strip() for name, text in outcomes.items()}
 
 

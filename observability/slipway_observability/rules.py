@@ -106,6 +106,7 @@ def _burn(name: str, slo: Slo, severity: Severity) -> str:
     return (
         f"- alert: {name}\n"
         f"  expr: |-\n{_indented(pairs, 4)}"
+        f"  labels: {{slo: {slo.kind}, slo_class: {slo.slo_class}}}\n"
         f"  annotations:\n"
         f"    summary: {_SUMMARIES[slo.kind, severity]}\n"
         f"    description: >-\n"

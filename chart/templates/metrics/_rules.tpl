@@ -41,9 +41,9 @@ of every rule, so two releases never mix. `component: operator` or `worker`: onl
 {{- range tpl ($.Files.Get $path) (merge (dict "threshold" $set.threshold "for" $set.for) $given) | fromYamlArray }}
 {{- if or (not .component) (and (eq .component "operator") (include "slipway.operator" $)) (and (eq .component "worker") $.Values.worker.enabled) }}
 {{- $url := printf "%s/%s.md" (trimSuffix "/" $settings.runbookBaseUrl) $alert }}
-{{- $rules = append $rules (merge (omit . "component") (dict
+{{- $rules = append $rules (merge (omit . "component" "labels") (dict
   "for" $set.for
-  "labels" (merge (dict "severity" $set.severity) $labels ($settings.alertLabels | default dict))
+  "labels" (merge (dict "severity" $set.severity) $labels (.labels | default dict) ($settings.alertLabels | default dict))
   "annotations" (dict "runbook_url" $url))) }}
 {{- end }}
 {{- end }}
