@@ -74,6 +74,7 @@ limits: $(VENV)/.installed-dev
 
 observability: $(VENV)/.installed-dev
 	@$(BIN)/python -m slipway_observability
+	@$(K8S) charts.compose
 
 sizes:
 	@$(PYTHON) tests/sizes.py

@@ -19,10 +19,11 @@ PACKAGES = {
     "wrk": "wrk",
     "postgres": "postgresql",
     "pgbouncer": "pgbouncer",
+    "prometheus": "prometheus",
 }
 """Program → Debian package that has it."""
 
-FOR_TESTS = ("redis-server", "chromium", "postgres", "pgbouncer")
+FOR_TESTS = ("redis-server", "chromium", "postgres", "pgbouncer", "prometheus")
 
 SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
 """Debian keeps servers where not every user's PATH looks."""

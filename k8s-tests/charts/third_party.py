@@ -1,6 +1,6 @@
-"""Custom resource definitions of others whose objects the chart renders; they travel with Go modules of their makers.
+"""Schemas of others: the definitions of objects that the chart renders, and that of Compose files.
 
-The modules are pinned in cluster/go/crds; Go checks each download against go.sum.
+They travel with Go modules of their makers, pinned in cluster/go/crds; Go checks each download against go.sum.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ FILES = {
     ),
     "sigs.k8s.io/gateway-api": ("config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",),
 }
+COMPOSE = ("github.com/compose-spec/compose-go/v2", "schema/compose-spec.json")
+"""Apache-2.0."""
 DOWNLOAD_SECONDS = 300.0
 
 
@@ -42,6 +44,14 @@ def definitions(pins: Path = PINS) -> Iterator[dict[str, Any]]:
         folder = _fetched(go, module, pins)
         for file in files:
             yield yaml.safe_load((folder / file).read_text())
+
+
+def compose_schema(pins: Path = PINS) -> dict[str, Any]:
+    """The Compose Specification's JSON schema. Raises as `definitions` does."""
+    go = golang.toolchain(golang.required(pins), cache_folder(os.environ), Progress())
+    module, file = COMPOSE
+    schema: dict[str, Any] = json.loads((_fetched(go, module, pins) / file).read_text())
+    return schema
 
 
 def _fetched(go: str, module: str, pins: Path) -> Path:
