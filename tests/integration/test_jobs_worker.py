@@ -334,3 +334,4 @@ async def test_waiting_and_dead_jobs_are_counted(settings: Settings, db: Databas
     async with working(settings, db, {"fail": Kind(run)}):
         await until(lambda: REGISTRY.get_sample_value("slipway_jobs_dead") == 1)
         await until(lambda: REGISTRY.get_sample_value("slipway_jobs_waiting") == 1)
+        await until(lambda: 0 < (REGISTRY.get_sample_value("slipway_jobs_oldest_seconds") or 0) < 60)
