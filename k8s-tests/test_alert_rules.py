@@ -209,7 +209,7 @@ def test_rules_without_their_guard_would_be_noticed(objections: dict[str, str], 
 
 def test_every_alert_is_seen_to_fire_and_to_be_silent(rules: dict[str, str]) -> None:
     names = {rule["alert"] for rule in yaml.safe_load(rules["slipway"])["groups"][0]["rules"] if "alert" in rule}
-    assert {alert for case in CASES.values() for alert, release in case.fires if release == "slipway"} == names
+    assert {alert for case in CASES.values() for alert, release in case.fires or () if release == "slipway"} == names
 
 
 def test_promtool_finds_no_fault_with_the_rules(rules: dict[str, str], tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ Series = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """`fires`: pairs of alert and release, exactly those that fire within `minutes`; `rules`: names of files."""
+    """`fires`: pairs of alert and release, exactly those that fire (None: any); `rules`: names of files."""
 
     series: Series
-    fires: Collection[tuple[str, str]]
+    fires: Collection[tuple[str, str]] | None
     minutes: int
     step: int = 1
     """Minutes between two scrapes, and two evaluations."""
@@ -76,9 +76,12 @@ def tried(cases: Mapping[str, Case], rules: Mapping[str, str], folder: Path) -> 
 
 def _document(case: Case) -> dict[str, Any]:
     fired = f'group by (alertname, release) (count_over_time(ALERTS{{alertstate="firing"}}[{case.minutes}m]))'
-    alerts = [{"labels": f'{{alertname="{name}", release="{release}"}}', "value": 1} for name, release in case.fires]
+    alerts = [
+        {"labels": f'{{alertname="{name}", release="{release}"}}', "value": 1} for name, release in case.fires or ()
+    ]
     at = f"{case.minutes}m"
-    asked = [{"expr": fired, "eval_time": at, "exp_samples": alerts}] + [
+    asked = [] if case.fires is None else [{"expr": fired, "eval_time": at, "exp_samples": alerts}]
+    asked += [
         {"expr": expr, "eval_time": at, "exp_samples": [{"labels": "{}", "value": value}]}
         for expr, value in case.also.items()
     ]

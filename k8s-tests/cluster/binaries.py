@@ -54,12 +54,13 @@ METRICS = Module(SOURCES / "metrics-server", ("metrics-server",), first="about 3
 PAUSE = Module(SOURCES / "pause", ("pause",), packages=".")
 HELM3 = Module(SOURCES / "helm3", ("helm",), first="about 4 minutes")
 ACTIONLINT = Module(SOURCES / "actionlint", ("actionlint",))
+SLOTH = Module(SOURCES / "sloth", ("sloth",), first="about 2 minutes")
 
 OWN_CLUSTER = (KUBERNETES, TOOLS, METRICS, PAUSE)
 """What a cluster of our own is made of."""
 
 TOOL_MODULES = {program: module for module in OWN_CLUSTER for program in module.programs}
-TOOL_MODULES |= {"helm3": HELM3, "actionlint": ACTIONLINT}
+TOOL_MODULES |= {"helm3": HELM3, "actionlint": ACTIONLINT, "sloth": SLOTH}
 
 
 def tool(name: str, progress: Progress | None = None) -> Path:
