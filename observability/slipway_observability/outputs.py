@@ -51,6 +51,8 @@ def index(root: Path, slos: Sequence[Slo]) -> str:
         "# Runbooks\n\n"
         "One for each alert: what it means, whom it hurts, how to find out, what to do. A page wakes somebody; a\n"
         "ticket waits for the morning. [Objectives and burn rates](../slos.md). Made by `make observability`.\n\n"
+        "Say where first, by the labels of the alert; then the commands paste as they are:\n\n"
+        "```text\nexport NAMESPACE=… RELEASE=…\n```\n\n"
         "| Alert | Severity | When |\n|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"
