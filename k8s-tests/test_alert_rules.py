@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from charts.promtool import PACKAGES, Case, Series, check, configured, tried
-from charts.render import DEMO, Renderer, merged
+from charts.render import CHART, DEMO, Renderer, merged
 from cluster.packages import ensure
 from cluster.progress import Progress
 
@@ -248,3 +249,13 @@ def test_an_inhibition_that_alertmanager_refuses_would_be_noticed(tmp_path: Path
     broken = "inhibit_rules: [{source_matchers: ['alertname ~ x']}]\nroute: {receiver: a}\nreceivers: [{name: a}]\n"
     with pytest.raises(subprocess.CalledProcessError):
         configured(broken, tmp_path)
+
+
+def test_the_pages_scrape_job_is_one_that_prometheus_takes(tmp_path: Path) -> None:
+    page = (CHART.parent / "docs" / "slos.md").read_text()
+    (job,) = re.findall(r"^```yaml\n(scrape_configs:.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    # Debian's Prometheus is built without Kubernetes; what it would find is given.
+    given = job.replace("kubernetes_sd_configs: [{role: endpoints}]", "static_configs: []")
+    assert given != job
+    (tmp_path / "prometheus.yaml").write_text(given)
+    subprocess.run(["promtool", "check", "config", tmp_path / "prometheus.yaml"], check=True, capture_output=True)
