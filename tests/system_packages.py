@@ -20,10 +20,11 @@ PACKAGES = {
     "postgres": "postgresql",
     "pgbouncer": "pgbouncer",
     "prometheus": "prometheus",
+    "prometheus-alertmanager": "prometheus-alertmanager",
 }
 """Program → Debian package that has it."""
 
-FOR_TESTS = ("redis-server", "chromium", "postgres", "pgbouncer", "prometheus")
+FOR_TESTS = ("redis-server", "chromium", "postgres", "pgbouncer", "prometheus", "prometheus-alertmanager")
 
 SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))
 """Debian keeps servers where not every user's PATH looks."""

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from cluster.model import Cluster
-from firing.values import watched
 from load.installed import Installed
-from migrating.database import table_held
-from operated.resource import OPERATOR
-from rotating.resource import KeyRing
-
-EVERY = "25s"
-"""How long a key signs, so that its date comes while it is suspended; little more than the operator allows."""
-TOO_SHORT = {"SLIPWAY_REQUEST_DEADLINE": "0.04", "SLIPWAY_REDIS_TIMEOUT": "0.02"}
-"""Seconds: less than it takes to hash a password."""
-FOREVER = 36_000
 
 
 class Place(Protocol):
@@ -42,46 +31,8 @@ def _scaled(what: str) -> Fault:
     return gone
 
 
-@contextmanager
-def _suspended(place: Place) -> Iterator[None]:
-    ring = KeyRing(place.cluster, place.namespace)
-    ring.become_ready()
-    ring.patch({"rotateEvery": EVERY, "suspend": True})
-    try:
-        yield
-    finally:
-        ring.patch({"rotateEvery": "720h"})
-
-
-@contextmanager
-def _locked(place: Place) -> Iterator[None]:
-    with table_held(place.cluster, place.namespace, "items", "ACCESS EXCLUSIVE"):
-        yield
-
-
-@contextmanager
-def _released(place: Place) -> Iterator[None]:
-    place.installed.apply(watched(place.image, **TOO_SHORT))
-    yield
-
-
-@contextmanager
-def _held(place: Place) -> Iterator[None]:
-    spec = {"holderIdentity": "nobody", "leaseDurationSeconds": FOREVER}
-    words = ("patch", "lease", OPERATOR, f"--namespace={place.namespace}", "--type=merge")
-    place.cluster.kubectl.run(*words, f"--patch={json.dumps({'spec': spec})}")
-    yield
-
-
 FAULTS: Mapping[str, Fault] = {
     "redis": _scaled("statefulset/slipway-redis"),
     "worker": _scaled("deployment/slipway-worker"),
-    "operator": _scaled("deployment/slipway-operator"),
-    "api": _scaled("deployment/slipway"),
-    "postgresql": _scaled("statefulset/slipway-postgresql"),
-    "lease": _held,
-    "overdue": _suspended,
-    "pool": _locked,
-    "release": _released,
 }
 """Scenario → how its fault is made."""
