@@ -34,13 +34,16 @@ def wait_ready(ops: str, ended: Callable[[], str], within: float) -> None:
 
 
 class SlipwayProcess:
-    """`slipway <command>` on free ports; `output` is what it printed so far."""
+    """`slipway <command>` on free ports; `output` is what it printed so far. `through`: what starts it."""
 
-    def __init__(self, command: str, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: str, folder: Path, settings: Mapping[str, str] | None = None, through: tuple[str, ...] = ()
+    ) -> None:
         self.port, self.ops_port = free_port(), free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.ops = f"http://127.0.0.1:{self.ops_port}"
         self._command = command
+        self._through = through
         self.folder = folder
         self.settings = {
             "SLIPWAY_PORT": str(self.port),
@@ -58,7 +61,7 @@ class SlipwayProcess:
         kept = {name: os.environ[name] for name in KEPT_FROM_ENVIRONMENT if name in os.environ}
         self._lines = []
         self.process = subprocess.Popen(
-            [str(Path(sys.executable).parent / "slipway"), *self._command.split()],
+            [*self._through, str(Path(sys.executable).parent / "slipway"), *self._command.split()],
             env={**kept, **self.settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -51,21 +51,21 @@ def _verdict() -> list[Panel]:
     return [
         number("Need a person", "Resources that are Stalled: `kubectl describe` says what to do.", "none",
                Q(f"sum(max by ({_WHICH}) (slipway_operator_resource_stalled{{{OPERATOR}}}))", "stalled"), ANY_IS_BAD),
-        number("Lease is held", "0: operators run, and none looks after the namespace.", "none",
+        number("Lease held", "0: operators run, and none looks after the namespace.", "none",
                Q(f"min({least('slipway_operator_lease_held')})", "held"), _HELD, without="no operator"),
         number("Operators up", "Share of the operator's pods that Prometheus reaches.", "percentunit",
                Q(f"avg(up{{{OPERATOR}}})", "up"), ((None, "red"), (1, "green")), without="none"),
-        number("Migrations run", "Steps of schema migrations that are being taken.", "none",
+        number("Migrating", "Steps of schema migrations that are being taken.", "none",
                Q(f"sum(max by (exported_namespace, name) (slipway_operator_migration_running_seconds{{{OPERATOR}}}) "
                  "> bool 0)", "running"), ((None, "green"), (1, "blue"))),
-        number("Pods lag", "Pods that don't follow a changed key or login yet.", "none",
+        number("Pods lagging", "Pods that don't follow a changed key or login yet.", "none",
                Q(f"sum(max by ({_WHICH}) (slipway_operator_consumers_lagging{{{OPERATOR}}}))", "lagging"),
                ((None, "green"), (1, "orange"))),
         number("Next rotation", "Until it is due; below 0 it is late.", "s", Q(f"min({_DUE})", "next"), _OVERDUE),
         number("Failed looks", "At resources, a second.", "ops",
                Q(f'sum(rate(slipway_operator_reconciles_total{{{OPERATOR}, result="failed"}}{_RATE}))', "failed"),
                ((None, "green"), (0.001, "orange"))),
-        number("Due and not looked at", "Resources in the queue that are due now.", "none",
+        number("Due now", "Resources in the queue that are due now.", "none",
                Q(f'sum(slipway_operator_queue{{{OPERATOR}, state="now"}})', "due"), ((None, "green"), (10, "orange"))),
     ]  # fmt: skip
 

@@ -74,13 +74,13 @@ def _verdict(slos: Sequence[Slo], jobs: LimitInTime) -> list[Panel]:
                "percentunit", Q(_share("failed"), "failing"), _spends("availability", slos)),
         number("Slow", "Share of requests that take longer than their class may.", "percentunit",
                Q(_share("slow"), "slow"), _spends("latency", slos)),
-        number("Least budget left", "The objective that is nearest to being missed over its time.", "percentunit",
+        number("Least budget", "The objective that is nearest to being missed over its time.", "percentunit",
                Q(f"min(slipway:slo_budget_remaining:ratio30d{{{RELEASE}}})", "left"), _BUDGET),
-        number("Dependencies away", "PostgreSQL, Redis, collector of spans.", "none",
+        number("Deps away", "PostgreSQL, Redis, collector of spans.", "none",
                Q(f"sum(max by (dependency) (slipway_degraded{{{PODS}}}))", "away"), ANY_IS_BAD),
-        number("Waiting for PostgreSQL", "Requests and jobs that wait for a connection.", "none",
+        number("Pool queue", "Requests and jobs that wait for a connection.", "none",
                Q(f"sum(slipway_pool_waiting{{{PODS}}})", "waiting"), ((None, "green"), (1, "orange"), (10, "red"))),
-        number("Oldest due job", "How long it has waited for a worker.", "s",
+        number("Oldest job", "How long it has waited for a worker.", "s",
                Q(f"max(slipway_jobs_oldest_seconds{{{PODS}}})", "oldest"), late),
     ]  # fmt: skip
 
