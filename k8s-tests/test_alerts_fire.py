@@ -23,6 +23,6 @@ def world(cluster: Cluster, service_image: str, renderer: Renderer, pytestconfig
         yield opened
 
 
-@pytest.mark.parametrize("name", ["redis", "worker"])
+@pytest.mark.parametrize("name", ["redis", "worker", "api", "lease", "pool"])
 def test_a_fault_fires_its_alerts_and_no_others_until_the_runbook_mends_it(world: World, name: str) -> None:
     world.play(BY_NAME[name])

@@ -47,11 +47,6 @@ class Rules:
     rules: str
     inhibitions: str
 
-    @property
-    def alerts(self) -> frozenset[str]:
-        groups = yaml.safe_load(self.rules)["groups"]
-        return frozenset(rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule)
-
 
 def rendered(renderer: Renderer, values: dict[str, Any], namespace: str) -> Rules:
     """As the chart ships them for these values."""
@@ -110,10 +105,17 @@ class Watch:
 
     def rule_faults(self) -> list[str]:
         """What Prometheus says of rules that it couldn't evaluate, or hasn't."""
-        groups = _asked(f"{self.prometheus}/api/v1/rules")["data"]["groups"]
-        every = [rule for group in groups for rule in group["rules"]]
+        every = self._rules()
         bad = [f"{rule['name']}: {rule.get('lastError') or rule['health']}" for rule in every if rule["health"] != "ok"]
         return bad if every else ["there is no rule"]
+
+    def alerts(self) -> frozenset[str]:
+        """Names of the alerts that Prometheus has rules for."""
+        return frozenset(rule["name"] for rule in self._rules() if rule["type"] == "alerting")
+
+    def _rules(self) -> list[dict[str, Any]]:
+        groups = _asked(f"{self.prometheus}/api/v1/rules")["data"]["groups"]
+        return [rule for group in groups for rule in group["rules"]]
 
 
 def _asked(url: str, **parameters: str) -> Any:
