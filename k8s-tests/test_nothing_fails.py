@@ -1,7 +1,8 @@
 """The promise itself: pods come and go under load, and no request fails.
 
 One release of the chart is changed again and again while a generator in the cluster reads, writes and signs in on new
-and kept-alive connections. Each scenario prints `requests N failed 0`.
+and kept-alive connections. Each scenario prints `requests N failed 0`. A Prometheus with the chart's own rules watches
+all of it, and no alert may fire.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from charts.render import CHART, Renderer
 from cluster.model import Cluster
+from firing.watching import Watch, rendered, watching
 from load.disturbances import evict, kill
 from load.installed import ABRUPT
 from load.looking import seen
 from load.reporting import line_writer
 from load.scene import Scene, scene_opened
 from load.verdict import nothing_failed
+from migrating.database import sql
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 
@@ -24,6 +28,14 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.alone]
 @pytest.fixture(scope="module")
 def scene(cluster: Cluster, service_image: str, next_image: str, pytestconfig: pytest.Config) -> Iterator[Scene]:
     with scene_opened(cluster, service_image, next_image, line_writer(pytestconfig)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", autouse=True)
+def watch(scene: Scene, renderer: Renderer) -> Iterator[Watch]:
+    """With every threshold, window and `for` as shipped."""
+    rules = rendered(renderer, scene.graceful(), scene.namespace)
+    with watching(scene.cluster, scene.namespace, rules, every=5) as opened:
         yield opened
 
 
@@ -95,3 +107,23 @@ def test_a_killed_process_fails_nothing_but_what_was_on_it(steady: Scene) -> Non
     nothing_failed(outcome, repeats=True)
     assert outcome.retried > 0, "nothing was on the killed process: the kill proved nothing"
     assert outcome.retried < outcome.requests / 4
+
+
+@pytest.mark.usefixtures("steady")
+def test_no_alert_fired_during_any_of_it(watch: Watch) -> None:
+    seen(
+        lambda: watch.targets() == {"slipway-metrics": 2, "slipway-worker-metrics": 1, "slipway-operator-metrics": 1},
+        30,
+        lambda: str(watch.targets()),
+    )
+    assert watch.rule_faults() == []
+    assert watch.alerts() == {path.stem for path in (CHART / "alerts").glob("*.yaml")}
+    ((_, requests),) = [series["value"] for series in watch.query("sum(increase(slipway_slo_requests_total[1h]))")]
+    assert float(requests) > 1000, "it has hardly seen the load"
+    assert watch.fired() == set()
+
+
+def test_the_same_watch_sees_a_fault(steady: Scene, watch: Watch) -> None:
+    given_up = "INSERT INTO jobs (name, payload, dead_at) VALUES ('nobody.knows', '{}', now())"
+    sql(steady.cluster, steady.namespace, given_up)
+    seen(lambda: watch.fired() == {"SlipwayJobsDead"}, 60, lambda: f"a dead job told, but {watch.fired()}")
