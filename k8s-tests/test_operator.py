@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +17,7 @@ from cluster.images.releases import Release
 from cluster.model import Cluster
 from load.reporting import line_writer
 from migrating.life import OURS, SMALL, Life, life_opened
+from operated.asked import status
 from rotating.resource import KeyRing
 
 pytest_plugins = ["migrating.fixtures"]
@@ -81,6 +85,17 @@ def test_a_plan_waits_for_a_person_and_shows_what_it_would_do(life: Life) -> Non
     assert life.migration.jobs("expand") == []
 
 
+def test_who_asks_for_the_status_meanwhile_is_told_to_read_the_plan(life: Life) -> None:
+    code, report = status(life.cluster, life.namespace)
+    assert (code, report["verdict"]) == (2, "act")
+    assert "AwaitingApproval" in report["sentence"]
+    # The command as it stands there, typed into a shell that has this cluster's kubectl.
+    words = shlex.split(report["command"])
+    assert words[0] == "kubectl"
+    plan = json.loads(life.cluster.kubectl.run(*words[1:]))
+    assert plan["digest"] == life.migration.read()["status"]["plan"]["digest"]
+
+
 def test_who_lacks_the_verb_can_not_approve(life: Life) -> None:
     digest = life.migration.read()["status"]["plan"]["digest"]
     with pytest.raises(CommandError, match="verb approve"):
@@ -103,6 +118,28 @@ def test_the_approved_plan_goes_straight_through_on_an_empty_database(life: Life
     assert len(life.migration.jobs("expand")) == 1
     assert life.migration.jobs("contract") == []
     life.settled(1)
+
+
+def test_the_status_is_fine_then_and_quickly_told(life: Life, pytestconfig: pytest.Config) -> None:
+    times = []
+    for _ in range(20):
+        begun = monotonic()
+        code, report = status(life.cluster, life.namespace)
+        times.append(monotonic() - begun)
+        assert (code, report["verdict"]) == (0, "fine"), report
+    line_writer(pytestconfig)(f"kubectl slipway status, 20 times: p50 {times_at(times, 50)}, p95 {times_at(times, 95)}")
+    seen = report["seen"]
+    assert [(each["component"], each["available"]) for each in seen["workloads"]] == [("api", 1), ("operator", 1)]
+    assert [(each["kind"], each["state"]) for each in seen["resources"]] == [("SchemaMigration", "Ready")]
+    assert seen["resources"][0]["facts"]["revision"] == IN_ORDER[-1]
+    assert seen["dependencies"]["postgresql"] is True
+    assert [each.split(":")[0] for each in seen["unknown"]] == ["Jobs"], "this release has no worker"
+    code, text = status(life.cluster, life.namespace, output="text")
+    assert (code, text.split(maxsplit=1)[0]) == (0, "FINE")
+
+
+def times_at(times: list[float], percent: int) -> str:
+    return f"{sorted(times)[len(times) * percent // 100 - 1] * 1000:.0f} ms"
 
 
 def test_elsewhere_it_makes_the_secrets_that_a_value_names_and_no_others(life: Life, elsewhere: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +229,11 @@ def test_pages_that_it_names_have_their_headings(page: str) -> None:
 def test_there_are_reasons_to_look_for() -> None:
     """Negative control."""
     assert {"LintFailed", "KeysLost", "RoleNotOurs", "SecretNotOurs"} <= STALLED
+
+
+def test_it_loads_neither_kopf_nor_a_client_of_its_own() -> None:
+    program = "import sys, slipway_operator.plugin.main; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
+    loaded = set(done.stdout.split())
+    assert "click" in loaded
+    assert not loaded & {"kopf", "aiohttp", "asyncpg", "fastapi", "sqlalchemy"}
