@@ -30,12 +30,15 @@ _URGENCY = {Verdict.ACT: 0, Verdict.CHANGE: 1, Verdict.FINE: 2}
 
 
 def _found(seen: Seen) -> Iterator[Finding]:
+    """Causes before what follows from them."""
     yield from _of_dependencies(seen)
-    for workload in seen.workloads:
-        yield from _of_workload(workload, seen)
-    operated = [each for each in seen.workloads if each.component == "operator" and each.available]
+    operated = any(each.component == "operator" and each.available for each in seen.workloads)
     for resource in seen.resources:
-        yield from _of_resource(resource, seen, operated=bool(operated))
+        yield from _of_resource(resource, seen, operated=operated)
+    # Pods of a release whose schema isn't there yet wait for it in Init.
+    awaited = any(each.kind == "SchemaMigration" and each.state == "Reconciling" for each in seen.resources)
+    for workload in seen.workloads:
+        yield from _of_workload(workload, seen, awaited=awaited and workload.component != "operator")
     yield from _of_jobs(seen)
 
 
@@ -52,9 +55,9 @@ def _of_dependencies(seen: Seen) -> Iterator[Finding]:
         )
 
 
-def _of_workload(workload: Workload, seen: Seen) -> Iterator[Finding]:
+def _of_workload(workload: Workload, seen: Seen, *, awaited: bool) -> Iterator[Finding]:
     of = f"{workload.available} of {workload.wanted} pods"
-    if workload.wanted and not workload.available:
+    if workload.wanted and not workload.available and not awaited:
         yield Finding(
             Verdict.ACT,
             f"{workload.name} serves nobody: {of} are available.",

@@ -146,6 +146,21 @@ def test_a_change_under_way_has_exit_code_3_and_somebody_who_must_act_goes_befor
     assert "UNDER WAY: slipway is rolling out" in told.output
 
 
+@pytest.mark.parametrize(
+    ("state", "reason", "code"),
+    [("Reconciling", "AwaitingApproval", 2), ("Stalled", "StatementFailed", 2), ("Reconciling", "Expanding", 3)],
+)
+def test_pods_that_wait_for_their_schema_arent_what_is_told_first(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, state: str, reason: str, code: int
+) -> None:
+    cluster.answer("schemamigrations", [resource(state, reason)])
+    waiting = deployment("api", "slipway", availableReplicas=0)
+    cluster.answer("deployments", [waiting, deployment("operator", "slipway-operator")])
+    told = cluster.run(monkeypatch)
+    assert told.exit_code == code
+    assert reason in told.output.splitlines()[0]
+
+
 def test_what_may_not_be_seen_is_said_and_the_rest_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.answer("keyrings", RuntimeError("Error from server (Forbidden): keyrings is forbidden"))
     cluster.answer("databaselogins", RuntimeError("Error from server (NotFound): not found"))
