@@ -57,10 +57,10 @@ def _of_dependencies(seen: Seen) -> Iterator[Finding]:
 
 def _of_workload(workload: Workload, seen: Seen, *, awaited: bool) -> Iterator[Finding]:
     of = f"{workload.available} of {workload.wanted} pods"
-    if workload.wanted and not workload.available and not awaited:
+    if workload.wanted and not workload.ready and not awaited:
         yield Finding(
             Verdict.ACT,
-            f"{workload.name} serves nobody: {of} are available.",
+            f"{workload.name} serves nobody: 0 of {workload.wanted} pods are ready.",
             f"kubectl -n {seen.namespace} describe pods -l {_selector(workload, seen)}",
             _OPERATIONS,
         )

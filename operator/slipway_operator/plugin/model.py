@@ -27,6 +27,7 @@ class Workload:
     image: str
     wanted: int
     updated: int
+    ready: int
     available: int
     total: int
     behind: bool

@@ -50,6 +50,7 @@ def _workload(deployment: Mapping[str, Any]) -> Workload:
         image=containers[0].get("image", ""),
         wanted=spec.get("replicas", 1),
         updated=status.get("updatedReplicas", 0),
+        ready=status.get("readyReplicas", 0),
         available=status.get("availableReplicas", 0),
         total=status.get("replicas", 0),
         behind=status.get("observedGeneration", 0) < metadata.get("generation", 0),

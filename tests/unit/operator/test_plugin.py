@@ -23,7 +23,14 @@ JOBS = "slipway_jobs_waiting 2.0\nslipway_jobs_dead 0.0\nslipway_jobs_oldest_sec
 
 
 def deployment(component: str, name: str, **status: int) -> dict[str, Any]:
-    there = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2, "observedGeneration": 3, **status}
+    there = {
+        "replicas": 2,
+        "updatedReplicas": 2,
+        "readyReplicas": 2,
+        "availableReplicas": 2,
+        "observedGeneration": 3,
+        **status,
+    }
     labels = {reading.INSTANCE: "slipway", reading.COMPONENT: component}
     container = {"name": component, "image": "registry.example/slipway:1"}
     return {
@@ -116,7 +123,12 @@ ACTS: list[tuple[str, Any, str, str]] = [
     ("databaselogins", [resource("Stalled", "NodeLost")], "NodeLost", "kubectl get nodes"),
     ("slipway-metrics:ops/proxy/metrics", METRICS.replace('sql"} 0', 'sql"} 1'), "postgresql is away", "get pods"),
     ("worker-metrics:ops/proxy/metrics", JOBS.replace("dead 0", "dead 3"), "3 jobs were given up", "slipway jobs list"),
-    ("deployments", [deployment("api", "slipway", availableReplicas=0)], "serves nobody", "describe pods"),
+    (
+        "deployments",
+        [deployment("api", "slipway", readyReplicas=0, availableReplicas=0)],
+        "serves nobody",
+        "describe pods",
+    ),
 ]
 
 
@@ -154,7 +166,7 @@ def test_pods_that_wait_for_their_schema_arent_what_is_told_first(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, state: str, reason: str, code: int
 ) -> None:
     cluster.answer("schemamigrations", [resource(state, reason)])
-    waiting = deployment("api", "slipway", availableReplicas=0)
+    waiting = deployment("api", "slipway", readyReplicas=0, availableReplicas=0)
     cluster.answer("deployments", [waiting, deployment("operator", "slipway-operator")])
     told = cluster.run(monkeypatch)
     assert told.exit_code == code
