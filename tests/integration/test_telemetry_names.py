@@ -15,7 +15,8 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 import slipway
-import slipway.server  # with it every metric of API and worker is defined
+import slipway.server  # with these two every metric is defined
+import slipway.worker
 from servers.asgi import Lines
 from servers.otlp import Collector, attributes
 from servers.redis import RedisServer

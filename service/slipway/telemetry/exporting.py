@@ -6,7 +6,9 @@ Imported only where spans are exported: the OTLP exporter costs memory and start
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import warnings
 from collections.abc import Sequence
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -80,6 +82,9 @@ def batch_processor(endpoint: str | None, exporter: SpanExporter | None = None) 
 
 
 def _otlp_exporter(endpoint: str) -> SpanExporter:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - heavy
+    # Loaded by requests to guess the encoding of replies (3 MiB); without it that takes them for UTF-8, and warns.
+    sys.modules.setdefault("charset_normalizer", None)  # type: ignore[arg-type] # "not there", to the import system
+    with warnings.catch_warnings(action="ignore"):
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - heavy
 
-    return OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT)
+        return OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT)
