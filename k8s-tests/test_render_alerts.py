@@ -9,7 +9,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-import slipway.server  # noqa: F401 - with it every metric of API and worker is defined
+import slipway.server
+import slipway.worker  # noqa: F401
 from charts.render import CHART, DEMO, EXAMPLES, Objects, RefusedError, Renderer, merged, nested
 from slipway.telemetry.objectives import JOBS, MIGRATION_OVER_BUDGET_SECONDS, ROTATION_OVERDUE_SECONDS
 from slipway.telemetry.registry import REGISTRY as SERVICE
