@@ -55,16 +55,21 @@ async def serving() -> AsyncIterator[httpx.AsyncClient]:
         await task
 
 
+def waiting() -> int:
+    return sum(isinstance(each, Exchange) for each in gc.get_objects())
+
+
 async def left_by(method: str, path: str, status: int, body: str) -> int:
     """How many requests of so many wait for the collector."""
     async with serving() as client:
         await client.get("/fine")
         gc.collect()
+        before = waiting()  # what tests before this one have left somewhere
         gc.disable()
         try:
             for _ in range(REQUESTS):
                 assert (await client.request(method, path, content=body)).status_code == status
-            return sum(isinstance(each, Exchange) for each in gc.get_objects())
+            return waiting() - before
         finally:
             gc.enable()
 

@@ -48,14 +48,15 @@ def faults(call: list[str]) -> Iterator[str]:
 def usage_fault(words: list[str]) -> str | None:
     """What the command line says to `slipway …`, which isn't run; None where it is content."""
     command: click.Command = root
-    context = click.Context(root, info_name="slipway")
+    # As a child of the program's own: click keeps what a command's first context makes of its help.
+    context = click.Context(root, info_name="slipway", **root.context_settings)
     while isinstance(command, click.Group) and words:
         found = command.get_command(context, words[0])
         if found is None:
             return f"there is no {words[0]!r}"
         command, words = found, words[1:]
     try:
-        command.make_context(command.name, list(words))
+        command.make_context(command.name, list(words), parent=context)
     except click.UsageError as error:
         return error.format_message()
     return "a command is missing" if isinstance(command, click.Group) else None
