@@ -25,7 +25,10 @@ SITUATIONS: dict[str, dict[str, Any]] = {
             "image": {"digest": ""},
             "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["b.example.com"]},
             "service": {"type": "NodePort"},
-            "metrics": {"serviceMonitor": {"interval": "30s"}},
+            "metrics": {
+                "serviceMonitor": {"interval": "30s"},
+                **{each: {"enabled": True} for each in ("rulesConfigMap", "inhibitRules", "dashboards")},
+            },
         },
     ),
     "demo": merged(DEMO, {"postgresql": {"persistence": {"enabled": True}}}),
@@ -90,6 +93,7 @@ CHANGED: dict[str, Any] = {
     "extraVolumes": [{"name": "more", "emptyDir": {}}],
     "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
     "tolerations": [{"key": "more", "operator": "Exists"}],
+    "metrics.prometheusRule.alerts": {"SlipwayRestarts": {"threshold": 5}},
     "networkPolicy.apiFrom": [{"podSelector": {}}],
     "networkPolicy.opsFrom": [{"podSelector": {}}],
     **{
