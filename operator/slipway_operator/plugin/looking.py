@@ -57,14 +57,15 @@ def look(kubectl: Kubectl, namespace: str, release: str | None, prometheus: str 
         wanted = _release(release, reading.releases(deployments), namespace)
         workloads = reading.workloads(deployments, wanted)
         served = {each.component: each.name for each in workloads}
-        metrics = f"/api/v1/namespaces/{namespace}/services/{{}}:ops/proxy/metrics"
-        api = ask("Dependencies", metrics.format(f"{served.get('api', wanted)}-metrics"), reading.dependencies)
-        worker = ask("Jobs", metrics.format(f"{served.get('worker', wanted)}-metrics"), reading.jobs)
+        metrics = f"/api/v1/namespaces/{namespace}/services/{{}}-metrics:ops/proxy/metrics"
+        # What a release has none of isn't asked for.
+        api = "api" in served and ask("Dependencies", metrics.format(served["api"]), reading.dependencies)
+        worker = "worker" in served and ask("Jobs", metrics.format(served["worker"]), reading.jobs)
         budgets = pool.submit(_budgets, prometheus, namespace, wanted) if prometheus else None
         resources: list[Resource] = []
         for kind, answer in kinds:
             resources += reading.resources(kind, answer() or (), wanted)
-        dependencies, jobs = api(), worker()
+        dependencies, jobs = api() if api else None, worker() if worker else None
         try:
             left = budgets.result() if budgets else ()
         except (OSError, ValueError, KeyError) as error:

@@ -173,6 +173,15 @@ def test_pods_that_wait_for_their_schema_arent_what_is_told_first(
     assert reason in told.output.splitlines()[0]
 
 
+def test_without_a_worker_no_jobs_are_asked_for(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.answer("deployments", [deployment("api", "slipway")])
+    told = cluster.run(monkeypatch)
+    assert told.exit_code == 0
+    assert len(cluster.asked()) == 5
+    assert "jobs " not in told.output
+    assert "not seen" not in told.output
+
+
 def test_what_may_not_be_seen_is_said_and_the_rest_is_told(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.answer("keyrings", RuntimeError("Error from server (Forbidden): keyrings is forbidden"))
     cluster.answer("databaselogins", RuntimeError("Error from server (NotFound): not found"))
