@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -130,17 +130,15 @@ def _names(series: list[dict[str, Any]]) -> frozenset[str]:
 
 
 @contextmanager
-def watching(
-    cluster: Cluster, namespace: str, rules: Rules, *, every: int = 2, relabelled: Sequence[dict[str, Any]] = ()
-) -> Iterator[Watch]:
-    """Both at work, each pod scraped every so many seconds; `relabelled`: what becomes of scraped series."""
+def watching(cluster: Cluster, namespace: str, rules: Rules, *, every: int = 2) -> Iterator[Watch]:
+    """Both at work, each pod scraped every so many seconds."""
     proxy, ours, theirs = free_port(), free_port(), free_port()
     loopback = "127.0.0.1"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slipway-watch-")))
         (folder / "rules.yaml").write_text(rules.rules, "utf-8")
         settings = {
-            "prometheus.yaml": _prometheus(theirs, every, relabelled),
+            "prometheus.yaml": _prometheus(theirs, every),
             "alertmanager.yaml": {
                 "route": {"receiver": "nobody", "group_wait": "0s"},
                 "receivers": [{"name": "nobody"}],
@@ -196,11 +194,10 @@ def _running(words: list[str], folder: Path) -> Iterator[None]:
         process.wait(STOP_WITHIN)
 
 
-def _prometheus(alertmanager: int, every: int, relabelled: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _prometheus(alertmanager: int, every: int) -> dict[str, Any]:
     job = {
         "job_name": "slipway",
         "file_sd_configs": [{"files": [TARGETS]}],
-        "metric_relabel_configs": list(relabelled),
     }
     return {
         "global": {"scrape_interval": f"{every}s", "scrape_timeout": f"{every}s", "evaluation_interval": "1s"},

@@ -59,8 +59,8 @@ def look(kubectl: Kubectl, namespace: str, release: str | None, prometheus: str 
         served = {each.component: each.name for each in workloads}
         metrics = f"/api/v1/namespaces/{namespace}/services/{{}}-metrics:ops/proxy/metrics"
         # What a release has none of isn't asked for.
-        api = "api" in served and ask("Dependencies", metrics.format(served["api"]), reading.dependencies)
-        worker = "worker" in served and ask("Jobs", metrics.format(served["worker"]), reading.jobs)
+        api = ask("Dependencies", metrics.format(served["api"]), reading.dependencies) if "api" in served else None
+        worker = ask("Jobs", metrics.format(served["worker"]), reading.jobs) if "worker" in served else None
         budgets = pool.submit(_budgets, prometheus, namespace, wanted) if prometheus else None
         resources: list[Resource] = []
         for kind, answer in kinds:

@@ -20,8 +20,6 @@ CANT_ASK = 1
 PAUSE = 2.0
 """Seconds between two looks of `--watch`."""
 
-COMMANDS = ("status",)
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def root() -> None:
@@ -94,7 +92,7 @@ def complete() -> None:
     """Kubectl's contract for plugins: a line for each word that may come, and what the shell shall do besides."""
     words = sys.argv[1:]
     options = [option for each in status.params for option in each.opts if option.startswith("--")]
-    offered = COMMANDS if len(words) <= 1 else options
+    offered = list(root.commands) if len(words) <= 1 else options
     typed = words[-1] if words else ""
     for word in sorted(word for word in offered if word.startswith(typed)):
         click.echo(word)
