@@ -43,13 +43,13 @@ class World:
     def scope(self) -> str:
         return f"--namespace={self.namespace}"
 
-    def play(self, scenario: Scenario, watch: Watch | None = None) -> None:
+    def play(self, scenario: Scenario) -> None:
         """The fault, its alerts, the runbook, and the end of all of them. AssertionError says what differs."""
-        looking = watch or self.watch
-        self.calm(looking)
+        looking = self.watch
+        self.calm()
         begun, since = monotonic(), time()
         with FAULTS[scenario.name](self):
-            waited = self._fired(looking, scenario, begun)
+            waited = self._fired(scenario, begun)
             seen(
                 lambda: scenario.inhibited <= looking.suppressed(),
                 FIRES_WITHIN,
@@ -68,8 +68,9 @@ class World:
         if told:
             raise AssertionError(f"{scenario.name}: " + "; ".join(told))
 
-    def _fired(self, looking: Watch, scenario: Scenario, begun: float) -> dict[str, float]:
+    def _fired(self, scenario: Scenario, begun: float) -> dict[str, float]:
         """Alert → seconds until it fired."""
+        looking = self.watch
         waited: dict[str, float] = {}
 
         def all_fire() -> bool:
@@ -80,8 +81,9 @@ class World:
         seen(all_fire, FIRES_WITHIN, lambda: f"{sorted(scenario.must)} firing, but only {sorted(looking.active())}")
         return waited
 
-    def calm(self, looking: Watch) -> None:
+    def calm(self) -> None:
         """Returns when every pod is scraped and no alert is pending or fires."""
+        looking = self.watch
 
         def still() -> bool:
             return looking.targets() == TARGETS and not looking.active() | looking.active("pending")
